@@ -1,0 +1,2 @@
+//! Compiles the scripts of `lua/` into typed constants.
+fn main() {}

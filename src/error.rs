@@ -1,0 +1,142 @@
+//! The one error type of the crate: what went wrong, whether trying again is safe, and whether the message was
+//! perhaps sent all the same.
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::fmt;
+
+use bytes::Bytes;
+
+/// The result of every fallible operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with two answers for the caller: [`may_retry`](Error::may_retry) and
+/// [`perhaps_sent`](Error::perhaps_sent).
+///
+/// The type is opaque: match on [`kind`](Error::kind). Its text is one line, names the value at fault and, where
+/// there is one, the remedy. It never holds a message's content.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    perhaps_sent: bool,
+    undecoded: Option<Bytes>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The kinds of [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The channel holds as many live messages as its capacity; nothing was sent.
+    ChannelFull,
+    /// The packed message is larger than `max_message_size`, or nested too deeply; nothing was sent.
+    MessageTooLarge,
+    /// A channel name, group name or pattern that the rules of names refuse.
+    InvalidName,
+    /// An option whose name or value is wrong.
+    Config,
+    /// The server cannot be reached, or the connection broke.
+    Connection,
+    /// The server did not answer in time.
+    Timeout,
+    /// A script failed on the server, or answered what this version does not understand.
+    Script,
+    /// A message could not be turned into MessagePack; nothing was sent.
+    Encode,
+    /// A received message is not MessagePack, or not of the wanted type; [`Error::undecoded`] has its bytes.
+    Decode,
+    /// A single-reader channel is being read by another receive of this process.
+    AlreadyReceiving,
+    /// The layer was closed.
+    Closed,
+    /// The server's data carry another schema number than this version reads and writes.
+    Schema,
+}
+
+impl Error {
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the same call may succeed later and cannot deliver a message twice.
+    ///
+    /// True for a full channel, and for connection trouble and time-outs as long as the message was certainly not
+    /// sent. After an error with [`perhaps_sent`](Error::perhaps_sent) a second call could deliver a second copy, so
+    /// the answer is no.
+    pub fn may_retry(&self) -> bool {
+        let transient =
+            matches!(self.0.kind, ErrorKind::ChannelFull | ErrorKind::Connection | ErrorKind::Timeout);
+        transient && !self.0.perhaps_sent
+    }
+
+    /// Whether the message may have reached the server although the call failed: its reply was lost.
+    pub fn perhaps_sent(&self) -> bool {
+        self.0.perhaps_sent
+    }
+
+    /// The bytes of a received message that could not be decoded: it was taken from its channel and is not lost.
+    pub fn undecoded(&self) -> Option<&Bytes> {
+        self.0.undecoded.as_ref()
+    }
+
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            perhaps_sent: false,
+            undecoded: None,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Config, message)
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn with_perhaps_sent(mut self, perhaps_sent: bool) -> Self {
+        self.0.perhaps_sent = perhaps_sent;
+        self
+    }
+
+    pub(crate) fn with_undecoded(mut self, payload: Bytes) -> Self {
+        self.0.undecoded = Some(payload);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("perhaps_sent", &self.0.perhaps_sent)
+            .field("source", &self.0.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
+    }
+}
+
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}

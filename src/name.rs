@@ -1,0 +1,288 @@
+//! Names of channels and groups: built only by parsing, so that whoever holds one need not check it again.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The longest name, in bytes.
+const MAX_LENGTH: usize = 100;
+
+/// The name of a channel.
+///
+/// # Syntax
+///
+/// ASCII letters, digits, `-`, `_` and `.`, at most one `?` or `!`, at most 100 bytes (the channel layer
+/// specification, "Channels", asks that at least 100 bytes be allowed; this crate allows exactly that many). What
+/// stands before and after the `?` is not empty; what follows the `!` may be, and then the name is an inbox's.
+///
+/// ```
+/// use asgi_redis::{ChannelKind, ChannelName};
+///
+/// let name: ChannelName = "http.response.client7!ab12".parse()?;
+/// assert_eq!(name.kind(), ChannelKind::ProcessSpecific);
+/// assert_eq!(name.queue(), "http.response.client7!");
+/// assert_eq!(name.local(), Some("ab12"));
+/// # Ok::<(), asgi_redis::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelName {
+    text: Arc<str>,
+    kind: ChannelKind,
+}
+
+/// The kinds of channels, told by the mark in the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ChannelKind {
+    /// `http.request`: many readers compete, one gets each message.
+    Normal,
+    /// `http.request.body?Xy12`: one reader, in order.
+    SingleReader,
+    /// `http.response.client7!ab12`: an address inside one process's inbox.
+    ProcessSpecific,
+    /// `http.response.client7!`: the inbox of one process. It is read, never sent to.
+    Inbox,
+}
+
+impl ChannelName {
+    /// Parses a name.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`](ErrorKind::InvalidName) for an empty name, one over 100 bytes, another character, a second
+    /// mark, nothing before the mark, or nothing after a `?`.
+    pub fn new(text: &str) -> Result<Self> {
+        check_text("channel", text, b"-_.?!")?;
+        let (head, kind) = match text.split_once(['?', '!']) {
+            None => (text, ChannelKind::Normal),
+            Some((_, tail)) if tail.contains(['?', '!']) => {
+                return Err(invalid("channel", text, "a name has at most one `?` or `!`"));
+            }
+            Some((head, "")) if text.ends_with('!') => (head, ChannelKind::Inbox),
+            Some((_, "")) => {
+                return Err(invalid(
+                    "channel",
+                    text,
+                    "something must follow the `?`; `new_channel` makes such names",
+                ));
+            }
+            Some((head, _)) if text.contains('!') => (head, ChannelKind::ProcessSpecific),
+            Some((head, _)) => (head, ChannelKind::SingleReader),
+        };
+        if head.is_empty() {
+            return Err(invalid("channel", text, "something must stand before the `?` or `!`"));
+        }
+        Ok(Self { text: text.into(), kind })
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The kind of the channel.
+    pub fn kind(&self) -> ChannelKind {
+        self.kind
+    }
+
+    /// The name of the queue in which the channel's messages wait: up to and with the `!`, else the whole name.
+    pub fn queue(&self) -> &str {
+        self.text.split_inclusive('!').next().unwrap_or_default()
+    }
+
+    /// The address inside the inbox: what follows the `!` of a process-specific channel.
+    pub fn local(&self) -> Option<&str> {
+        self.text.split_once('!').map(|(_, local)| local).filter(|local| !local.is_empty())
+    }
+}
+
+/// The name of a group: ASCII letters, digits, `-`, `_` and `.`, at most 100 bytes.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupName(Arc<str>);
+
+impl GroupName {
+    /// Parses a name.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`](ErrorKind::InvalidName) for an empty name, one over 100 bytes, or another character.
+    pub fn new(text: &str) -> Result<Self> {
+        check_text("group", text, b"-_.")?;
+        Ok(Self(text.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn check_text(what: &str, text: &str, marks: &[u8]) -> Result<()> {
+    if text.is_empty() {
+        return Err(invalid(what, text, "it is empty"));
+    }
+    if text.len() > MAX_LENGTH {
+        return Err(invalid(
+            what,
+            text,
+            &format!("it has {} bytes, at most {MAX_LENGTH} are allowed", text.len()),
+        ));
+    }
+    match text.chars().find(|c| !c.is_ascii_alphanumeric() && !(c.is_ascii() && marks.contains(&(*c as u8))))
+    {
+        None => Ok(()),
+        Some(c) if what == "group" && (c == '?' || c == '!') => {
+            Err(invalid(what, text, "groups have no `?` or `!` in their names"))
+        }
+        Some(c) => Err(invalid(
+            what,
+            text,
+            &format!(
+                "{c:?} is not allowed, only ASCII letters, digits, `-`, `_`, `.`{}",
+                if what == "channel" { " and one `?` or `!`" } else { "" }
+            ),
+        )),
+    }
+}
+
+fn invalid(what: &str, text: &str, why: &str) -> Error {
+    const SHOWN: usize = 120;
+    let shown: String = text.chars().take(SHOWN).collect();
+    let more = if shown.len() < text.len() { "..." } else { "" };
+    Error::new(ErrorKind::InvalidName, format!("invalid {what} name {shown:?}{more}: {why}"))
+}
+
+/// Parsing from text, display and comparison as text, for one kind of name.
+macro_rules! parsed_from_text {
+    ($name:ident) => {
+        impl FromStr for $name {
+            type Err = Error;
+            fn from_str(text: &str) -> Result<Self> {
+                Self::new(text)
+            }
+        }
+        impl TryFrom<&str> for $name {
+            type Error = Error;
+            fn try_from(text: &str) -> Result<Self> {
+                Self::new(text)
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = Error;
+            fn try_from(text: String) -> Result<Self> {
+                Self::new(&text)
+            }
+        }
+        impl TryFrom<&String> for $name {
+            type Error = Error;
+            fn try_from(text: &String) -> Result<Self> {
+                Self::new(text)
+            }
+        }
+        impl From<&$name> for $name {
+            fn from(name: &$name) -> Self {
+                name.clone()
+            }
+        }
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                self.as_str() == other
+            }
+        }
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                self.as_str() == *other
+            }
+        }
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                Self::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+parsed_from_text!(ChannelName);
+parsed_from_text!(GroupName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn channel_error(text: &str) -> String {
+        let error = ChannelName::new(text).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidName);
+        error.to_string()
+    }
+
+    #[test]
+    fn the_mark_tells_the_kind_and_the_queue() {
+        for (text, kind, queue, local) in [
+            ("http.request", ChannelKind::Normal, "http.request", None),
+            ("http.request.body?Xy12", ChannelKind::SingleReader, "http.request.body?Xy12", None),
+            ("http.response.c7!ab", ChannelKind::ProcessSpecific, "http.response.c7!", Some("ab")),
+            ("http.response.c7!", ChannelKind::Inbox, "http.response.c7!", None),
+        ] {
+            let name = ChannelName::new(text).unwrap();
+            assert_eq!((name.kind(), name.queue(), name.local()), (kind, queue, local), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hundred_bytes_are_allowed_and_one_more_is_not() {
+        assert!(ChannelName::new(&"a".repeat(100)).is_ok());
+        assert!(channel_error(&"a".repeat(101)).contains("it has 101 bytes, at most 100 are allowed"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_the_name() {
+        assert_eq!(channel_error(""), r#"invalid channel name "": it is empty"#);
+        assert_eq!(
+            channel_error("a?b!c"),
+            r#"invalid channel name "a?b!c": a name has at most one `?` or `!`"#
+        );
+        assert_eq!(
+            channel_error("!a"),
+            r#"invalid channel name "!a": something must stand before the `?` or `!`"#
+        );
+        assert!(channel_error("a?").contains("something must follow the `?`"));
+        assert!(channel_error("a b").contains("' ' is not allowed"));
+        assert!(channel_error("a\n").contains(r"'\n' is not allowed"));
+        assert!(channel_error("a٣").contains("'٣' is not allowed"));
+        assert!(channel_error("a!é中").contains("'é' is not allowed"));
+    }
+
+    #[test]
+    fn groups_have_no_mark() {
+        assert!(GroupName::new("room-7").is_ok());
+        let error = GroupName::new("room!7").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"invalid group name "room!7": groups have no `?` or `!` in their names"#
+        );
+    }
+}

@@ -1,0 +1,18 @@
+#!lua flags=allow-oom
+-- Removes the messages and groups of one step of a scan. Clients and their waiting tickets stay.
+-- reply: {cursor, removed}   the next step's cursor, "0" after the last one; how many keys went in this one
+local schema_key = KEYS[1]           -- [string]  <prefix>schema, which stays: it tells where to run
+local prefix     = ARGV[1]           -- [text]    of every key
+local cursor     = ARGV[2]           -- [text]    "0" at first, then what the step before said
+local count      = tonumber(ARGV[3]) -- [int]     about how many keys to look at
+
+local literal = string.gsub(prefix, '[%*%?%[%]%\\%^%-]', '\\%0')
+local step = redis.call('SCAN', cursor, 'MATCH', literal .. '[qb]:*', 'COUNT', count)
+local removed = 0
+for _, key in ipairs(step[2]) do
+    -- A longer prefix of another layer may look like ours; no channel has a colon in its name.
+    if not string.find(key, ':', #prefix + 3, true) then
+        removed = removed + redis.call('UNLINK', key)
+    end
+end
+return {step[1], removed}

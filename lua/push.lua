@@ -1,0 +1,93 @@
+#!lua
+-- Sends entries, each to the ticket that waits longest for its queue, else to the end of the queue, unless the
+-- queue is full.
+-- reply: {"sent", place, live, place, live, ...}   for each refused entry its place in the call, from 1, and how
+--   many live messages wait in its queue, or the error that its queue gave; all other entries were accepted
+-- reply: {"stale"}   nothing was sent: the client says this on a connection that it has since replaced
+local queues, first_queue = KEYS, 1           -- [list...]  <prefix>q:<queue>, each once
+local prefix              = ARGV[1]           -- [text]     of every key
+local expiry              = tonumber(ARGV[2]) -- [int]      ms that the messages may wait
+local client              = ARGV[3]           -- [text]     the client, for queues whose order counts; else empty
+local generation          = ARGV[4]           -- [int]      of the client's connection; else empty
+local entries, first_entry = ARGV, 5          -- [bytes...] for each queue its capacity, the count n of its bodies, n bodies
+-- @include "lib/clock"
+-- @include "lib/entry"
+-- @include "lib/hand_over"
+
+
+if client ~= '' and redis.call('HGET', prefix .. 'c:' .. client, 'g') ~= generation then
+    return {'stale'}
+end
+
+local microseconds, now = clock()
+local deadline = now + expiry
+
+-- Makes room by dropping expired entries from the head; says how many entries stay.
+local function drop_expired(queue, length, capacity)
+    while length > capacity do
+        local head = redis.call('LINDEX', queue, 0)
+        if not head or entry_deadline(head) > now then
+            break
+        end
+        redis.call('LPOP', queue)
+        length = length - 1
+    end
+    return length
+end
+
+-- Sends a batch to one queue; says how many of its last entries were refused, and how many wait or what failed.
+local function send(queue, capacity, batch)
+    local handed = 0
+    -- Nobody waits for a queue that has messages, so only an empty one asks for waiting tickets.
+    local length = redis.pcall('RPUSHX', queue, unpack(batch))
+    if type(length) == 'table' then
+        return #batch, length.err
+    end
+    local existed = length > 0
+    if not existed then
+        local name = string.sub(queue, #prefix + 3)
+        while handed < #batch and hand_over(prefix, name, batch[handed + 1], now) do
+            handed = handed + 1
+        end
+        if handed == #batch then
+            return 0
+        end
+        length = redis.call('RPUSH', queue, unpack(batch, handed + 1))
+    end
+
+    local refused = 0
+    if length > capacity then
+        length = drop_expired(queue, length, capacity)
+        refused = math.max(0, math.min(length - capacity, #batch - handed))
+        if refused > 0 then
+            redis.call('RPOP', queue, refused)
+        end
+    end
+    if refused < #batch - handed then
+        if existed then
+            redis.call('PEXPIRE', queue, expiry, 'GT')
+        else
+            redis.call('PEXPIRE', queue, expiry)
+        end
+    end
+    return refused, length - refused
+end
+
+local reply = {'sent'}
+local place = 0
+local slot = first_entry
+for number = first_queue, #queues do
+    local capacity, count = tonumber(entries[slot]), tonumber(entries[slot + 1])
+    local batch = {}
+    for i = 1, count do
+        batch[i] = entry_header(microseconds, place + i, deadline) .. entries[slot + 1 + i]
+    end
+    local refused, why = send(queues[number], capacity, batch)
+    for i = count - refused + 1, count do
+        reply[#reply + 1] = place + i
+        reply[#reply + 1] = why
+    end
+    place = place + count
+    slot = slot + 2 + count
+end
+return reply

@@ -1,0 +1,3 @@
+//! The Redis layer.
+
+pub(crate) mod script;

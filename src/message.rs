@@ -1,0 +1,299 @@
+//! A message on its way: any serde type as MessagePack bytes, and back.
+//!
+//! Sending packs here before anything else happens, and receiving unpacks here last. Between the two a message is
+//! only bytes, which are shared and never copied.
+
+use std::any::type_name;
+use std::fmt;
+use std::io;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::decode_failure::without_content;
+use crate::error::{Error, ErrorKind, Result};
+use crate::well_formed::{self, Fault, MAX_DEPTH, Scanner};
+
+/// A message as MessagePack bytes. Clones share the bytes.
+///
+/// Structs become maps with the names of their fields as keys, so that a reader in any language understands them.
+/// Bytes and text stay different things on the way, but a plain `Vec<u8>` is a list of numbers to serde: for bytes
+/// use [`Value::Bytes`](crate::Value::Bytes) or `#[serde(with = "serde_bytes")]`.
+///
+/// ```
+/// use asgi_redis::PackedMessage;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// struct Request<'a> {
+///     path: &'a str,
+///     secure: bool,
+/// }
+///
+/// let request = Request { path: "/", secure: true };
+/// let packed = PackedMessage::pack(&request)?;
+/// assert_eq!(packed.as_bytes()[..6], *b"\x82\xa4path");
+/// assert_eq!(packed.unpack::<Request>()?, request);
+/// # Ok::<(), asgi_redis::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PackedMessage(Bytes);
+
+impl PackedMessage {
+    /// Packs a value of any serde type.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageTooLarge`](ErrorKind::MessageTooLarge) when lists and maps are nested more than 64 deep;
+    /// [`Encode`](ErrorKind::Encode) when the type's own `Serialize` fails, with its words.
+    ///
+    /// ```
+    /// use asgi_redis::{ErrorKind, PackedMessage, Value};
+    ///
+    /// let mut nested = Value::Nil;
+    /// for _ in 0..65 {
+    ///     nested = Value::List(vec![nested]);
+    /// }
+    /// assert_eq!(PackedMessage::pack(&nested).unwrap_err().kind(), ErrorKind::MessageTooLarge);
+    /// ```
+    pub fn pack<T: Serialize + ?Sized>(message: &T) -> Result<Self> {
+        let mut sink = Sink { bytes: Vec::with_capacity(128), scanner: Scanner::new(), fault: None };
+        let written = message.serialize(&mut rmp_serde::Serializer::new(&mut sink).with_struct_map());
+        let formed = match sink.fault {
+            Some(fault) => Err(fault),
+            None if written.is_err() => Ok(()),
+            None => sink.scanner.finish(),
+        };
+        match (formed, written) {
+            (Err(Fault::TooDeep), _) => Err(Error::new(
+                ErrorKind::MessageTooLarge,
+                format!(
+                    "the message ({}) is nested more than {MAX_DEPTH} levels deep; send a flatter one",
+                    type_name::<T>()
+                ),
+            )),
+            // The length that serde was told, and the number of elements that came, differ.
+            (Err(fault), _) => Err(cannot_encode::<T>(&fault)),
+            (Ok(()), Err(error)) => Err(cannot_encode::<T>(&error)),
+            (Ok(()), Ok(())) => Ok(Self(sink.bytes.into())),
+        }
+    }
+
+    /// Unpacks into a type that may borrow from these bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Decode`](ErrorKind::Decode) when the bytes are not exactly one MessagePack value, are nested more than 64
+    /// deep, or do not fit the type. The error's text says what is wrong and holds nothing of the content;
+    /// [`Error::undecoded`] has the bytes.
+    ///
+    /// ```
+    /// use asgi_redis::PackedMessage;
+    ///
+    /// let packed = PackedMessage::from_bytes(&b"\xa6secret"[..]);
+    /// assert_eq!(packed.unpack::<&str>()?, "secret");
+    ///
+    /// let error = packed.unpack::<u64>().unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "cannot decode a message of 7 bytes as u64: it has a string where another type is expected"
+    /// );
+    /// assert_eq!(error.undecoded().unwrap(), packed.as_bytes());
+    /// # Ok::<(), asgi_redis::Error>(())
+    /// ```
+    pub fn unpack<'de, T: Deserialize<'de>>(&'de self) -> Result<T> {
+        well_formed::check(&self.0).map_err(|fault| self.undecodable::<T>(&fault))?;
+        rmp_serde::from_slice(&self.0).map_err(|error| self.undecodable::<T>(&without_content(error)))
+    }
+
+    /// Unpacks into a type that borrows nothing, as receiving does.
+    ///
+    /// # Errors
+    ///
+    /// As [`unpack`](Self::unpack).
+    pub fn unpack_owned<T: DeserializeOwned>(&self) -> Result<T> {
+        self.unpack()
+    }
+
+    /// Takes bytes that are packed already. They are not looked at before someone unpacks them.
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The MessagePack bytes.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// The MessagePack bytes, without a copy.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    /// The size in bytes: what `max_message_size` limits.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is not one byte, which no packed message is.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn undecodable<T>(&self, why: &dyn fmt::Display) -> Error {
+        let text = format!("cannot decode a message of {} bytes as {}: {why}", self.len(), type_name::<T>());
+        Error::new(ErrorKind::Decode, text).with_undecoded(self.0.clone())
+    }
+}
+
+/// Shows the length only: messages may hold secrets, and logs live long.
+impl fmt::Debug for PackedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PackedMessage({} bytes)", self.len())
+    }
+}
+
+fn cannot_encode<T: ?Sized>(why: &dyn fmt::Display) -> Error {
+    Error::new(ErrorKind::Encode, format!("cannot encode a message of type {}: {why}", type_name::<T>()))
+}
+
+/// Collects what the serializer writes, and stops it at the first level too deep.
+struct Sink {
+    bytes: Vec<u8>,
+    scanner: Scanner,
+    fault: Option<Fault>,
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if let Err(fault) = self.scanner.feed(piece) {
+            self.fault = Some(fault);
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Value;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Message {
+        path: String,
+        port: Option<u16>,
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    enum Chain {
+        End,
+        Link(Box<Chain>),
+    }
+
+    #[test]
+    fn a_struct_keeps_the_names_of_its_fields() {
+        let message = Message { path: "/".into(), port: Some(80) };
+        let packed = PackedMessage::pack(&message).unwrap();
+        assert_eq!(packed.as_bytes(), &b"\x82\xa4path\xa1/\xa4port\x50"[..]);
+        assert_eq!(packed.unpack_owned::<Message>().unwrap(), message);
+    }
+
+    #[test]
+    fn a_type_may_borrow_from_the_message() {
+        let packed = PackedMessage::pack("text").unwrap();
+        let text: &str = packed.unpack().unwrap();
+        assert_eq!(text.as_ptr(), packed.as_bytes()[1..].as_ptr());
+    }
+
+    #[test]
+    fn debug_shows_the_length_only() {
+        let packed = PackedMessage::pack("secret").unwrap();
+        assert_eq!(format!("{packed:?}"), "PackedMessage(7 bytes)");
+    }
+
+    #[test]
+    fn sixty_four_levels_go_through_and_one_more_is_refused() {
+        let nested =
+            |levels: usize| (1..levels).fold(Value::List(vec![]), |inner, _| Value::List(vec![inner]));
+        let packed = PackedMessage::pack(&nested(64)).unwrap();
+        assert_eq!(packed.unpack::<Value>().unwrap(), nested(64));
+        let error = PackedMessage::pack(&nested(65)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MessageTooLarge);
+        assert!(error.to_string().contains("more than 64 levels deep"), "{error}");
+    }
+
+    #[test]
+    fn what_is_nested_2000_deep_is_an_error_and_not_a_stack_overflow() {
+        let on_a_small_stack = || {
+            for level in [&b"\x91"[..], b"\x81\x01", b"\x81\xa4Link"] {
+                let packed = PackedMessage::from_bytes(level.repeat(2000));
+                for text in [
+                    packed.unpack::<Value>().unwrap_err().to_string(),
+                    packed.unpack::<Chain>().unwrap_err().to_string(),
+                    packed.unpack::<serde::de::IgnoredAny>().unwrap_err().to_string(),
+                ] {
+                    assert!(text.ends_with("it is nested more than 64 levels deep"), "{text}");
+                }
+            }
+            let deep = (0..2000).fold(Chain::End, |inner, _| Chain::Link(Box::new(inner)));
+            assert_eq!(PackedMessage::pack(&deep).unwrap_err().kind(), ErrorKind::MessageTooLarge);
+        };
+        std::thread::Builder::new().stack_size(2 << 20).spawn(on_a_small_stack).unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn a_type_that_fails_to_serialize_is_an_encode_error_in_its_own_words() {
+        struct Failing;
+        impl Serialize for Failing {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("no way"))
+            }
+        }
+        let error = PackedMessage::pack(&Failing).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Encode);
+        assert!(error.to_string().ends_with("Failing: no way"), "{error}");
+    }
+
+    #[test]
+    fn a_type_that_announces_a_wrong_length_is_an_encode_error() {
+        struct Lying;
+        impl Serialize for Lying {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serde::ser::SerializeSeq::end(serializer.serialize_seq(Some(2))?)
+            }
+        }
+        assert_eq!(PackedMessage::pack(&Lying).unwrap_err().kind(), ErrorKind::Encode);
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_are_decoded_or_refused_without_a_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200)
+        ) {
+            let packed = PackedMessage::from_bytes(bytes);
+            if let Ok(value) = packed.unpack::<Value>() {
+                let again = PackedMessage::pack(&value).unwrap();
+                prop_assert_eq!(again.unpack::<Value>().unwrap().to_string(), value.to_string());
+            }
+            drop((packed.unpack::<Chain>(), packed.unpack::<HashMap<String, Message>>()));
+        }
+
+        #[test]
+        fn hostile_lengths_are_errors(family in 0xc4_u8..=0xdf, length in any::<u32>()) {
+            let bytes = [&[family][..], &length.to_be_bytes(), b"abc"].concat();
+            let packed = PackedMessage::from_bytes(bytes);
+            drop((packed.unpack::<Value>(), packed.unpack::<Vec<u64>>(), packed.unpack::<String>()));
+        }
+    }
+}

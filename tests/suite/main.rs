@@ -1,4 +1,5 @@
-//! The suite.
+//! The suite: one binary over a shared support module, on real servers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod build;
+mod config;

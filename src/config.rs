@@ -1,0 +1,535 @@
+//! Every setting of the Redis layer, its default and its check.
+//!
+//! A [`ConfigBuilder`] holds what was written, in code or (see `options.rs`) in a document; [`ConfigBuilder::build`]
+//! checks all of it at once, and whoever holds a [`Config`] need not check again.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::capacity::{Capacities, Pattern};
+use crate::error::{Error, Result};
+use crate::host::{HOW_TO_WRITE, Host, HostSpec};
+use crate::name::ChannelName;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// More messages than any server holds.
+const MAX_CAPACITY: usize = 1_000_000_000;
+
+/// Redis takes no argument above 512 MiB.
+const MAX_MESSAGE_SIZE: usize = 256 << 20;
+
+/// Lua's stack, through which the keys of a call go, has room for fewer than 8,000 values.
+const MAX_CHANNELS_PER_RECEIVE: usize = 5_000;
+
+const MAX_SENDS_IN_FLIGHT: usize = 1_000_000;
+
+const MAX_PREFIX: usize = 100;
+
+/// The settings of a Redis layer, as they are written. Those that are not written keep their defaults.
+///
+/// Documents in any serde format deserialise into it; there a time is a number of seconds, a host a URL or a list of
+/// host name and port, and `channel_capacity` a map, in its order, or a list of pairs.
+///
+/// ```
+/// use std::time::Duration;
+/// use asgi_redis::{ConfigBuilder, glob, regex};
+///
+/// let config = ConfigBuilder::new()
+///     .hosts(["redis://:password@127.0.0.1:6379/0"])
+///     .expiry(Duration::from_secs(30))
+///     .channel_capacity([(glob("http.response!*"), 10), (regex(r"^websocket.send\!.+"), 20)])
+///     .build()?;
+///
+/// let written: ConfigBuilder = serde_json::from_str(
+///     r#"{
+///         "hosts": ["redis://:password@127.0.0.1:6379/0"],
+///         "expiry": 30,
+///         "channel_capacity": {"http.response!*": 10, "re:^websocket.send\\!.+": 20}
+///     }"#,
+/// )?;
+/// assert_eq!(written.build()?.expiry(), config.expiry());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ConfigBuilder {
+    hosts: Option<Vec<HostSpec>>,
+    host: Option<String>,
+    port: Option<u16>,
+    db: Option<u32>,
+    prefix: Option<String>,
+    expiry: Option<Duration>,
+    group_expiry: Option<Duration>,
+    capacity: Option<usize>,
+    channel_capacity: Vec<(Pattern, usize)>,
+    // Not the keys: they are refused, and what is not held is not shown.
+    has_encryption_keys: bool,
+    max_message_size: Option<usize>,
+    lease: Option<Duration>,
+    response_timeout: Option<Duration>,
+    connect_timeout: Option<Duration>,
+    max_channels_per_receive: Option<usize>,
+    max_sends_in_flight: Option<usize>,
+}
+
+impl ConfigBuilder {
+    /// Nothing written yet: all defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The servers to connect to, each as a URL or a pair of host name and port; see [`HostSpec`]. Defaults to
+    /// localhost, port 6379. Several servers share the load; changing the list moves what lives on them.
+    #[must_use]
+    pub fn hosts<H: Into<HostSpec>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.hosts = Some(hosts.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The name of the one server. Defaults to `localhost`. Not together with `hosts`.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = Some(host.into());
+        self
+    }
+
+    /// The port of the one server. Defaults to 6379. Not together with `hosts`.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// The database of the one server. Defaults to 0. Not together with `hosts`.
+    #[must_use]
+    pub fn db(mut self, db: u32) -> Self {
+        self.db = Some(db);
+        self
+    }
+
+    /// What every key begins with. Defaults to `asgi:`. Layers that share a server and are to be separate need
+    /// different prefixes; the programs of one layer need the same. At most 100 printable ASCII characters, without
+    /// spaces and braces.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// How long a message waits to be received before it is dropped, in whole milliseconds, at least one. Defaults
+    /// to 60 s.
+    #[must_use]
+    pub fn expiry(mut self, expiry: Duration) -> Self {
+        self.expiry = Some(expiry);
+        self
+    }
+
+    /// How long a channel stays in a group after it was last added, in whole milliseconds, at least one. Defaults to
+    /// 86,400 s.
+    #[must_use]
+    pub fn group_expiry(mut self, group_expiry: Duration) -> Self {
+        self.group_expiry = Some(group_expiry);
+        self
+    }
+
+    /// How many messages a channel holds before it refuses more, at least one. Defaults to 100.
+    #[must_use]
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = Some(capacity);
+        self
+    }
+
+    /// Other capacities, at least one each, for channels whose names match a pattern; the first match wins. Adds to
+    /// what was given before.
+    ///
+    /// A pattern is tried on the full name and, for a name with a `!`, also on the name without its process part,
+    /// the last part before the `!`: `websocket.send.client7!ab12` is tried as `websocket.send!ab12` too. All
+    /// channels of one inbox share its queue, and so one capacity.
+    ///
+    /// ```
+    /// use asgi_redis::ConfigBuilder;
+    ///
+    /// let config = ConfigBuilder::new()
+    ///     .channel_capacity([("http.request", 200), ("http.response!*", 10), (r"re:^websocket.send\!.+", 20)])
+    ///     .build()?;
+    /// assert_eq!(config.capacity_of(&"websocket.send.client7!ab12".parse()?), 20);
+    /// # Ok::<(), asgi_redis::Error>(())
+    /// ```
+    #[must_use]
+    pub fn channel_capacity<P: Into<Pattern>>(
+        mut self,
+        patterns: impl IntoIterator<Item = (P, usize)>,
+    ) -> Self {
+        self.channel_capacity
+            .extend(patterns.into_iter().map(|(pattern, capacity)| (pattern.into(), capacity)));
+        self
+    }
+
+    /// Keys that seal messages. This version has no encryption: a configuration with keys, even with an empty list of
+    /// them, is refused, so that nobody takes clear text for sealed.
+    #[must_use]
+    pub fn symmetric_encryption_keys<K: AsRef<[u8]>>(mut self, _keys: impl IntoIterator<Item = K>) -> Self {
+        self.has_encryption_keys = true;
+        self
+    }
+
+    /// The largest message, in bytes as sent, from 1 byte to 256 MiB. Defaults to 1 MiB.
+    #[must_use]
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message_size = Some(bytes);
+        self
+    }
+
+    /// How long a process that says nothing keeps its place among those who wait for messages, at least 1 s.
+    /// Defaults to 60 s. Shorter finds the dead sooner and costs more commands while idle.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// How long to wait for a server's answer, at least 1 ms. Defaults to 5 s.
+    #[must_use]
+    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.response_timeout = Some(timeout);
+        self
+    }
+
+    /// How long to wait for a connection, at least 1 ms. Defaults to 5 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// On how many channels one receive may wait, from 1 to 5,000. Defaults to 1,000.
+    #[must_use]
+    pub fn max_channels_per_receive(mut self, channels: usize) -> Self {
+        self.max_channels_per_receive = Some(channels);
+        self
+    }
+
+    /// How many sends to one server may be under way at once, from 1 to 1,000,000; more wait their turn. Defaults to
+    /// 4,096.
+    #[must_use]
+    pub fn max_sends_in_flight(mut self, sends: usize) -> Self {
+        self.max_sends_in_flight = Some(sends);
+        self
+    }
+
+    /// Checks everything that was written. Nothing is connected.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config), naming the option, its value and what is allowed. Passwords are masked.
+    ///
+    /// ```
+    /// use asgi_redis::ConfigBuilder;
+    ///
+    /// let error = ConfigBuilder::new().capacity(0).build().unwrap_err();
+    /// assert_eq!(error.to_string(), "option `capacity`: 0 is not allowed, only 1 to 1000000000");
+    /// ```
+    pub fn build(&self) -> Result<Config> {
+        if self.has_encryption_keys {
+            return Err(Error::config(
+                "option `symmetric_encryption_keys`: encryption is not supported yet; without this option messages \
+                 are sent in clear text",
+            ));
+        }
+        let capacity = count("capacity", self.capacity, 100, 1..=MAX_CAPACITY)?;
+        for (pattern, capacity) in &self.channel_capacity {
+            if !(1..=MAX_CAPACITY).contains(capacity) {
+                return Err(Error::config(format!(
+                    "option `channel_capacity`: {capacity} for {:?} is not allowed, only 1 to {MAX_CAPACITY}",
+                    pattern.to_string()
+                )));
+            }
+        }
+        let seconds = Duration::from_secs;
+        Ok(Config {
+            hosts: self.checked_hosts()?,
+            prefix: self.checked_prefix()?,
+            expiry: time("expiry", self.expiry, seconds(60), MILLISECOND)?,
+            group_expiry: time("group_expiry", self.group_expiry, seconds(86_400), MILLISECOND)?,
+            capacities: Capacities::new(&self.channel_capacity, capacity)?,
+            max_message_size: count(
+                "max_message_size",
+                self.max_message_size,
+                1 << 20,
+                1..=MAX_MESSAGE_SIZE,
+            )?,
+            lease: time("lease", self.lease, seconds(60), SECOND)?,
+            response_timeout: time("response_timeout", self.response_timeout, seconds(5), MILLISECOND)?,
+            connect_timeout: time("connect_timeout", self.connect_timeout, seconds(5), MILLISECOND)?,
+            max_channels_per_receive: count(
+                "max_channels_per_receive",
+                self.max_channels_per_receive,
+                1_000,
+                1..=MAX_CHANNELS_PER_RECEIVE,
+            )?,
+            max_sends_in_flight: count(
+                "max_sends_in_flight",
+                self.max_sends_in_flight,
+                4_096,
+                1..=MAX_SENDS_IN_FLIGHT,
+            )?,
+        })
+    }
+
+    fn checked_hosts(&self) -> Result<Vec<Host>> {
+        let Some(specs) = &self.hosts else {
+            return Ok(vec![Host::from_parts(self.host.as_deref(), self.port, self.db)?]);
+        };
+        let single =
+            [("host", self.host.is_some()), ("port", self.port.is_some()), ("db", self.db.is_some())];
+        if let Some((option, _)) = single.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(Error::config(format!(
+                "options `hosts` and `{option}` are both given; `{option}` is for one server, without `hosts`, whose \
+                 URLs say it themselves"
+            )));
+        }
+        if specs.is_empty() {
+            return Err(Error::config(format!("option `hosts`: the list [] is empty; {HOW_TO_WRITE}")));
+        }
+        let mut hosts: Vec<Host> = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let host = Host::new(spec)?;
+            if hosts.iter().any(|other| other.identity() == host.identity()) {
+                return Err(Error::config(format!(
+                    "option `hosts`: {host} is listed twice; each server and database is one shard"
+                )));
+            }
+            hosts.push(host);
+        }
+        Ok(hosts)
+    }
+
+    fn checked_prefix(&self) -> Result<String> {
+        let prefix = self.prefix.as_deref().unwrap_or("asgi:");
+        let refused =
+            |why: &str| Err(Error::config(format!("option `prefix`: {prefix:?} is not allowed: {why}")));
+        if prefix.is_empty() {
+            refused("it is empty; the keys of other programs on the server would not be told apart")
+        } else if prefix.len() > MAX_PREFIX {
+            refused(&format!("it has {} bytes, at most {MAX_PREFIX} are", prefix.len()))
+        } else if prefix.contains(['{', '}']) {
+            refused(
+                "braces say on which node of a Redis Cluster a key lives, which is not the prefix's to say",
+            )
+        } else if !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+            refused("only printable ASCII characters without spaces are")
+        } else {
+            Ok(prefix.to_owned())
+        }
+    }
+}
+
+/// The settings of a Redis layer, checked. [`ConfigBuilder::build`] makes it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    hosts: Vec<Host>,
+    prefix: String,
+    expiry: Duration,
+    group_expiry: Duration,
+    capacities: Capacities,
+    max_message_size: usize,
+    lease: Duration,
+    response_timeout: Duration,
+    connect_timeout: Duration,
+    max_channels_per_receive: usize,
+    max_sends_in_flight: usize,
+}
+
+impl Config {
+    /// The servers, at least one, each another.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// What every key begins with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// How long a message waits.
+    pub fn expiry(&self) -> Duration {
+        self.expiry
+    }
+
+    /// How long a channel stays in a group after it was last added.
+    pub fn group_expiry(&self) -> Duration {
+        self.group_expiry
+    }
+
+    /// How many messages a channel holds. All channels of one inbox share its queue.
+    pub fn capacity_of(&self, channel: &ChannelName) -> usize {
+        self.capacities.of(channel)
+    }
+
+    /// The largest message, in bytes as sent.
+    pub fn max_message_size(&self) -> usize {
+        self.max_message_size
+    }
+
+    /// How long a silent process keeps its place among those who wait.
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// How long to wait for a server's answer.
+    pub fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
+    /// How long to wait for a connection.
+    pub fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// On how many channels one receive may wait.
+    pub fn max_channels_per_receive(&self) -> usize {
+        self.max_channels_per_receive
+    }
+
+    /// How many sends to one server may be under way at once.
+    pub fn max_sends_in_flight(&self) -> usize {
+        self.max_sends_in_flight
+    }
+}
+
+fn count(
+    option: &str,
+    written: Option<usize>,
+    default: usize,
+    allowed: RangeInclusive<usize>,
+) -> Result<usize> {
+    let value = written.unwrap_or(default);
+    if allowed.contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::config(format!(
+        "option `{option}`: {value} is not allowed, only {} to {}",
+        allowed.start(),
+        allowed.end()
+    )))
+}
+
+/// Times are whole milliseconds to the scripts, which write them with the precision of Lua's numbers.
+fn time(option: &str, written: Option<Duration>, default: Duration, least: Duration) -> Result<Duration> {
+    let value = written.unwrap_or(default);
+    if (least..=TEN_YEARS).contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::config(format!(
+        "option `{option}`: {value:?} is not allowed, only {least:?} to {TEN_YEARS:?} (ten years)"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refusal(builder: &ConfigBuilder) -> String {
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Config);
+        error.to_string()
+    }
+
+    #[test]
+    fn nothing_written_gives_the_defaults() {
+        let config = ConfigBuilder::new().build().unwrap();
+        assert_eq!(config.hosts()[0].to_string(), "redis://localhost:6379/0");
+        assert_eq!(config.hosts().len(), 1);
+        assert_eq!(config.prefix(), "asgi:");
+        assert_eq!(config.expiry(), Duration::from_secs(60));
+        assert_eq!(config.group_expiry(), Duration::from_secs(86_400));
+        assert_eq!(config.capacity_of(&ChannelName::new("http.request").unwrap()), 100);
+        assert_eq!(config.max_message_size(), 1_048_576);
+        assert_eq!(config.lease(), Duration::from_secs(60));
+        assert_eq!(config.response_timeout(), Duration::from_secs(5));
+        assert_eq!(config.connect_timeout(), Duration::from_secs(5));
+        assert_eq!(config.max_channels_per_receive(), 1_000);
+        assert_eq!(config.max_sends_in_flight(), 4_096);
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named_with_its_option_and_the_range() {
+        let new = ConfigBuilder::new;
+        for (builder, said) in [
+            (new().capacity(0), "option `capacity`: 0 is not allowed, only 1 to 1000000000"),
+            (
+                new().expiry(Duration::ZERO),
+                "option `expiry`: 0ns is not allowed, only 1ms to 315360000s (ten years)",
+            ),
+            (
+                new().group_expiry(Duration::MAX),
+                "option `group_expiry`: 18446744073709551615.999999999s is not",
+            ),
+            (new().lease(Duration::from_millis(999)), "option `lease`: 999ms is not allowed, only 1s to"),
+            (new().response_timeout(Duration::ZERO), "option `response_timeout`: 0ns is not allowed"),
+            (new().connect_timeout(Duration::ZERO), "option `connect_timeout`: 0ns is not allowed"),
+            (new().max_message_size(0), "option `max_message_size`: 0 is not allowed, only 1 to 268435456"),
+            (new().max_channels_per_receive(5_001), "option `max_channels_per_receive`: 5001 is not allowed"),
+            (new().max_sends_in_flight(0), "option `max_sends_in_flight`: 0 is not allowed"),
+            (
+                new().channel_capacity([("a*", 1), ("b*", 0)]),
+                "option `channel_capacity`: 0 for \"b*\" is not allowed, only 1 to 1000000000",
+            ),
+        ] {
+            let refusal = refusal(&builder);
+            assert!(refusal.starts_with(said), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_short_printable_and_leaves_braces_to_the_cluster() {
+        let refusal = |prefix: &str| refusal(&ConfigBuilder::new().prefix(prefix));
+        assert!(refusal("").starts_with("option `prefix`: \"\" is not allowed: it is empty"));
+        assert!(refusal("a b").ends_with("only printable ASCII characters without spaces are"));
+        assert!(refusal("\u{e9}:").ends_with("only printable ASCII characters without spaces are"));
+        assert!(refusal("{a}:").contains("on which node of a Redis Cluster a key lives"));
+        assert!(refusal(&"a".repeat(101)).ends_with("it has 101 bytes, at most 100 are"));
+        assert!(ConfigBuilder::new().prefix("a".repeat(100)).build().is_ok());
+    }
+
+    #[test]
+    fn servers_are_given_in_one_way_and_once_each() {
+        let urls = ConfigBuilder::new().hosts(["redis://a", "redis://b"]);
+        assert_eq!(urls.build().unwrap().hosts().len(), 2);
+        assert!(refusal(&urls.clone().host("c")).starts_with("options `hosts` and `host` are both given"));
+        assert!(refusal(&urls.clone().port(1)).starts_with("options `hosts` and `port` are both given"));
+        assert!(refusal(&urls.clone().db(1)).starts_with("options `hosts` and `db` are both given"));
+        assert_eq!(
+            refusal(&urls.hosts(["redis://:secret@a", "redis://A:6379/0"])),
+            "option `hosts`: redis://A:6379/0 is listed twice; each server and database is one shard"
+        );
+        let none = ConfigBuilder::new().hosts(<[&str; 0]>::default());
+        assert!(refusal(&none).starts_with("option `hosts`: the list [] is empty; write a URL"));
+        let single = ConfigBuilder::new().host("redis1").port(7000).db(3).build().unwrap();
+        assert_eq!(single.hosts()[0].to_string(), "redis://redis1:7000/3");
+        assert!(
+            refusal(&ConfigBuilder::new().host("redis://x")).starts_with("option `host`: redis://x:6379")
+        );
+    }
+
+    #[test]
+    fn encryption_keys_are_refused_by_name_and_never_shown() {
+        let builder = ConfigBuilder::new().symmetric_encryption_keys(["secret"]);
+        assert!(
+            refusal(&builder)
+                .starts_with("option `symmetric_encryption_keys`: encryption is not supported yet")
+        );
+        assert!(!format!("{builder:?}").contains("secret"));
+        assert!(ConfigBuilder::new().symmetric_encryption_keys([""; 0]).build().is_err());
+    }
+
+    #[test]
+    fn debug_output_shows_no_password() {
+        let builder = ConfigBuilder::new().hosts(["redis://:secret@a"]);
+        let shown = format!("{builder:?} {:?}", builder.build().unwrap());
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

@@ -1,0 +1,190 @@
+//! Documents as users of asgi_redis have them: the examples of its README, in the shape of JSON.
+
+use std::time::Duration;
+
+use asgi_redis::{Backend, ChannelLayers, ChannelName, Config, ConfigBuilder, ErrorKind, Value};
+
+#[track_caller]
+fn built(document: &str) -> Config {
+    let builder: ConfigBuilder = serde_json::from_str(document).unwrap();
+    builder.build().unwrap()
+}
+
+fn capacity(config: &Config, name: &str) -> usize {
+    config.capacity_of(&ChannelName::new(name).unwrap())
+}
+
+#[track_caller]
+fn layers_refusal(document: &str) -> String {
+    let value: Value = serde_json::from_str(document).unwrap();
+    let error = ChannelLayers::try_from(value).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    error.to_string()
+}
+
+#[test]
+fn the_first_example_of_the_readme_loads() {
+    let config = built(
+        r#"{"host": "redis", "db": 4, "channel_capacity": {"http.request": 200, "http.response*": 10}}"#,
+    );
+    assert_eq!(config.hosts()[0].to_string(), "redis://redis:6379/4");
+    assert_eq!(capacity(&config, "http.request"), 200);
+    assert_eq!(capacity(&config, "http.response!ab12"), 10);
+    assert_eq!(capacity(&config, "http.response.K3x9!ab12"), 10);
+    assert_eq!(capacity(&config, "websocket.connect"), 100);
+}
+
+#[test]
+fn the_capacity_example_of_the_readme_means_what_its_text_says() {
+    let config = built(
+        r#"{
+            "channel_capacity": {
+                "http.request": 200,
+                "http.response!*": 10,
+                "re:^websocket.send\\!.+": 20
+            }
+        }"#,
+    );
+    for (name, expected) in [
+        ("http.request", 200),
+        ("http.response!ab", 10),
+        ("http.response.K3x9!ab", 10),
+        ("http.response.K3x9!", 10),
+        ("websocket.send!ab", 20),
+        ("websocket.send.K3x9!ab12", 20),
+        ("websocket.send.K3x9!", 20),
+        ("http.response", 100),
+        ("websocket.send", 100),
+        ("http.request.body?ab", 100),
+    ] {
+        assert_eq!(capacity(&config, name), expected, "{name}");
+    }
+}
+
+const CHANNEL_LAYERS: &str = r#"{
+    "default": {
+        "BACKEND": "asgi_redis.RedisChannelLayer",
+        "ROUTING": "my_project.routing.channel_routing",
+        "CONFIG": {
+            "hosts": ["redis://:password@127.0.0.1:6379/0"],
+            "symmetric_encryption_keys": ["the secret key"]
+        }
+    }
+}"#;
+
+#[test]
+fn the_channel_layers_example_of_the_readme_fails_by_name_because_of_its_keys_alone() {
+    let mut layers: ChannelLayers = serde_json::from_str(CHANNEL_LAYERS).unwrap();
+    let error = layers.take("default").unwrap().into_config().build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(
+        error.to_string().starts_with("option `symmetric_encryption_keys`: encryption is not supported yet")
+    );
+
+    let without_keys = CHANNEL_LAYERS
+        .replace(
+            r#""hosts": ["redis://:password@127.0.0.1:6379/0"],"#,
+            r#""hosts": ["redis://:password@127.0.0.1:6379/0"]"#,
+        )
+        .replace(r#""symmetric_encryption_keys": ["the secret key"]"#, "");
+    let layers: ChannelLayers = serde_json::from_str(&without_keys).unwrap();
+    let layer = layers.get("default").unwrap();
+    assert_eq!(layer.backend(), Backend::Redis);
+    let config = layer.config().build().unwrap();
+    assert_eq!(config.hosts()[0].to_string(), "redis://***@127.0.0.1:6379/0");
+}
+
+#[test]
+fn hosts_may_be_pairs_of_host_and_port() {
+    let config =
+        built(r#"{"hosts": [["redis-channel-1", 6379], ["redis-channel-2", 6380], "redis://third"]}"#);
+    let hosts: Vec<String> = config.hosts().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        hosts,
+        ["redis://redis-channel-1:6379/0", "redis://redis-channel-2:6380/0", "redis://third:6379/0"]
+    );
+}
+
+#[test]
+fn the_order_of_patterns_is_that_of_the_document() {
+    let patterns: Vec<String> =
+        (0..50).rev().map(|n| format!("\"a*{}\": {}", "*".repeat(n), n + 1)).collect();
+    let config = built(&format!(r#"{{"channel_capacity": {{{}}}}}"#, patterns.join(", ")));
+    assert_eq!(capacity(&config, "abc"), 50);
+    let config = built(r#"{"channel_capacity": [["z*", 1], ["*", 2], ["a*", 3]]}"#);
+    assert_eq!(capacity(&config, "abc"), 2);
+}
+
+#[test]
+fn every_option_can_be_written_in_a_document() {
+    let config = built(
+        r#"{
+            "hosts": ["rediss://redis1/1"], "prefix": "mine:", "expiry": 1.5, "group_expiry": 10, "capacity": 7,
+            "channel_capacity": {}, "max_message_size": 2048, "lease": 30, "response_timeout": 2,
+            "connect_timeout": 0.5, "max_channels_per_receive": 10, "max_sends_in_flight": 11
+        }"#,
+    );
+    assert_eq!(config.hosts()[0].to_string(), "rediss://redis1:6379/1");
+    assert_eq!(config.prefix(), "mine:");
+    assert_eq!(config.expiry(), Duration::from_millis(1500));
+    assert_eq!(config.group_expiry(), Duration::from_secs(10));
+    assert_eq!(capacity(&config, "any"), 7);
+    assert_eq!(config.max_message_size(), 2048);
+    assert_eq!(config.lease(), Duration::from_secs(30));
+    assert_eq!(config.response_timeout(), Duration::from_secs(2));
+    assert_eq!(config.connect_timeout(), Duration::from_millis(500));
+    assert_eq!(config.max_channels_per_receive(), 10);
+    assert_eq!(config.max_sends_in_flight(), 11);
+}
+
+#[test]
+fn a_bare_config_is_that_of_the_default_alias() {
+    let mut layers: ChannelLayers = serde_json::from_str(r#"{"capacity": 5}"#).unwrap();
+    let config = layers.take("default").unwrap().into_config().build().unwrap();
+    assert_eq!(capacity(&config, "any"), 5);
+    assert!(layers_refusal(r#"{"capacity": 5, "capactiy": 6}"#).starts_with("unknown option \"capactiy\""));
+}
+
+#[test]
+fn several_aliases_are_kept_apart_and_a_missing_one_is_named() {
+    let mut layers: ChannelLayers = serde_json::from_str(
+        r#"{
+            "default": {"BACKEND": "asgi_redis.RedisChannelLayer"},
+            "other": {"BACKEND": "asgi_redis.RedisChannelLayer", "CONFIG": {"prefix": "other:"}}
+        }"#,
+    )
+    .unwrap();
+    assert_eq!(layers.aliases().collect::<Vec<_>>(), ["default", "other"]);
+    assert_eq!(layers.get("other").unwrap().config().build().unwrap().prefix(), "other:");
+    assert_eq!(
+        layers.take("third").unwrap_err().to_string(),
+        "CHANNEL_LAYERS has no layer \"third\"; it has `default`, `other`"
+    );
+    assert!(layers.take("default").is_ok() && layers.get("default").is_none());
+}
+
+#[test]
+fn what_is_unknown_in_channel_layers_is_named() {
+    assert_eq!(
+        layers_refusal(r#"{"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}"#),
+        "CHANNEL_LAYERS[\"default\"]: BACKEND \"channels_redis.core.RedisChannelLayer\" is unknown; known is \
+         \"asgi_redis.RedisChannelLayer\""
+    );
+    assert!(
+        layers_refusal(r#"{"default": {"BACKEND": "asgi_redis.RedisLocalChannelLayer"}}"#)
+            .contains("is not supported yet")
+    );
+    assert!(layers_refusal(r#"{"default": {}}"#).contains("BACKEND is missing"));
+    assert!(
+        layers_refusal(r#"{"default": "x"}"#)
+            .contains("CHANNEL_LAYERS[\"default\"] must be a map, not a text")
+    );
+    assert_eq!(
+        layers_refusal(r#"{"default": {"BACKEND": "asgi_redis.RedisChannelLayer", "CONFG": {}}}"#),
+        "CHANNEL_LAYERS[\"default\"]: unknown key \"CONFG\"; the keys are `BACKEND`, `ROUTING` and `CONFIG`"
+    );
+    assert!(
+        layers_refusal(r#"{"a": {"BACKEND": "asgi_redis.RedisChannelLayer", "CONFIG": {"capacity": "x"}}}"#)
+            .starts_with("CHANNEL_LAYERS[\"a\"]: option `capacity`: \"x\" is not a whole number")
+    );
+}

@@ -51,6 +51,8 @@ pub enum ErrorKind {
     AlreadyReceiving,
     /// The layer was closed.
     Closed,
+    /// The server has no memory left for the message; nothing was sent.
+    ServerFull,
     /// The server's data carry another schema number than this version reads and writes.
     Schema,
 }
@@ -63,12 +65,14 @@ impl Error {
 
     /// Whether the same call may succeed later and cannot deliver a message twice.
     ///
-    /// True for a full channel, and for connection trouble and time-outs as long as the message was certainly not
+    /// True for a full channel or server, and for connection trouble and time-outs as long as the message was certainly not
     /// sent. After an error with [`perhaps_sent`](Error::perhaps_sent) a second call could deliver a second copy, so
     /// the answer is no.
     pub fn may_retry(&self) -> bool {
-        let transient =
-            matches!(self.0.kind, ErrorKind::ChannelFull | ErrorKind::Connection | ErrorKind::Timeout);
+        let transient = matches!(
+            self.0.kind,
+            ErrorKind::ChannelFull | ErrorKind::ServerFull | ErrorKind::Connection | ErrorKind::Timeout
+        );
         transient && !self.0.perhaps_sent
     }
 
@@ -103,6 +107,17 @@ impl Error {
 
     pub(crate) fn with_perhaps_sent(mut self, perhaps_sent: bool) -> Self {
         self.0.perhaps_sent = perhaps_sent;
+        self
+    }
+
+    /// The same error again, for another caller of the same call; without its source.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self::new(self.0.kind, self.0.message.clone()).with_perhaps_sent(self.0.perhaps_sent)
+    }
+
+    /// Says on which channel it happened.
+    pub(crate) fn on_channel(mut self, channel: &str) -> Self {
+        self.0.message = format!("channel {channel:?}: {}", self.0.message);
         self
     }
 

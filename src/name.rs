@@ -119,6 +119,30 @@ impl GroupName {
     }
 }
 
+/// A new single-reader channel: a pattern that ends in `?`, and 128 random bits as 22 letters, digits, `-` and `_`.
+pub(crate) fn new_single_reader(pattern: &str) -> Result<ChannelName> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    if pattern.ends_with('!') {
+        return Err(invalid(
+            "channel",
+            pattern,
+            "a pattern that ends in `!` names an inbox; open an inbox and a mailbox in it",
+        ));
+    }
+    if !pattern.ends_with('?') {
+        return Err(invalid("channel", pattern, "the pattern of a new channel ends in `?`"));
+    }
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::new(ErrorKind::Config, "the system gives no random numbers, which new channels need")
+            .with_source(error)
+    })?;
+    let bits = u128::from_be_bytes(bytes);
+    let random = (0..22)
+        .map(|sextet| ALPHABET.get((bits >> (6 * sextet)) as usize & 63).map_or('-', |c| char::from(*c)));
+    ChannelName::new(&pattern.chars().chain(random).collect::<String>())
+}
+
 fn check_text(what: &str, text: &str, marks: &[u8]) -> Result<()> {
     if text.is_empty() {
         return Err(invalid(what, text, "it is empty"));
@@ -130,8 +154,7 @@ fn check_text(what: &str, text: &str, marks: &[u8]) -> Result<()> {
             &format!("it has {} bytes, at most {MAX_LENGTH} are allowed", text.len()),
         ));
     }
-    match text.chars().find(|c| !c.is_ascii_alphanumeric() && !(c.is_ascii() && marks.contains(&(*c as u8))))
-    {
+    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || c.is_ascii() && marks.contains(&(*c as u8)))) {
         None => Ok(()),
         Some(c) if what == "group" && (c == '?' || c == '!') => {
             Err(invalid(what, text, "groups have no `?` or `!` in their names"))
@@ -274,6 +297,16 @@ mod tests {
         assert!(channel_error("a\n").contains(r"'\n' is not allowed"));
         assert!(channel_error("a٣").contains("'٣' is not allowed"));
         assert!(channel_error("a!é中").contains("'é' is not allowed"));
+    }
+
+    #[test]
+    fn new_single_reader_channels_differ_and_keep_their_pattern() {
+        let (one, two) = (new_single_reader("body?").unwrap(), new_single_reader("body?").unwrap());
+        assert_ne!(one, two);
+        assert!(one.as_str().starts_with("body?") && one.as_str().len() == 27, "{one}");
+        assert!(new_single_reader("inbox!").unwrap_err().to_string().contains("open an inbox"));
+        assert!(new_single_reader("body").unwrap_err().to_string().contains("ends in `?`"));
+        assert!(new_single_reader(&format!("{}?", "a".repeat(99))).is_err());
     }
 
     #[test]

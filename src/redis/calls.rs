@@ -1,0 +1,327 @@
+//! One typed function and reply for each script: the only place that knows their slots and answers.
+
+use bytes::Bytes;
+use redis::{Cmd, Value};
+
+use super::entry::{Entry, EntryId};
+use super::keys::{ClientId, Keys};
+use super::script::{self, Script};
+use crate::name::ChannelName;
+
+/// The layout of keys and entries that this version reads and writes.
+pub(super) const SCHEMA: i64 = 1;
+
+/// A call of a script, and how its answer is read.
+pub(super) trait Call {
+    /// What the script answers.
+    type Reply;
+    /// The script.
+    fn script() -> &'static Script;
+    /// The command that calls it.
+    fn command(&self, keys: &Keys) -> Cmd;
+    /// Reads the answer; gives back one that it does not know.
+    fn decode(reply: Value) -> Result<Self::Reply, Value>;
+}
+
+/// Begins a connection.
+pub(super) struct Hello<'a> {
+    pub(super) client: &'a ClientId,
+    pub(super) generation: u64,
+    pub(super) lease_ms: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum HelloReply {
+    /// The connection counts from now on.
+    Welcome { known: bool },
+    /// The server knows a generation as high as this.
+    Stale { generation: u64 },
+    /// The data there are of another schema.
+    Schema { number: i64 },
+}
+
+impl Call for Hello<'_> {
+    type Reply = HelloReply;
+
+    fn script() -> &'static Script {
+        &script::HELLO
+    }
+
+    fn command(&self, keys: &Keys) -> Cmd {
+        let mut cmd = evalsha(Self::script(), 2, 256);
+        cmd.arg(keys.client(self.client)).arg(keys.schema());
+        cmd.arg(self.generation).arg(self.lease_ms).arg(SCHEMA);
+        cmd
+    }
+
+    fn decode(reply: Value) -> Result<HelloReply, Value> {
+        decode(reply, |tag, rest| match (tag, rest) {
+            (b"ok", [Value::Int(_now), Value::Int(known)]) => {
+                Some(HelloReply::Welcome { known: *known == 1 })
+            }
+            (b"stale", [Value::Int(generation)]) => {
+                Some(HelloReply::Stale { generation: u64::try_from(*generation).ok()? })
+            }
+            (b"schema", [Value::Int(number)]) => Some(HelloReply::Schema { number: *number }),
+            _ => None,
+        })
+    }
+}
+
+/// Sends entries to queues.
+pub(super) struct Push<'a> {
+    pub(super) expiry_ms: u64,
+    /// The client and generation, if the order of any of the queues counts.
+    pub(super) fence: Option<(&'a ClientId, u64)>,
+    pub(super) queues: &'a [PushQueue<'a>],
+}
+
+/// The entries of one queue in a [`Push`].
+#[derive(Debug)]
+pub(super) struct PushQueue<'a> {
+    pub(super) queue: &'a str,
+    pub(super) capacity: usize,
+    pub(super) bodies: Vec<&'a [u8]>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum PushReply {
+    /// All were sent but these: the place of each in the call, from 1, and why.
+    Sent { refused: Vec<(usize, Refusal)> },
+    /// Nothing was sent: the generation is not the client's current one.
+    Stale,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Refusal {
+    /// So many live messages wait already.
+    Full { live: u64 },
+    /// The queue's key is not what it should be; the server's text.
+    Error(String),
+}
+
+impl Call for Push<'_> {
+    type Reply = PushReply;
+
+    fn script() -> &'static Script {
+        &script::PUSH
+    }
+
+    fn command(&self, keys: &Keys) -> Cmd {
+        let bytes: usize =
+            self.queues.iter().flat_map(|queue| &queue.bodies).map(|body| body.len() + 16).sum();
+        let mut cmd = evalsha(Self::script(), self.queues.len(), 256 + 128 * self.queues.len() + bytes);
+        for queue in self.queues {
+            cmd.arg(keys.queue(queue.queue));
+        }
+        cmd.arg(keys.prefix()).arg(self.expiry_ms);
+        match self.fence {
+            Some((client, generation)) => cmd.arg(client.as_str()).arg(generation),
+            None => cmd.arg("").arg(""),
+        };
+        for queue in self.queues {
+            cmd.arg(queue.capacity).arg(queue.bodies.len());
+            for body in &queue.bodies {
+                cmd.arg(*body);
+            }
+        }
+        cmd
+    }
+
+    fn decode(reply: Value) -> Result<PushReply, Value> {
+        decode(reply, |tag, rest| match tag {
+            b"stale" if rest.is_empty() => Some(PushReply::Stale),
+            b"sent" => {
+                let refused = rest.chunks(2).map(|pair| match pair {
+                    [Value::Int(place), Value::Int(live)] => Some((
+                        usize::try_from(*place).ok()?,
+                        Refusal::Full { live: u64::try_from(*live).ok()? },
+                    )),
+                    [Value::Int(place), Value::BulkString(error)] => {
+                        Some((usize::try_from(*place).ok()?, Refusal::Error(lossy(error))))
+                    }
+                    _ => None,
+                });
+                Some(PushReply::Sent { refused: refused.collect::<Option<_>>()? })
+            }
+            _ => None,
+        })
+    }
+}
+
+/// Says which tickets are finished and which are open.
+pub(super) struct Pop<'a> {
+    pub(super) client: &'a ClientId,
+    pub(super) generation: u64,
+    /// Zero ends the lease.
+    pub(super) lease_ms: u64,
+    pub(super) finished: &'a [Finished],
+    pub(super) open: &'a [OpenTicket],
+}
+
+/// A ticket that takes nothing more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finished {
+    pub(super) ticket: u64,
+    /// The entry of this shard that it delivered; whatever else it was handed here goes back.
+    pub(super) delivered: Option<EntryId>,
+}
+
+/// A ticket that asks for a message.
+#[derive(Clone, Debug)]
+pub(super) struct OpenTicket {
+    pub(super) ticket: u64,
+    /// Whether it waits for one if there is none.
+    pub(super) waits: bool,
+    pub(super) channels: std::sync::Arc<[ChannelName]>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum PopReply {
+    /// The first `served` of the open tickets were looked at, and these got something.
+    Ok { served: usize, given: Vec<Given> },
+    /// Nothing was done: the generation is not the current one, or the lease is over.
+    Stale,
+}
+
+/// What an open ticket got.
+#[derive(Debug, PartialEq)]
+pub(super) struct Given {
+    pub(super) ticket: u64,
+    pub(super) outcome: Result<(String, Entry), String>,
+}
+
+impl Call for Pop<'_> {
+    type Reply = PopReply;
+
+    fn script() -> &'static Script {
+        &script::POP
+    }
+
+    fn command(&self, keys: &Keys) -> Cmd {
+        let queues: usize = self.open.iter().map(|open| open.channels.len()).sum();
+        let mut cmd =
+            evalsha(Self::script(), 1 + queues, 256 + 64 * (queues + self.open.len() + self.finished.len()));
+        cmd.arg(keys.client(self.client));
+        for open in self.open {
+            // Looked at from another channel each time, so that a busy one does not starve the others.
+            let turn = usize::try_from(open.ticket).unwrap_or_default() % open.channels.len().max(1);
+            let (last, first) = open.channels.split_at_checked(turn).unwrap_or((&open.channels, &[]));
+            for channel in first.iter().chain(last) {
+                cmd.arg(keys.queue(channel.queue()));
+            }
+        }
+        cmd.arg(keys.prefix()).arg(self.client.as_str()).arg(self.generation).arg(self.lease_ms);
+        cmd.arg(self.finished.len());
+        for finished in self.finished {
+            cmd.arg(finished.ticket).arg(finished.delivered.as_deref().unwrap_or_default());
+        }
+        for open in self.open {
+            cmd.arg(open.ticket).arg(if open.waits { "wait" } else { "try" }).arg(open.channels.len());
+        }
+        cmd
+    }
+
+    fn decode(reply: Value) -> Result<PopReply, Value> {
+        let Value::Array(parts) = reply else { return Err(reply) };
+        let mut parts = parts.into_iter();
+        match (parts.next(), parts.next()) {
+            (Some(Value::BulkString(tag)), None) if tag == b"stale" => Ok(PopReply::Stale),
+            (Some(Value::BulkString(tag)), Some(Value::Int(served))) if tag == b"ok" => {
+                let served = usize::try_from(served).map_err(|_| Value::Int(served))?;
+                let mut given = Vec::with_capacity(parts.len() / 3);
+                while let Some(ticket) = parts.next() {
+                    match (ticket, parts.next(), parts.next()) {
+                        (
+                            Value::BulkString(ticket),
+                            Some(Value::BulkString(queue)),
+                            Some(Value::BulkString(entry)),
+                        ) => {
+                            given.push(decode_given(&ticket, queue, entry)?);
+                        }
+                        (unknown, ..) => return Err(unknown),
+                    }
+                }
+                Ok(PopReply::Ok { served, given })
+            }
+            (tag, _) => Err(tag.unwrap_or_default()),
+        }
+    }
+}
+
+fn decode_given(ticket: &[u8], queue: Vec<u8>, entry: Vec<u8>) -> Result<Given, Value> {
+    let number = std::str::from_utf8(ticket).ok().and_then(|text| text.parse().ok());
+    let ticket = number.ok_or_else(|| Value::BulkString(ticket.to_vec()))?;
+    let queue = String::from_utf8(queue).map_err(|error| Value::BulkString(error.into_bytes()))?;
+    let outcome =
+        if queue.is_empty() { Err(lossy(&entry)) } else { Ok((queue, Entry::new(Bytes::from(entry)))) };
+    Ok(Given { ticket, outcome })
+}
+
+/// Reads what a client is told on its wake channel: a ticket, a queue and the entry that the ticket was handed.
+pub(super) fn decode_wake(message: Vec<u8>) -> Option<(u64, String, Entry)> {
+    let message = Bytes::from(message);
+    let mut parts = message.splitn(3, |byte| *byte == b' ');
+    let ticket = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+    let queue = std::str::from_utf8(parts.next()?).ok()?.to_owned();
+    let entry = message.slice_ref(parts.next()?);
+    Some((ticket, queue, Entry::new(entry)))
+}
+
+/// Removes the messages and groups of one step of a scan.
+pub(super) struct Flush<'a> {
+    pub(super) cursor: &'a str,
+}
+
+/// The next step's cursor; `None` after the last.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct FlushReply {
+    pub(super) next: Option<String>,
+}
+
+impl Call for Flush<'_> {
+    type Reply = FlushReply;
+
+    fn script() -> &'static Script {
+        &script::FLUSH
+    }
+
+    fn command(&self, keys: &Keys) -> Cmd {
+        const KEYS_A_STEP: usize = 1000;
+        let mut cmd = evalsha(Self::script(), 1, 256);
+        cmd.arg(keys.schema()).arg(keys.prefix()).arg(self.cursor).arg(KEYS_A_STEP);
+        cmd
+    }
+
+    fn decode(reply: Value) -> Result<FlushReply, Value> {
+        decode(reply, |cursor, rest| match rest {
+            [Value::Int(_removed)] if cursor == b"0" => Some(FlushReply { next: None }),
+            [Value::Int(_removed)] => {
+                Some(FlushReply { next: Some(std::str::from_utf8(cursor).ok()?.to_owned()) })
+            }
+            _ => None,
+        })
+    }
+}
+
+fn evalsha(script: &Script, keys: usize, bytes: usize) -> Cmd {
+    let mut cmd = Cmd::with_capacity(keys + 16, bytes);
+    cmd.arg("EVALSHA").arg(script.sha()).arg(keys);
+    cmd
+}
+
+/// Reads a reply whose first part is a text.
+fn decode<T>(reply: Value, read: impl FnOnce(&[u8], &[Value]) -> Option<T>) -> Result<T, Value> {
+    let decoded = match &reply {
+        Value::Array(parts) => match parts.as_slice() {
+            [Value::BulkString(tag), rest @ ..] => read(tag, rest),
+            _ => None,
+        },
+        _ => None,
+    };
+    decoded.ok_or(reply)
+}
+
+fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}

@@ -1,0 +1,174 @@
+//! One open connection to a server: its set-up, and calls of scripts over it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, PushInfo, PushKind, Value};
+use tokio::sync::Notify;
+
+use super::calls::{self, Call};
+use super::failure::{Cause, Failure, lost_reply, refused, unexpected_reply};
+use super::keys::Keys;
+use super::receive::Tickets;
+use super::script;
+
+/// How long a silent network is trusted before the system asks whether the other side is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// How many calls may wait to be written; a further one waits for its turn.
+const WRITE_QUEUE: usize = 1024;
+
+/// A connection that carries commands and pushes. Clones share it.
+#[derive(Clone)]
+pub(super) struct Connection {
+    wire: MultiplexedConnection,
+    keys: Keys,
+    host: Arc<str>,
+    /// Told when the connection is of no more use.
+    broken: Arc<Notify>,
+    /// The client's generation on it.
+    pub(super) generation: u64,
+    /// Rises whenever the server was given scripts or a generation anew.
+    pub(super) epoch: u64,
+}
+
+/// What is needed to open connections to one server.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) info: ConnectionInfo,
+    /// For messages; without credentials.
+    pub(super) host: Arc<str>,
+    pub(super) shard: usize,
+    pub(super) connect_timeout: Duration,
+    pub(super) response_timeout: Duration,
+}
+
+impl Target {
+    /// Opens a connection whose pushes go to the tickets.
+    pub(super) async fn connect(&self, keys: &Keys, tickets: &Arc<Tickets>) -> Result<Connection, Cause> {
+        let broken = Arc::new(Notify::new());
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(Some(self.response_timeout))
+            .set_pipeline_buffer_size(WRITE_QUEUE)
+            .set_push_sender(receive_pushes(self.shard, Arc::clone(tickets), Arc::clone(&broken)));
+        let tcp =
+            TcpSettings::default().set_nodelay(true).set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE));
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        let tcp = tcp.set_user_timeout(self.response_timeout);
+        let info = self.info.clone().set_tcp_settings(tcp);
+        let unreachable = |error| lost_reply(&self.host, error, false);
+        let client = redis::Client::open(info).map_err(unreachable)?;
+        let wire = client.get_multiplexed_async_connection_with_config(&config).await.map_err(unreachable)?;
+        Ok(Connection {
+            wire,
+            keys: keys.clone(),
+            host: Arc::clone(&self.host),
+            broken,
+            generation: 0,
+            epoch: 0,
+        })
+    }
+}
+
+/// Entries go to their tickets right here, in the task that reads the socket: no further wake-up on their way.
+fn receive_pushes(
+    shard: usize,
+    tickets: Arc<Tickets>,
+    broken: Arc<Notify>,
+) -> impl Fn(PushInfo) -> Result<(), std::convert::Infallible> + Send + Sync {
+    move |push| {
+        match push.kind {
+            PushKind::Message => {
+                let message = push.data.into_iter().nth(1);
+                let wake = match message {
+                    Some(Value::BulkString(message)) => calls::decode_wake(message),
+                    _ => None,
+                };
+                match wake {
+                    Some((ticket, queue, entry)) => tickets.arrived(shard, ticket, &queue, entry),
+                    None => tracing::warn!("ignored a wake-up that is none"),
+                }
+            }
+            PushKind::Disconnection => broken.notify_one(),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    /// Calls a script.
+    pub(super) async fn call<C: Call>(&self, call: &C) -> Result<C::Reply, Failure> {
+        let script = C::script();
+        let command = call.command(&self.keys);
+        match self.wire.clone().send_packed_command(&command).await {
+            Ok(Value::ServerError(error)) => Err(refused(&self.host, Some(script), &error)),
+            Ok(reply) => {
+                C::decode(reply).map_err(|reply| unexpected_reply(&self.host, script, &reply).into())
+            }
+            Err(error) => Err(self.lost(error).into()),
+        }
+    }
+
+    /// Has the server push to this connection what is published on a channel.
+    pub(super) async fn subscribe(&mut self, channel: &str) -> Result<(), Cause> {
+        self.wire.subscribe(channel).await.map_err(|error| self.lost(error))
+    }
+
+    /// Loads the scripts that the server does not have.
+    pub(super) async fn load_missing_scripts(&mut self) -> Result<(), Failure> {
+        let mut exists = redis::cmd("SCRIPT");
+        exists.arg("EXISTS");
+        for script in script::all() {
+            exists.arg(script.sha());
+        }
+        let there = match self.command(&exists).await? {
+            Value::Array(there) if there.len() == script::all().len() => there,
+            reply => {
+                return Err(Cause::new(
+                    crate::ErrorKind::Script,
+                    format!("server {} answered SCRIPT EXISTS with {reply:?}", self.host),
+                )
+                .into());
+            }
+        };
+        for (script, there) in script::all().iter().zip(there) {
+            if matches!(there, Value::Int(0) | Value::Boolean(false)) {
+                self.command(redis::cmd("SCRIPT").arg("LOAD").arg(script.source())).await?;
+                tracing::debug!(host = %self.host, script = script.name(), "loaded a script");
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the connection is of no more use.
+    pub(super) async fn broken(&self) {
+        self.broken.notified().await;
+    }
+
+    async fn command(&mut self, command: &Cmd) -> Result<Value, Failure> {
+        match self.wire.send_packed_command(command).await {
+            Ok(Value::ServerError(error)) => Err(refused(&self.host, None, &error)),
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(self.lost(error).into()),
+        }
+    }
+
+    fn lost(&self, error: redis::RedisError) -> Cause {
+        let cause = lost_reply(&self.host, error, true);
+        // A server that does not answer one call is not asked another: its task connects anew.
+        self.broken.notify_one();
+        cause
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("host", &self.host)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,65 @@
+//! Every key of a shard, and its wake channel. The shapes are published in `lua/README.md`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The prefix under which all keys of a shard stand.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    prefix: Arc<str>,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(super) fn schema(&self) -> String {
+        format!("{}schema", self.prefix)
+    }
+
+    pub(super) fn queue(&self, queue: &str) -> String {
+        [&self.prefix, "q:", queue].concat()
+    }
+
+    pub(super) fn client(&self, client: &ClientId) -> String {
+        format!("{}c:{client}", self.prefix)
+    }
+
+    /// The pub/sub channel on which a client is told of its messages. It knows no databases, but the client's id is
+    /// drawn anew for each shard, so it carries the database and the shard.
+    pub(super) fn wake(&self, client: &ClientId) -> String {
+        format!("{}wake:{client}", self.prefix)
+    }
+}
+
+/// What one process calls itself on one shard: 128 random bits.
+#[derive(Clone, Debug)]
+pub(super) struct ClientId(Arc<str>);
+
+impl ClientId {
+    pub(super) fn random() -> Result<Self> {
+        let mut bits = [0; 16];
+        getrandom::fill(&mut bits).map_err(|error| {
+            Error::new(ErrorKind::Config, "the system gives no random numbers, which client ids need")
+                .with_source(error)
+        })?;
+        Ok(Self(format!("{:032x}", u128::from_be_bytes(bits)).into()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

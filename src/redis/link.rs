@@ -1,0 +1,360 @@
+//! The task that keeps one shard connected: it connects, greets, says what receivers have to say, beats, and begins
+//! again when the connection breaks.
+//!
+//! On a new connection it subscribes to the wake channel, then says hello, then asks for all open tickets; only then do
+//! others get the connection, so nothing is written before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+
+use super::calls::{Hello, HelloReply, Pop, PopReply, SCHEMA};
+use super::connection::{Connection, Target};
+use super::failure::{Cause, Failure, refusal};
+use super::keys::{ClientId, Keys};
+use super::receive::{NextCall, Tickets, closed};
+use super::script;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The pause after a failed attempt to connect; it doubles from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How often a server may say that it forgot us, or our scripts, before that counts as a fault of the connection.
+const MOST_GREETINGS: usize = 5;
+
+/// Whether a shard can be asked.
+#[derive(Clone, Debug)]
+enum Status {
+    Connecting,
+    Up(Connection),
+    Down(Cause),
+    /// Ended; with why the server could not be told.
+    Closed(Option<Cause>),
+}
+
+/// What the rest of the layer holds of a shard's connection. Dropping it ends the task, which first gives back what
+/// was in flight.
+#[derive(Debug)]
+pub(super) struct Link {
+    client: ClientId,
+    status: watch::Receiver<Status>,
+    heal: Arc<Notify>,
+    closing: watch::Sender<bool>,
+}
+
+impl Link {
+    /// Starts the task.
+    pub(super) fn start(target: Target, keys: Keys, tickets: Arc<Tickets>, lease: Duration) -> Result<Self> {
+        let client = ClientId::random()?;
+        let (status, status_seen) = watch::channel(Status::Connecting);
+        let (closing, closing_seen) = watch::channel(false);
+        let heal = Arc::new(Notify::new());
+        let task = Task {
+            target,
+            keys,
+            client: client.clone(),
+            tickets,
+            lease,
+            status,
+            heal: Arc::clone(&heal),
+            closing: closing_seen,
+            generation: 0,
+            epoch: 0,
+            told: false,
+        };
+        tokio::spawn(task.run());
+        Ok(Self { client, status: status_seen, heal, closing })
+    }
+
+    /// What this process calls itself on the shard.
+    pub(super) fn client(&self) -> &ClientId {
+        &self.client
+    }
+
+    /// The connection, or at once why there is none.
+    pub(super) fn connection(&self) -> Result<Connection> {
+        connection_of(&self.status.borrow())
+    }
+
+    /// The connection, once the first attempt to connect has ended.
+    pub(super) async fn first_connection(&self) -> Result<Connection> {
+        self.wait_for(|status| !matches!(status, Status::Connecting)).await
+    }
+
+    /// The connection after the server was given anew what it did not have in an epoch.
+    pub(super) async fn healed_since(&self, epoch: u64) -> Result<Connection> {
+        self.heal.notify_one();
+        self.wait_for(|status| match status {
+            Status::Connecting => false,
+            Status::Up(connection) => connection.epoch > epoch,
+            Status::Down(_) | Status::Closed(_) => true,
+        })
+        .await
+    }
+
+    /// Gives back what is in flight, ends the lease and the task.
+    ///
+    /// That goes on even if the future is dropped.
+    pub(super) fn close(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.closing.send_replace(true);
+        let mut status = self.status.clone();
+        async move {
+            match status.wait_for(|status| matches!(status, Status::Closed(_))).await.as_deref() {
+                Ok(Status::Closed(Some(cause))) => Err(cause.to_error()),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    async fn wait_for(&self, wanted: impl FnMut(&Status) -> bool) -> Result<Connection> {
+        let mut status = self.status.clone();
+        match status.wait_for(wanted).await {
+            Ok(status) => connection_of(&status),
+            Err(_) => Err(closed()),
+        }
+    }
+}
+
+fn connection_of(status: &Status) -> Result<Connection> {
+    match status {
+        Status::Up(connection) => Ok(connection.clone()),
+        Status::Down(cause) => Err(cause.to_error().with_perhaps_sent(false)),
+        Status::Connecting => Err(Error::new(ErrorKind::Connection, "the server is not connected yet")),
+        Status::Closed(_) => Err(closed()),
+    }
+}
+
+struct Task {
+    target: Target,
+    keys: Keys,
+    client: ClientId,
+    tickets: Arc<Tickets>,
+    lease: Duration,
+    status: watch::Sender<Status>,
+    heal: Arc<Notify>,
+    closing: watch::Receiver<bool>,
+    generation: u64,
+    epoch: u64,
+    /// Whether the outage was told.
+    told: bool,
+}
+
+/// How a pop ended that the server understood.
+enum Said {
+    Done,
+    /// The server forgot this connection, or the scripts.
+    Forgotten,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut pause = FIRST_PAUSE;
+        let mut closing = self.closing.clone();
+        loop {
+            let connected = tokio::select! {
+                connected = self.connect() => connected,
+                () = until_closing(&mut closing) => return self.end(None),
+            };
+            let cause = match connected {
+                Ok(connection) => {
+                    pause = FIRST_PAUSE;
+                    match self.serve(connection).await {
+                        Ok(()) => return self.end(None),
+                        Err(cause) => cause,
+                    }
+                }
+                Err(cause) => cause,
+            };
+            if is_closing(&closing) {
+                return self.end(Some(cause));
+            }
+            self.go_down(cause);
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = until_closing(&mut closing) => {
+                    let cause = match &*self.status.borrow() {
+                        Status::Down(cause) => Some(cause.clone()),
+                        _ => None,
+                    };
+                    return self.end(cause);
+                }
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Connects, loads what misses, and greets.
+    async fn connect(&mut self) -> Result<Connection, Cause> {
+        let mut connection = self.target.connect(&self.keys, &self.tickets).await?;
+        // Before hello: until then the server may take the old connection for the listener.
+        connection.subscribe(&self.keys.wake(&self.client)).await?;
+        self.greet(&mut connection).await?;
+        if std::mem::take(&mut self.told) {
+            tracing::info!(host = %self.target.host, "connected again");
+        }
+        Ok(connection)
+    }
+
+    /// Gives the server the scripts it misses and a new generation, and asks for all open tickets; then others may
+    /// use the connection.
+    async fn greet(&mut self, connection: &mut Connection) -> Result<(), Cause> {
+        for _ in 0..MOST_GREETINGS {
+            match connection.load_missing_scripts().await {
+                Ok(()) => {}
+                Err(Failure::NoScript) => continue,
+                Err(Failure::Other(cause)) => return Err(cause),
+            }
+            self.generation += 1;
+            let hello = Hello {
+                client: &self.client,
+                generation: self.generation,
+                lease_ms: milliseconds(self.lease),
+            };
+            match connection.call(&hello).await {
+                Ok(HelloReply::Welcome { known: _ }) => {}
+                Ok(HelloReply::Stale { generation }) => {
+                    self.generation = self.generation.max(generation);
+                    continue;
+                }
+                Ok(HelloReply::Schema { number }) => {
+                    return Err(Cause::new(
+                        ErrorKind::Schema,
+                        format!(
+                            "server {} holds data of schema {number} under prefix {:?}, this version reads and writes {SCHEMA}; use another prefix or another version",
+                            self.target.host,
+                            self.keys.prefix()
+                        ),
+                    ));
+                }
+                Err(Failure::NoScript) => continue,
+                Err(Failure::Other(cause)) => return Err(cause),
+            }
+            connection.generation = self.generation;
+            self.tickets.ask_again(self.target.shard);
+            if let Said::Done = self.say_all(connection).await? {
+                self.epoch += 1;
+                connection.epoch = self.epoch;
+                self.status.send_replace(Status::Up(connection.clone()));
+                return Ok(());
+            }
+        }
+        Err(Cause::new(
+            ErrorKind::Connection,
+            format!("server {} forgot this client {MOST_GREETINGS} times in a row", self.target.host),
+        ))
+    }
+
+    /// Says what there is to say until the connection breaks or the layer is closed.
+    async fn serve(&mut self, mut connection: Connection) -> Result<(), Cause> {
+        let something_to_say = self.tickets.something_to_say(self.target.shard);
+        let heal = Arc::clone(&self.heal);
+        let mut closing = self.closing.clone();
+        let period = self.lease / 3;
+        let mut beat = interval_at(Instant::now() + period, period);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let said = tokio::select! {
+                () = something_to_say.notified() => self.say_all(&connection).await?,
+                _ = beat.tick() => self.beat(&connection).await?,
+                () = heal.notified() => Said::Forgotten,
+                () = connection.broken() => {
+                    return Err(Cause::new(
+                        ErrorKind::Connection,
+                        format!("the connection to server {} broke", self.target.host),
+                    ));
+                }
+                () = until_closing(&mut closing) => return self.farewell(&mut connection).await,
+            };
+            if let Said::Forgotten = said {
+                self.greet(&mut connection).await?;
+            }
+        }
+    }
+
+    /// Renews the lease, and asks again for all that is open: a push may have been lost on its way.
+    async fn beat(&self, connection: &Connection) -> Result<Said, Cause> {
+        self.tickets.ask_again(self.target.shard);
+        let call = self.tickets.next_call(self.target.shard).unwrap_or_default();
+        match self.say(connection, &call, self.lease).await? {
+            Said::Done => self.say_all(connection).await,
+            Said::Forgotten => Ok(Said::Forgotten),
+        }
+    }
+
+    async fn say_all(&self, connection: &Connection) -> Result<Said, Cause> {
+        while let Some(call) = self.tickets.next_call(self.target.shard) {
+            if let Said::Forgotten = self.say(connection, &call, self.lease).await? {
+                return Ok(Said::Forgotten);
+            }
+        }
+        Ok(Said::Done)
+    }
+
+    async fn say(&self, connection: &Connection, call: &NextCall, lease: Duration) -> Result<Said, Cause> {
+        let pop = Pop {
+            client: &self.client,
+            generation: connection.generation,
+            lease_ms: milliseconds(lease),
+            finished: &call.finished,
+            open: &call.open,
+        };
+        match connection.call(&pop).await {
+            Ok(PopReply::Ok { served, given }) => {
+                let failed = |text: &str| refusal(&self.target.host, Some(&script::POP), text).to_error();
+                self.tickets.answered(self.target.shard, call, served, given, failed);
+                Ok(Said::Done)
+            }
+            Ok(PopReply::Stale) | Err(Failure::NoScript) => Ok(Said::Forgotten),
+            Err(Failure::Other(cause)) if cause.breaks_connection() => Err(cause),
+            Err(Failure::Other(cause)) => {
+                self.tickets.failed(call, || cause.to_error());
+                Ok(Said::Done)
+            }
+        }
+    }
+
+    /// Gives back what is in flight and ends the lease.
+    async fn farewell(&mut self, connection: &mut Connection) -> Result<(), Cause> {
+        self.tickets.close();
+        for _ in 0..MOST_GREETINGS {
+            let mut said = self.say_all(connection).await?;
+            if let Said::Done = said {
+                said = self.say(connection, &NextCall::default(), Duration::ZERO).await?;
+            }
+            match said {
+                Said::Done => return Ok(()),
+                Said::Forgotten => self.greet(connection).await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn go_down(&mut self, cause: Cause) {
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::warn!(host = %self.target.host, cause = cause.message, "lost a server; connecting again");
+        }
+        self.tickets.unreachable(self.target.shard, || cause.to_error().with_perhaps_sent(false));
+        self.status.send_replace(Status::Down(cause));
+    }
+
+    fn end(&self, cause: Option<Cause>) {
+        self.tickets.close();
+        self.status.send_replace(Status::Closed(cause));
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn is_closing(closing: &watch::Receiver<bool>) -> bool {
+    closing.has_changed().is_err() || *closing.borrow()
+}
+
+/// Waits until the layer is closed, or dropped.
+async fn until_closing(closing: &mut watch::Receiver<bool>) {
+    // An error says that the other end was dropped.
+    let _ = closing.wait_for(|closing| *closing).await;
+}

@@ -1,0 +1,424 @@
+//! Tickets: every blocked receive of this process, on all shards, and what became of those that are finished.
+//!
+//! A receive opens a ticket, a number that is never used again. Each shard's task asks [`Tickets::next_call`] what to
+//! say to its server and tells [`Tickets::answered`] the reply; what the server pushes goes to [`Tickets::arrived`].
+//! The first entry fills the ticket and wakes its future. The future claims it when it is polled; if it is dropped
+//! instead, the ticket is released, and the server gives its entry to the next waiter or back to its place.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::calls::{Finished, Given, OpenTicket};
+use super::entry::{Entry, EntryId};
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{ChannelKind, ChannelName};
+
+/// The most of each that one call carries: Lua can unpack some 8,000 values, and a long script blocks the server.
+const MOST_TICKETS: usize = 500;
+const MOST_QUEUES: usize = 2000;
+const MOST_FINISHED: usize = 500;
+
+/// The tickets of one layer.
+#[derive(Debug)]
+pub(super) struct Tickets {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    next: u64,
+    open: BTreeMap<u64, Open>,
+    /// The `?` channels that have an open ticket: two could reorder when one is cancelled.
+    single_readers: HashSet<ChannelName>,
+    shards: Vec<Agenda>,
+    closed: bool,
+}
+
+/// What is to be said to one shard.
+#[derive(Debug, Default)]
+struct Agenda {
+    /// Tickets to ask for.
+    ask: VecDeque<u64>,
+    /// Stays here until the reply to a call that carried it has come.
+    finished: VecDeque<Finished>,
+    /// Whether to call although there is nothing to ask for: something goes back.
+    urgent: bool,
+    /// Wakes the shard's task.
+    something_to_say: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Open {
+    waits: bool,
+    places: Vec<Place>,
+    filled: Option<(usize, EntryId)>,
+    future: Option<oneshot::Sender<Arrival>>,
+}
+
+/// A ticket's part on one shard.
+#[derive(Debug)]
+struct Place {
+    shard: usize,
+    channels: Arc<[ChannelName]>,
+    /// Whether the server may know the ticket.
+    asked: bool,
+    /// Whether the server said that nothing waits, for a ticket that does not wait either.
+    nothing: bool,
+}
+
+/// What ends a receive.
+#[derive(Debug)]
+enum Arrival {
+    Message(ChannelName, Entry),
+    Nothing,
+    Failed(Error),
+}
+
+/// What a shard is told in one call.
+#[derive(Debug, Default)]
+pub(super) struct NextCall {
+    pub(super) finished: Vec<Finished>,
+    pub(super) open: Vec<OpenTicket>,
+}
+
+impl Tickets {
+    pub(super) fn new(shards: usize) -> Self {
+        let state = State {
+            next: 1,
+            open: BTreeMap::new(),
+            single_readers: HashSet::new(),
+            shards: std::iter::repeat_with(Agenda::default).take(shards).collect(),
+            closed: false,
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Opens a ticket for one message from any of the channels of each shard.
+    pub(super) fn open(
+        self: &Arc<Self>,
+        channels: impl IntoIterator<Item = (usize, Arc<[ChannelName]>)>,
+        waits: bool,
+    ) -> Result<Receiving> {
+        let places: Vec<Place> = channels
+            .into_iter()
+            .map(|(shard, channels)| Place { shard, channels, asked: false, nothing: false })
+            .collect();
+        let (future, arrival) = oneshot::channel();
+        let mut state = self.lock();
+        if state.closed {
+            return Err(closed());
+        }
+        for channel in single_readers(&places) {
+            if state.single_readers.contains(channel) {
+                return Err(Error::new(
+                    ErrorKind::AlreadyReceiving,
+                    format!(
+                        "channel {:?} has a single reader, and another receive of this process waits on it; let that one end first",
+                        channel.as_str()
+                    ),
+                ));
+            }
+        }
+        state.single_readers.extend(single_readers(&places).cloned());
+        let ticket = state.next;
+        state.next += 1;
+        for place in &places {
+            if let Some(agenda) = state.shards.get_mut(place.shard) {
+                agenda.ask.push_back(ticket);
+                agenda.something_to_say.notify_one();
+            }
+        }
+        state.open.insert(ticket, Open { waits, places, filled: None, future: Some(future) });
+        Ok(Receiving { tickets: Arc::clone(self), ticket, arrival, ended: false })
+    }
+
+    /// What wakes the task of a shard.
+    pub(super) fn something_to_say(&self, shard: usize) -> Arc<Notify> {
+        self.lock().shards.get(shard).map(|agenda| Arc::clone(&agenda.something_to_say)).unwrap_or_default()
+    }
+
+    /// What to say to a shard next; nothing if it can wait for the next beat.
+    ///
+    /// Only one call may be under way at a time.
+    pub(super) fn next_call(&self, shard: usize) -> Option<NextCall> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let agenda = state.shards.get_mut(shard)?;
+        if agenda.ask.is_empty() && !agenda.urgent && agenda.finished.len() < MOST_FINISHED {
+            return None;
+        }
+        let finished: Vec<Finished> = agenda.finished.iter().take(MOST_FINISHED).cloned().collect();
+        let mut call = NextCall { finished, open: Vec::new() };
+        if call.finished.len() < agenda.finished.len() {
+            // A ticket must not overtake the release of an earlier one on the same channel.
+            return Some(call);
+        }
+        agenda.urgent = false;
+        let mut queues = 0;
+        while let Some(ticket) = agenda.ask.front() {
+            let Some((open, place)) = state.open.get_mut(ticket).and_then(|open| open.unfilled_on(shard))
+            else {
+                agenda.ask.pop_front();
+                continue;
+            };
+            queues += place.channels.len();
+            if call.open.len() == MOST_TICKETS || (queues > MOST_QUEUES && !call.open.is_empty()) {
+                break;
+            }
+            place.asked = true;
+            call.open.push(OpenTicket {
+                ticket: *ticket,
+                waits: open,
+                channels: Arc::clone(&place.channels),
+            });
+            agenda.ask.pop_front();
+        }
+        (!call.finished.is_empty() || !call.open.is_empty()).then_some(call)
+    }
+
+    /// Asks again for all open tickets without an entry: after a reconnection, and at every beat, as what was pushed
+    /// may have been lost on the way.
+    pub(super) fn ask_again(&self, shard: usize) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(agenda) = state.shards.get_mut(shard) else { return };
+        let open = state.open.iter_mut();
+        agenda.ask = open.filter_map(|(ticket, open)| open.unfilled_on(shard).map(|_| *ticket)).collect();
+        agenda.urgent |= !agenda.finished.is_empty();
+    }
+
+    /// The server answered a call: it knows what was finished, looked at the first `served` of the open tickets, and
+    /// gave some of them something.
+    pub(super) fn answered(
+        &self,
+        shard: usize,
+        call: &NextCall,
+        served: usize,
+        given: Vec<Given>,
+        failed: impl Fn(&str) -> Error,
+    ) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if let Some(agenda) = state.shards.get_mut(shard) {
+            agenda.finished.drain(..call.finished.len().min(agenda.finished.len()));
+            for unserved in call.open.iter().skip(served).rev() {
+                agenda.ask.push_front(unserved.ticket);
+            }
+        }
+        for given in given {
+            match given.outcome {
+                Ok((queue, entry)) => state.fill(shard, given.ticket, &queue, entry),
+                Err(text) => state.fail(given.ticket, failed(&text)),
+            }
+        }
+        for served in call.open.iter().take(served).filter(|open| !open.waits) {
+            state.nothing_there(shard, served.ticket);
+        }
+    }
+
+    /// The server refused a call: what it asked for is not to be had.
+    pub(super) fn failed(&self, call: &NextCall, error: impl Fn() -> Error) {
+        let mut state = self.lock();
+        for open in &call.open {
+            state.fail(open.ticket, error());
+        }
+    }
+
+    /// The server pushed an entry that it handed to a ticket.
+    pub(super) fn arrived(&self, shard: usize, ticket: u64, queue: &str, entry: Entry) {
+        self.lock().fill(shard, ticket, queue, entry);
+    }
+
+    /// A shard cannot be asked now: who does not wait is told so.
+    pub(super) fn unreachable(&self, shard: usize, error: impl Fn() -> Error) {
+        let mut state = self.lock();
+        let impatient: Vec<u64> = state
+            .open
+            .iter_mut()
+            .filter_map(|(ticket, open)| {
+                (!open.waits && open.unfilled_on(shard).is_some()).then_some(*ticket)
+            })
+            .collect();
+        for ticket in impatient {
+            state.fail(ticket, error());
+        }
+    }
+
+    /// Ends all receives, and lets no new one begin.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let open: Vec<u64> = state.open.keys().copied().collect();
+        for ticket in open {
+            state.fail(ticket, closed());
+        }
+        for agenda in &mut state.shards {
+            agenda.urgent = true;
+        }
+    }
+
+    /// The future of a ticket returns its entry now; false if the ticket was ended meanwhile.
+    fn deliver(&self, ticket: u64) -> bool {
+        self.lock().finish(ticket, true)
+    }
+
+    /// The future of a ticket was dropped.
+    fn release(&self, ticket: u64) {
+        self.lock().finish(ticket, false);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that holds the lock can panic halfway through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    /// Whether it waits, and its part on a shard, if it still wants something from there.
+    fn unfilled_on(&mut self, shard: usize) -> Option<(bool, &mut Place)> {
+        if self.filled.is_some() {
+            return None;
+        }
+        let waits = self.waits;
+        self.places.iter_mut().find(|place| place.shard == shard).map(|place| (waits, place))
+    }
+}
+
+impl State {
+    /// An entry came for a ticket, in a reply or pushed.
+    fn fill(&mut self, shard: usize, ticket: u64, queue: &str, entry: Entry) {
+        let Some(open) = self.open.get_mut(&ticket) else {
+            return self.give_back(shard, ticket);
+        };
+        match &open.filled {
+            // It came both ways, or is another one after data loss: the acknowledgement will name the one we have.
+            Some((from, _)) if *from == shard => {}
+            Some(_) => self.give_back(shard, ticket),
+            None => {
+                open.filled = Some((shard, entry.id()));
+                let mut channels =
+                    open.places.iter().filter(|place| place.shard == shard).flat_map(|p| p.channels.iter());
+                let arrival = match channels.find(|channel| channel.queue() == queue) {
+                    Some(channel) => Arrival::Message(channel.clone(), entry),
+                    None => Arrival::Failed(Error::new(
+                        ErrorKind::Script,
+                        format!(
+                            "the server gave a message of channel {queue:?} to a receive that did not ask for it"
+                        ),
+                    )),
+                };
+                if let Some(future) = open.future.take() {
+                    // A dropped future releases its ticket itself.
+                    let _ = future.send(arrival);
+                }
+            }
+        }
+    }
+
+    /// A shard handed an entry to a ticket that has no use for it.
+    fn give_back(&mut self, shard: usize, ticket: u64) {
+        if let Some(agenda) = self.shards.get_mut(shard) {
+            agenda.finish(Finished { ticket, delivered: None });
+        }
+    }
+
+    fn nothing_there(&mut self, shard: usize, ticket: u64) {
+        let Some(open) = self.open.get_mut(&ticket) else { return };
+        if let Some((_, place)) = open.unfilled_on(shard) {
+            place.nothing = true;
+            if open.places.iter().all(|place| place.nothing)
+                && let Some(future) = open.future.take()
+            {
+                let _ = future.send(Arrival::Nothing);
+            }
+        }
+    }
+
+    fn fail(&mut self, ticket: u64, error: Error) {
+        let future = self.open.get_mut(&ticket).and_then(|open| open.future.take());
+        self.finish(ticket, false);
+        if let Some(future) = future {
+            let _ = future.send(Arrival::Failed(error));
+        }
+    }
+
+    /// Takes a ticket off the list, and notes for each shard what became of it.
+    fn finish(&mut self, ticket: u64, delivered: bool) -> bool {
+        let Some(open) = self.open.remove(&ticket) else { return false };
+        for channel in single_readers(&open.places) {
+            self.single_readers.remove(channel);
+        }
+        for place in open.places.iter().filter(|place| place.asked) {
+            let delivered = match &open.filled {
+                Some((shard, id)) if delivered && *shard == place.shard => Some(id.clone()),
+                _ => None,
+            };
+            // Who did not wait and got nothing left nothing behind.
+            if (delivered.is_some() || !place.nothing)
+                && let Some(agenda) = self.shards.get_mut(place.shard)
+            {
+                agenda.finish(Finished { ticket, delivered });
+            }
+        }
+        true
+    }
+}
+
+impl Agenda {
+    /// What is delivered can be said with the next call; what goes back is said at once.
+    fn finish(&mut self, finished: Finished) {
+        let goes_back = finished.delivered.is_none();
+        self.finished.push_back(finished);
+        if goes_back {
+            self.urgent = true;
+        }
+        if goes_back || self.finished.len() >= MOST_FINISHED {
+            self.something_to_say.notify_one();
+        }
+    }
+}
+
+fn single_readers(places: &[Place]) -> impl Iterator<Item = &ChannelName> {
+    let channels = places.iter().flat_map(|place| place.channels.iter());
+    channels.filter(|channel| channel.kind() == ChannelKind::SingleReader)
+}
+
+pub(super) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the channel layer was closed")
+}
+
+/// A receive under way. Dropping it gives back what it was handed.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    tickets: Arc<Tickets>,
+    ticket: u64,
+    arrival: oneshot::Receiver<Arrival>,
+    ended: bool,
+}
+
+impl Receiving {
+    /// Waits for the message; `None` when the ticket does not wait and nothing was there.
+    ///
+    /// Cancel-safe: the message counts as delivered in the same poll in which it is returned.
+    pub(super) async fn message(mut self) -> Result<Option<(ChannelName, Entry)>> {
+        match (&mut self.arrival).await {
+            Ok(Arrival::Message(channel, entry)) => {
+                self.ended = true;
+                if self.tickets.deliver(self.ticket) { Ok(Some((channel, entry))) } else { Err(closed()) }
+            }
+            Ok(Arrival::Nothing) => Ok(None),
+            Ok(Arrival::Failed(error)) => Err(error),
+            Err(_) => Err(closed()),
+        }
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.tickets.release(self.ticket);
+        }
+    }
+}

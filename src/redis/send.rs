@@ -1,0 +1,286 @@
+//! Sends to one shard. A lone send is one call; sends that meet others on their way gather and share calls.
+//!
+//! While nothing is under way a send calls at once, from the caller's own task. Else it joins those that wait, and the
+//! gatherer sends all of them in as few calls as it can, several of which may be under way.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::task::yield_now;
+
+use super::calls::{Push, PushQueue, PushReply, Refusal};
+use super::connection::Connection;
+use super::failure::{Failure, refusal};
+use super::link::Link;
+use super::receive::closed;
+use super::script;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The most messages, and bytes of messages, that share a call: the server does nothing else meanwhile.
+const MOST_ENTRIES: usize = 64;
+const MOST_BYTES: usize = 1024 * 1024;
+/// How many shared calls may be under way at once.
+const MOST_CALLS: usize = 4;
+/// How often a call may meet a server that forgot its scripts or this client.
+const MOST_TRIES: usize = 5;
+
+/// One message on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    pub(super) queue: Arc<str>,
+    pub(super) capacity: usize,
+    pub(super) body: Bytes,
+    /// Whether the order of the queue counts, across reconnections too.
+    pub(super) ordered: bool,
+}
+
+/// The sends to one shard.
+#[derive(Debug)]
+pub(super) struct Sends {
+    link: Arc<Link>,
+    host: Arc<str>,
+    expiry: Duration,
+    /// A permit for each message under way.
+    room: Semaphore,
+    state: Mutex<State>,
+    gathered: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    calls: usize,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    message: Outgoing,
+    outcome: oneshot::Sender<Outcome>,
+}
+
+/// What became of one message; shared by all of a call when the call failed.
+type Outcome = std::result::Result<Option<Refusal>, Undone>;
+
+#[derive(Clone, Debug)]
+enum Undone {
+    Failed(super::failure::Cause),
+    Unreachable(Arc<Error>),
+}
+
+impl Sends {
+    /// Starts the gatherer, which ends when this is dropped.
+    pub(super) fn start(
+        link: Arc<Link>,
+        host: Arc<str>,
+        expiry: Duration,
+        most_under_way: usize,
+    ) -> Arc<Self> {
+        let sends = Arc::new(Self {
+            link,
+            host,
+            expiry,
+            room: Semaphore::new(most_under_way),
+            state: Mutex::default(),
+            gathered: Arc::default(),
+        });
+        tokio::spawn(gather(Arc::downgrade(&sends), Arc::clone(&sends.gathered)));
+        sends
+    }
+
+    /// Sends one message. While as many are under way as the layer allows, it waits for one of them to end.
+    ///
+    /// A dropped send has sent the message or not, and never sends it again.
+    pub(super) async fn send(&self, message: Outgoing) -> Result<()> {
+        let _room = self.room.acquire().await.map_err(|_| closed())?;
+        let channel = Arc::clone(&message.queue);
+        let capacity = message.capacity;
+        let outcome = match self.join(message) {
+            Joined::Alone(message) => {
+                let _under_way = UnderWay(self);
+                let mut outcomes = self.call(std::slice::from_ref(&message)).await;
+                outcomes.pop().unwrap_or(Ok(None))
+            }
+            Joined::Others(outcome) => match outcome.await {
+                Ok(outcome) => outcome,
+                Err(_) => return Err(closed()),
+            },
+        };
+        match outcome {
+            Ok(None) => Ok(()),
+            Ok(Some(Refusal::Full { live })) => Err(Error::new(
+                ErrorKind::ChannelFull,
+                format!(
+                    "channel {channel:?} is full: {live} messages wait, its capacity is {capacity}; receive some, or send again later"
+                ),
+            )),
+            Ok(Some(Refusal::Error(text))) => Err(refusal(&self.host, Some(&script::PUSH), &text).to_error()),
+            Err(Undone::Failed(cause)) => Err(cause.to_error()),
+            Err(Undone::Unreachable(error)) => Err(error.duplicate()),
+        }
+    }
+
+    fn join(&self, message: Outgoing) -> Joined {
+        let mut state = self.lock();
+        if state.calls == 0 && state.waiting.is_empty() {
+            state.calls = 1;
+            return Joined::Alone(message);
+        }
+        let (outcome, awaited) = oneshot::channel();
+        state.waiting.push_back(Waiting { message, outcome });
+        drop(state);
+        self.gathered.notify_one();
+        Joined::Others(awaited)
+    }
+
+    /// Takes as many waiting messages as share the next call, if one may begin.
+    fn next_call(&self) -> Option<(Vec<Outgoing>, Vec<oneshot::Sender<Outcome>>)> {
+        let mut state = self.lock();
+        if state.calls >= MOST_CALLS {
+            return None;
+        }
+        let (mut messages, mut outcomes, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while messages.len() < MOST_ENTRIES {
+            let Some(next) = state.waiting.front() else { break };
+            bytes += next.message.body.len();
+            if bytes > MOST_BYTES && !messages.is_empty() {
+                break;
+            }
+            if let Some(Waiting { message, outcome }) = state.waiting.pop_front()
+                && !outcome.is_closed()
+            {
+                messages.push(message);
+                outcomes.push(outcome);
+            }
+        }
+        if messages.is_empty() {
+            return None;
+        }
+        state.calls += 1;
+        Some((messages, outcomes))
+    }
+
+    /// One call for some messages; an outcome for each.
+    async fn call(&self, messages: &[Outgoing]) -> Vec<Outcome> {
+        let failed = |undone: Undone| messages.iter().map(|_| Err(undone.clone())).collect();
+        let mut connection = match self.link.connection() {
+            Ok(connection) => connection,
+            Err(error) => return failed(Undone::Unreachable(Arc::new(error))),
+        };
+        let (push, places) = share(messages);
+        for _ in 0..MOST_TRIES {
+            match self.push(&connection, &push, messages).await {
+                Ok(PushReply::Sent { refused }) => return outcomes(&places, refused),
+                // Not executed: the server is given what it misses, then the same call is repeated.
+                Ok(PushReply::Stale) | Err(Failure::NoScript) => {}
+                Err(Failure::Other(cause)) => return failed(Undone::Failed(cause)),
+            }
+            connection = match self.link.healed_since(connection.epoch).await {
+                Ok(connection) => connection,
+                Err(error) => return failed(Undone::Unreachable(Arc::new(error))),
+            };
+        }
+        failed(Undone::Unreachable(Arc::new(Error::new(
+            ErrorKind::Connection,
+            format!(
+                "server {} forgot its scripts or this client {MOST_TRIES} times in a row; nothing was sent",
+                self.host
+            ),
+        ))))
+    }
+
+    async fn push(
+        &self,
+        connection: &Connection,
+        queues: &[PushQueue<'_>],
+        messages: &[Outgoing],
+    ) -> std::result::Result<PushReply, Failure> {
+        let ordered = messages.iter().any(|message| message.ordered);
+        let push = Push {
+            expiry_ms: u64::try_from(self.expiry.as_millis()).unwrap_or(u64::MAX),
+            fence: ordered.then(|| (self.link.client(), connection.generation)),
+            queues,
+        };
+        connection.call(&push).await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Joined {
+    Alone(Outgoing),
+    Others(oneshot::Receiver<Outcome>),
+}
+
+/// A call under way; dropping it lets the next one begin.
+struct UnderWay<'a>(&'a Sends);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.lock().calls -= 1;
+        self.0.gathered.notify_one();
+    }
+}
+
+impl Drop for Sends {
+    fn drop(&mut self) {
+        self.gathered.notify_one();
+    }
+}
+
+/// Sends what gathered, for as long as the sends live.
+async fn gather(sends: Weak<Sends>, gathered: Arc<Notify>) {
+    loop {
+        gathered.notified().await;
+        // Who is about to send joins the same call.
+        yield_now().await;
+        let Some(sends) = sends.upgrade() else { return };
+        while let Some((messages, waiting)) = sends.next_call() {
+            let sends = Arc::clone(&sends);
+            tokio::spawn(async move {
+                let _under_way = UnderWay(&sends);
+                for (outcome, waiting) in sends.call(&messages).await.into_iter().zip(waiting) {
+                    // Who dropped the send wants no outcome.
+                    let _ = waiting.send(outcome);
+                }
+            });
+        }
+    }
+}
+
+/// Sorts messages by queue; says for each message its place in the call.
+fn share(messages: &[Outgoing]) -> (Vec<PushQueue<'_>>, Vec<usize>) {
+    let mut queues: Vec<PushQueue<'_>> = Vec::new();
+    let mut numbers: HashMap<&str, usize> = HashMap::new();
+    let mut spots = Vec::with_capacity(messages.len());
+    for message in messages {
+        let number = *numbers.entry(&message.queue).or_insert_with(|| {
+            queues.push(PushQueue { queue: &message.queue, capacity: message.capacity, bodies: Vec::new() });
+            queues.len() - 1
+        });
+        if let Some(queue) = queues.get_mut(number) {
+            spots.push((number, queue.bodies.len()));
+            queue.bodies.push(&message.body);
+        }
+    }
+    let starts: Vec<usize> = queues
+        .iter()
+        .scan(1, |start, queue| {
+            let this = *start;
+            *start += queue.bodies.len();
+            Some(this)
+        })
+        .collect();
+    let places =
+        spots.iter().map(|(number, spot)| starts.get(*number).map_or(0, |start| start + spot)).collect();
+    (queues, places)
+}
+
+fn outcomes(places: &[usize], refused: Vec<(usize, Refusal)>) -> Vec<Outcome> {
+    let mut refused: HashMap<usize, Refusal> = refused.into_iter().collect();
+    places.iter().map(|place| Ok(refused.remove(place))).collect()
+}

@@ -1,1 +1,5 @@
-//! The suite.
+//! The tests of the crate, in one binary, against real servers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod fixture;
+mod support;

@@ -1,8 +1,7 @@
 //! A server in a container of a Docker engine.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use testcontainers::core::client::{ClientError, docker_client_instance};
@@ -16,6 +15,7 @@ use super::server::{Instance, Setup};
 use super::temporary::free_port;
 
 const DEFAULT_IMAGE: &str = "redis:7.4.2";
+const LOOPBACK: &str = "127.0.0.1";
 const FILES: &str = "/files";
 const PORT: u16 = 6379;
 const READY: &str = "Ready to accept connections";
@@ -44,24 +44,27 @@ pub(super) struct Container {
 impl Container {
     pub(super) fn start_new(setup: &Setup<'_>) -> Self {
         const ATTEMPTS: usize = 5;
-        let image = std::env::var("REDIS_IMAGE").unwrap_or_else(|_| DEFAULT_IMAGE.to_owned());
+        let image = std::env::var("REDIS_IMAGE").ok().filter(|image| !image.is_empty());
+        let image = image.as_deref().unwrap_or(DEFAULT_IMAGE);
+        let local = engine_is_local();
         let mut failure = String::new();
         for _ in 0..ATTEMPTS {
             let port = free_port();
             let name = unique_name();
             let result = block_on(async {
-                let started = request(&image, &name, port, setup).start().await;
+                let started = request(image, &name, port, local, setup).start().await;
                 if started.is_err() {
                     remove(&name).await;
                 }
                 let container = started?;
-                let host = container.get_host().await?.to_string();
-                Ok((container, if host == "localhost" { "127.0.0.1".to_owned() } else { host }))
+                let host = match local {
+                    true => LOOPBACK.to_owned(),
+                    false => container.get_host().await?.to_string(),
+                };
+                Ok(Self { container: Some(container), host, port, starts: Mutex::new(1) })
             });
             match result {
-                Ok((container, host)) => {
-                    return Self { container: Some(container), host, port, starts: Mutex::new(1) };
-                }
+                Ok(container) => return container,
                 Err(TestcontainersError::Client(ClientError::PullImage { err, .. })) => panic!(
                     "the image {image} is not on this machine and cannot be pulled ({err}): build one with \
                      `export REDIS_IMAGE=$(.ci/build-redis-image)`, or set TEST_SERVER=process"
@@ -148,7 +151,13 @@ impl Drop for Container {
     }
 }
 
-fn request(image: &str, name: &str, port: u16, setup: &Setup<'_>) -> ContainerRequest<GenericImage> {
+fn request(
+    image: &str,
+    name: &str,
+    port: u16,
+    local: bool,
+    setup: &Setup<'_>,
+) -> ContainerRequest<GenericImage> {
     // A colon before the last slash belongs to the registry's port.
     let (repository, tag) = match image.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, tag),
@@ -165,22 +174,26 @@ fn request(image: &str, name: &str, port: u16, setup: &Setup<'_>) -> ContainerRe
     for (name, content) in setup.files {
         request = request.with_copy_to(format!("{FILES}/{name}"), content.to_vec());
     }
-    if !engine_is_local() {
+    if !local {
         return request;
     }
     request.with_host_config_modifier(|config| {
         for binding in
             config.port_bindings.iter_mut().flat_map(|bindings| bindings.values_mut()).flatten().flatten()
         {
-            binding.host_ip = Some("127.0.0.1".to_owned());
+            binding.host_ip = Some(LOOPBACK.to_owned());
         }
     })
 }
 
 /// Whether the engine publishes ports on this very machine, so that the loopback interface is enough.
 fn engine_is_local() -> bool {
-    let remote = std::env::var("DOCKER_HOST").is_ok_and(|host| !host.starts_with("unix:"));
-    !remote && !Path::new("/.dockerenv").exists()
+    static LOCAL: LazyLock<bool> = LazyLock::new(|| {
+        let name = block_on(async { docker_client_instance().await.ok()?.info().await.ok()?.name });
+        let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        name.is_some() && name.as_deref() == hostname.as_deref().map(str::trim)
+    });
+    *LOCAL
 }
 
 fn unique_name() -> String {
@@ -188,9 +201,10 @@ fn unique_name() -> String {
     format!("asgi-redis-suite-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Removes a container that was created but did not start.
+/// Removes a container that was created but did not become ready.
 async fn remove(name: &str) {
     if let Ok(engine) = docker_client_instance().await {
+        let _ = engine.kill_container(name, None).await;
         let _ = engine.remove_container(name, None).await;
     }
 }

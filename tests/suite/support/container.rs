@@ -20,8 +20,8 @@ const FILES: &str = "/files";
 const PORT: u16 = 6379;
 const READY: &str = "Ready to accept connections";
 const PATIENCE: Duration = Duration::from_secs(30);
-/// By it the containers of a run that was killed can be found and removed.
-const LABEL: (&str, &str) = ("asgi-redis.suite", "server");
+/// With the value of `TEST_RUN`; by it CI finds and removes the containers of a run that was killed.
+const LABEL: &str = "asgi-redis.run";
 
 /// Whether a Docker engine answers.
 pub(super) fn engine_answers() -> Result<(), String> {
@@ -168,7 +168,7 @@ fn request(
         .with_wait_for(WaitFor::message_on_stdout(READY))
         .with_mapped_port(port, PORT.tcp())
         .with_container_name(name)
-        .with_label(LABEL.0, LABEL.1)
+        .with_label(LABEL, std::env::var("TEST_RUN").unwrap_or_else(|_| "by hand".to_owned()))
         .with_startup_timeout(PATIENCE)
         .with_cmd(std::iter::once("redis-server".to_owned()).chain(setup.arguments("0.0.0.0", PORT, FILES)));
     for (name, content) in setup.files {

@@ -1,5 +1,6 @@
 //! A real server, in a container or as a process, and the choice between the two.
 
+use std::env::VarError;
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
@@ -180,11 +181,12 @@ impl Kind {
                 .map(|()| Self::Docker)
                 .map_err(|error| format!("TEST_SERVER=docker, but no Docker engine answers: {error}")),
             Ok("process") => Binary::find().map(|_| Self::Process),
-            Ok("") | Err(std::env::VarError::NotPresent) => match container::engine_answers() {
+            Ok("") | Err(VarError::NotPresent) => match container::engine_answers() {
                 Ok(()) => Ok(Self::Docker),
                 Err(_) => Binary::find().map(|_| Self::Process),
             },
-            other => Err(format!("TEST_SERVER must be \"docker\" or \"process\", not {other:?}")),
+            Ok(other) => Err(format!("TEST_SERVER must be `docker` or `process`, not `{other}`")),
+            Err(error) => Err(format!("TEST_SERVER: {error}")),
         }
     }
 }

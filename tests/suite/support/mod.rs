@@ -1,0 +1,22 @@
+//! The one way by which tests reach real servers: a throw-away Redis or Valkey, a faulty network in front of it, and
+//! what the server counted.
+
+mod container;
+mod observe;
+mod process;
+mod proxy;
+mod runtime;
+mod server;
+mod temporary;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) use observe::{Monitor, calls};
+pub(crate) use proxy::{Direction, Proxy};
+pub(crate) use server::{Kind, Server};
+
+/// A prefix of keys that no other test of this run has, so that tests can share a server.
+pub(crate) fn unique_prefix(test_name: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{test_name}-{}:", NEXT.fetch_add(1, Ordering::Relaxed))
+}

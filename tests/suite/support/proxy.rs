@@ -1,0 +1,198 @@
+//! A faulty network: a proxy in front of a server that passes, holds back or cuts what goes through it.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::watch;
+
+use super::runtime::{block_on, spawn};
+use super::server::Server;
+use super::temporary::Directory;
+
+/// A proxy that runs on a runtime of its own; dropped, it closes its connections.
+pub(crate) struct Proxy {
+    url: String,
+    network: watch::Sender<Network>,
+    accepted: Arc<AtomicU64>,
+    _directory: Option<Directory>,
+}
+
+/// One way through the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// From clients to the server.
+    Requests,
+    /// From the server to clients.
+    Replies,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Network {
+    requests_stalled: bool,
+    replies_stalled: bool,
+    refusing: bool,
+    cuts: u64,
+}
+
+impl Network {
+    fn stalled(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Requests => self.requests_stalled,
+            Direction::Replies => self.replies_stalled,
+        }
+    }
+}
+
+impl Proxy {
+    /// Starts a proxy on a TCP port of the loopback interface.
+    pub(crate) fn start(server: &Server) -> Self {
+        let listener = block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        Self::serve(Listener::Tcp(listener), url, None, server)
+    }
+
+    /// Starts a proxy on a unix socket, so that clients can be tested on one wherever the server runs.
+    pub(crate) fn start_on_unix_socket(server: &Server) -> Self {
+        let directory = Directory::new();
+        let path = directory.path().join("socket");
+        let listener = block_on(async { UnixListener::bind(&path) }).unwrap();
+        let url = format!("unix://{}", path.display());
+        Self::serve(Listener::Unix(listener), url, Some(directory), server)
+    }
+
+    fn serve(listener: Listener, url: String, directory: Option<Directory>, server: &Server) -> Self {
+        let (network, seen) = watch::channel(Network::default());
+        let accepted = Arc::default();
+        spawn(accept(listener, server.address(), Arc::clone(&accepted), seen));
+        Self { url, network, accepted, _directory: directory }
+    }
+
+    /// The URL of database 0 through the proxy.
+    pub(crate) fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// How many connections clients have opened so far.
+    pub(crate) fn connections(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Closes all connections that are open now.
+    pub(crate) fn cut(&self) {
+        self.network.send_modify(|network| network.cuts += 1);
+    }
+
+    /// Holds back everything in both directions, the news of a closed end too, and closes nothing: a connection then
+    /// looks as it does after the other machine has vanished.
+    pub(crate) fn stall(&self) {
+        self.stall_only(Direction::Requests);
+        self.stall_only(Direction::Replies);
+    }
+
+    /// Holds back one direction. With the replies held back the server does what clients ask, and `cut` then makes
+    /// sure that they never learn of it.
+    pub(crate) fn stall_only(&self, direction: Direction) {
+        self.network.send_modify(|network| match direction {
+            Direction::Requests => network.requests_stalled = true,
+            Direction::Replies => network.replies_stalled = true,
+        });
+    }
+
+    /// Closes every new connection as soon as it opens, and leaves the open ones alone.
+    pub(crate) fn refuse(&self) {
+        self.network.send_modify(|network| network.refusing = true);
+    }
+
+    /// Passes everything again, first what was held back on connections that are still open.
+    pub(crate) fn pass(&self) {
+        self.network.send_modify(|network| {
+            (network.requests_stalled, network.replies_stalled, network.refusing) = (false, false, false);
+        });
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+            Self::Unix(listener) => Box::new(listener.accept().await?.0),
+        })
+    }
+}
+
+/// Takes connections until the proxy is dropped.
+async fn accept(
+    listener: Listener,
+    server: String,
+    accepted: Arc<AtomicU64>,
+    mut network: watch::Receiver<Network>,
+) {
+    loop {
+        let client = tokio::select! {
+            client = listener.accept() => client.unwrap(),
+            changed = network.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        };
+        accepted.fetch_add(1, Ordering::Relaxed);
+        let now = *network.borrow();
+        if !now.refusing {
+            spawn(connect(client, server.clone(), now.cuts, network.clone()));
+        }
+    }
+}
+
+/// Joins a client with the server until one of them, or a cut, ends it.
+async fn connect(client: Box<dyn Stream>, server: String, cuts: u64, network: watch::Receiver<Network>) {
+    let mut cut = network.clone();
+    let both = async {
+        let server = TcpStream::connect(server).await?;
+        server.set_nodelay(true)?;
+        let (client_reader, client_writer) = split(client);
+        let (server_reader, server_writer) = split(server);
+        tokio::select! {
+            end = pump(client_reader, server_writer, Direction::Requests, network.clone()) => end,
+            end = pump(server_reader, client_writer, Direction::Replies, network) => end,
+        }
+    };
+    tokio::select! {
+        // A broken connection shows itself to both ends by its closing.
+        _ = both => {}
+        _ = cut.wait_for(|network| network.cuts != cuts) => {}
+    }
+}
+
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    direction: Direction,
+    mut network: watch::Receiver<Network>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await;
+        // The end of the stream is held back like everything else.
+        let _ = network.wait_for(|network| !network.stalled(direction)).await;
+        match read? {
+            0 => return Ok(()),
+            length => to.write_all(&buffer[..length]).await?,
+        }
+    }
+}

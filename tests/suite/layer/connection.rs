@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use asgi_redis::{ChannelLayerExt, ConfigBuilder, ErrorKind};
 
+use tokio::sync::watch;
+
 use super::{MOMENT, PATIENCE, layers, options, options_at, soon};
 use crate::support::{Direction, Ledger, Proxy, Sent, Server};
 
@@ -16,13 +18,15 @@ async fn connections_cut_under_load_lose_and_repeat_nothing() {
     let receivers: [_; 2] = layers(&options).await;
     let sender = options.clone().hosts([senders_proxy.url()]).connect().await.unwrap();
     let ledger = Arc::new(Ledger::default());
+    let (stop, stopped) = watch::channel(false);
     let receiving = receivers.map(|layer| {
-        let ledger = Arc::clone(&ledger);
+        let (ledger, mut stopped) = (Arc::clone(&ledger), stopped.clone());
         tokio::spawn(async move {
-            while let Some((_, number)) =
-                layer.receive_timeout::<_, u64>(["a", "b"], Duration::from_secs(3)).await.unwrap()
-            {
-                ledger.received(number);
+            loop {
+                tokio::select! {
+                    received = layer.receive::<_, u64>(["a", "b"]) => ledger.received(received.unwrap().1),
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                }
             }
         })
     });
@@ -43,11 +47,16 @@ async fn connections_cut_under_load_lose_and_repeat_nothing() {
             }
         }
     }
+    let (accepted, _) = ledger.accepted_and_refused();
+    // Sooner than a beat could find what a lost wake-up left behind.
+    let all = ledger.wait_for_received(u64::try_from(accepted).unwrap());
+    assert!(tokio::time::timeout(PATIENCE / 2, all).await.is_ok(), "something waits for a beat");
+    tokio::time::sleep(MOMENT).await;
+    stop.send_replace(true);
     for received in receiving {
         soon("the receivers", received).await.unwrap();
     }
     ledger.balance();
-    let (accepted, _) = ledger.accepted_and_refused();
     assert!(accepted > 2000, "only {accepted} of 3000 sends went through");
 }
 

@@ -8,10 +8,12 @@ local count      = tonumber(ARGV[3]) -- [int]     about how many keys to look at
 
 local literal = string.gsub(prefix, '[%*%?%[%]%\\%^%-]', '\\%0')
 local step = redis.call('SCAN', cursor, 'MATCH', literal .. '[qb]:*', 'COUNT', count)
+local types = {q = 'list', b = 'zset'}
 local removed = 0
 for _, key in ipairs(step[2]) do
-    -- A longer prefix of another layer may look like ours; no channel has a colon in its name.
-    if not string.find(key, ':', #prefix + 3, true) then
+    local kind = string.sub(key, #prefix + 1, #prefix + 1)
+    -- The keys of a layer with a longer prefix may look like ours; no channel has a colon in its name.
+    if not string.find(key, ':', #prefix + 3, true) and redis.call('TYPE', key).ok == types[kind] then
         removed = removed + redis.call('UNLINK', key)
     end
 end

@@ -1,20 +1,21 @@
 #!lua flags=allow-oom
 -- All that a receiver says: first what became of its finished tickets, then which tickets are open. An open ticket
 -- is given its message, the same one however often it is asked for, or else waits for one. Renews the lease.
--- reply: {"ok", served, ticket, queue, entry, ticket, queue, entry, ...}   how many tickets were looked at, and each
---   one that has a message; the tickets after the first `served` were not looked at, as the reply grew too large
---   of those; a queue of "" says that the ticket failed, with the error in place of an entry
+-- reply: {"ok", served, ticket, queue, entry, ticket, queue, entry, ...}   how many tickets were looked at, the rest
+--   being left for another call as the reply grew too large; and each of them that has a message, or that failed:
+--   then the queue is "" and an error stands in place of the entry
 -- reply: {"stale"}   nothing was done: say hello with a higher generation, then ask for all open tickets again
 local client              = KEYS[1]           -- [hash]     <prefix>c:<client>
 local keys, first_key     = KEYS, 2           -- [list...]  <prefix>q:<queue> of each ticket's queues, ticket by ticket
 local prefix              = ARGV[1]           -- [text]     of every key
 local client_name         = ARGV[2]           -- [text]     the client; empty: take at once, record nothing
 local generation          = ARGV[3]           -- [int]      of the client's connection
-local lease               = tonumber(ARGV[4]) -- [int]      ms; 0 ends it
+local lease               = tonumber(ARGV[4]) -- [int]      ms, at most an hour; 0 ends it
 local finished            = tonumber(ARGV[5]) -- [int]      how many finished tickets follow
 local items, first_item   = ARGV, 6           -- [bytes...] a finished ticket: number, id of the entry it delivered, or empty; then an open one: number, "wait" or "try", count of its queues
 -- @include "lib/clock"
 -- @include "lib/entry"
+-- @include "lib/limits"
 -- @include "lib/record"
 -- @include "lib/give_back"
 -- @include "lib/take"
@@ -22,23 +23,35 @@ local items, first_item   = ARGV, 6           -- [bytes...] a finished ticket: n
 
 local REPLY_BYTES = 1048576
 
+local too_large = refuse_too_large(#keys, #items)
+if too_large then
+    return too_large
+end
+
 local microseconds, now = clock()
 local recorded = client_name ~= ''
 local first_open = first_item + 2 * finished
+lease = bounded_lease(lease)
 
 -- One read for all: generation, lease, and the records of the tickets.
+local fields = {'g', 'lease'}
+for slot = first_item, first_open - 1, 2 do
+    fields[#fields + 1] = items[slot]
+end
+for slot = first_open, #items, 3 do
+    fields[#fields + 1] = items[slot]
+end
 local records = {}
+local function read_records()
+    for i, value in ipairs(redis.call('HMGET', client, unpack(fields))) do
+        records[fields[i]] = value
+    end
+end
+
 if recorded then
-    local fields = {'g', 'lease'}
-    for slot = first_item, first_open - 1, 2 do
-        fields[#fields + 1] = items[slot]
-    end
-    for slot = first_open, #items, 3 do
-        fields[#fields + 1] = items[slot]
-    end
-    records = redis.call('HMGET', client, unpack(fields))
-    local lease_end = tonumber(records[2] or 0)
-    if records[1] ~= generation or lease_end <= now then
+    read_records()
+    local lease_end = tonumber(records.lease or 0)
+    if records.g ~= generation or lease_end <= now then
         return {'stale'}
     end
     -- Renewing at every call would cost a write each; a beat comes after a third of the lease.
@@ -48,45 +61,73 @@ if recorded then
     end
 end
 
-local function leave_lines(ticket, queues)
-    for queue in string.gmatch(queues, '%S+') do
-        redis.call('ZREM', prefix .. 'w:' .. queue, client_name .. ' ' .. ticket)
-    end
-end
-
 -- What was delivered is forgotten, what was not goes back.
-local given_back = false
-if finished > 0 then
-    local gone = {}
-    local settled, undelivered = {}, {}
-    for i = 1, finished do
-        local ticket, delivered = items[first_item + 2 * i - 2], items[first_item + 2 * i - 1]
-        local record = records[2 + i]
-        if record and not settled[ticket] then
-            settled[ticket] = true
-            gone[#gone + 1] = ticket
-            local queues, queue, entry = was_handed(record)
-            leave_lines(ticket, queues or waits_for(record))
-            if entry and entry_id(entry) ~= delivered then
-                undelivered[#undelivered + 1] = {queue, entry}
-            end
+local gone, undelivered = {}, {}
+for slot = first_item, first_open - 1, 2 do
+    local ticket, delivered = items[slot], items[slot + 1]
+    local record = records[ticket]
+    if record then
+        records[ticket] = nil
+        gone[#gone + 1] = ticket
+        local queues, queue, entry = was_handed(record)
+        for name in string.gmatch(queues or waits_for(record), '%S+') do
+            redis.call('ZREM', prefix .. 'w:' .. name, client_name .. ' ' .. ticket)
+        end
+        if entry and entry_id(entry) ~= delivered then
+            undelivered[#undelivered + 1] = {queue, entry}
         end
     end
-    if #gone > 0 then
-        redis.call('HDEL', client, unpack(gone))
-    end
-    for _, back in ipairs(undelivered) do
-        give_back(prefix, back[1], back[2], now)
-        given_back = true
+end
+if #gone > 0 then
+    redis.call('HDEL', client, unpack(gone))
+end
+for _, back in ipairs(undelivered) do
+    give_back(prefix, back[1], back[2], now)
+end
+if #undelivered > 0 then
+    -- It may have gone to an open ticket of this very call.
+    read_records()
+end
+
+-- Puts a ticket into the lines of its queues; says the error of a line that is none.
+local function wait_in_lines(ticket, names, place)
+    for _, name in ipairs(names) do
+        local line = prefix .. 'w:' .. name
+        local added = redis.pcall('ZADD', line, 'NX', microseconds + place, client_name .. ' ' .. ticket)
+        if type(added) == 'table' then
+            return added.err
+        end
+        redis.call('PEXPIRE', line, lease + MEMORY)
     end
 end
 
--- A message that went back may have gone to an open ticket of this very call.
-local function record_of(ticket, number)
-    if given_back then
-        return redis.call('HGET', client, ticket)
+-- Gives an open ticket what it was handed before, else the next message, else lets it wait. Says the queue and the
+-- entry, or '' and an error, or nothing; and the record to keep.
+local function serve(ticket, waits, names, place)
+    local record = records[ticket]
+    local lines, queue, entry
+    if record then
+        lines, queue, entry = was_handed(record)
+        if entry and entry_deadline(entry) > now then
+            return queue, entry
+        end
+        lines = lines or waits_for(record)
     end
-    return records[2 + finished + number]
+    queue, entry = take(prefix, names, now)
+    if not recorded or queue == '' then
+        return queue, entry
+    elseif entry then
+        keep_handed(client, entry_deadline(entry), now)
+        return queue, entry, handed_record(lines or '', queue, entry)
+    elseif waits then
+        local error = wait_in_lines(ticket, names, place)
+        if error then
+            return '', error
+        end
+        return nil, nil, waiting_record(table.concat(names, ' '))
+    elseif record then
+        redis.call('HDEL', client, ticket)
+    end
 end
 
 local reply = {'ok', 0}
@@ -97,45 +138,25 @@ for slot = first_open, #items, 3 do
     if bytes >= REPLY_BYTES then
         break
     end
-    local ticket, waits, count = items[slot], items[slot + 1] == 'wait', tonumber(items[slot + 2])
     local names = {}
-    for i = 1, count do
+    for i = 1, tonumber(items[slot + 2]) do
         names[i] = string.sub(keys[key], #prefix + 3)
         key = key + 1
     end
-
-    local record = recorded and record_of(ticket, reply[2] + 1)
-    local lines, queue, entry
+    reply[2] = reply[2] + 1
+    local ticket = items[slot]
+    local queue, entry, record = serve(ticket, items[slot + 1] == 'wait', names, reply[2])
     if record then
-        lines, queue, entry = was_handed(record)
-        if entry and entry_deadline(entry) <= now then
-            entry = nil
-        end
-        lines = lines or waits_for(record)
+        records[ticket] = record
+        changed[#changed + 1] = ticket
+        changed[#changed + 1] = record
     end
-    if not entry then
-        queue, entry = take(prefix, names, now)
-        if recorded and entry and queue ~= '' then
-            changed[#changed + 1] = ticket
-            changed[#changed + 1] = handed_record(lines or '', queue, entry)
-            keep_handed(client, entry_deadline(entry), now)
-        elseif recorded and not entry and waits then
-            changed[#changed + 1] = ticket
-            changed[#changed + 1] = waiting_record(table.concat(names, ' '))
-            for i = 1, count do
-                local line = prefix .. 'w:' .. names[i]
-                redis.call('ZADD', line, 'NX', microseconds, client_name .. ' ' .. ticket)
-                redis.call('PEXPIRE', line, lease + MEMORY)
-            end
-        end
-    end
-    if entry then
+    if queue then
         reply[#reply + 1] = ticket
         reply[#reply + 1] = queue
         reply[#reply + 1] = entry
         bytes = bytes + #entry
     end
-    reply[2] = reply[2] + 1
 end
 if #changed > 0 then
     redis.call('HSET', client, unpack(changed))

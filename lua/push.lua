@@ -12,8 +12,13 @@ local generation          = ARGV[4]           -- [int]      of the client's conn
 local entries, first_entry = ARGV, 5          -- [bytes...] for each queue its capacity, the count n of its bodies, n bodies
 -- @include "lib/clock"
 -- @include "lib/entry"
+-- @include "lib/limits"
 -- @include "lib/hand_over"
 
+local too_large = refuse_too_large(#queues, #entries)
+if too_large then
+    return too_large
+end
 
 if client ~= '' and redis.call('HGET', prefix .. 'c:' .. client, 'g') ~= generation then
     return {'stale'}

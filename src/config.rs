@@ -13,6 +13,8 @@ use crate::name::ChannelName;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+/// The scripts forget a client an hour after its lease, and a waiting line an hour after the last who came.
+const HOUR: Duration = Duration::from_secs(3600);
 const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// More messages than any server holds.
@@ -182,7 +184,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// How long a process that says nothing keeps its place among those who wait for messages, at least 1 s.
+    /// How long a process that says nothing keeps its place among those who wait for messages, 1 s to 1 h.
     /// Defaults to 60 s. Shorter finds the dead sooner and costs more commands while idle.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
@@ -251,8 +253,8 @@ impl ConfigBuilder {
         Ok(Config {
             hosts: self.checked_hosts()?,
             prefix: self.checked_prefix()?,
-            expiry: time("expiry", self.expiry, seconds(60), MILLISECOND)?,
-            group_expiry: time("group_expiry", self.group_expiry, seconds(86_400), MILLISECOND)?,
+            expiry: time("expiry", self.expiry, seconds(60), MILLISECOND..=TEN_YEARS)?,
+            group_expiry: time("group_expiry", self.group_expiry, seconds(86_400), MILLISECOND..=TEN_YEARS)?,
             capacities: Capacities::new(&self.channel_capacity, capacity)?,
             max_message_size: count(
                 "max_message_size",
@@ -260,9 +262,19 @@ impl ConfigBuilder {
                 1 << 20,
                 1..=MAX_MESSAGE_SIZE,
             )?,
-            lease: time("lease", self.lease, seconds(60), SECOND)?,
-            response_timeout: time("response_timeout", self.response_timeout, seconds(5), MILLISECOND)?,
-            connect_timeout: time("connect_timeout", self.connect_timeout, seconds(5), MILLISECOND)?,
+            lease: time("lease", self.lease, seconds(60), SECOND..=HOUR)?,
+            response_timeout: time(
+                "response_timeout",
+                self.response_timeout,
+                seconds(5),
+                MILLISECOND..=TEN_YEARS,
+            )?,
+            connect_timeout: time(
+                "connect_timeout",
+                self.connect_timeout,
+                seconds(5),
+                MILLISECOND..=TEN_YEARS,
+            )?,
             max_channels_per_receive: count(
                 "max_channels_per_receive",
                 self.max_channels_per_receive,
@@ -417,13 +429,20 @@ fn count(
 }
 
 /// Times are whole milliseconds to the scripts, which write them with the precision of Lua's numbers.
-fn time(option: &str, written: Option<Duration>, default: Duration, least: Duration) -> Result<Duration> {
+fn time(
+    option: &str,
+    written: Option<Duration>,
+    default: Duration,
+    allowed: RangeInclusive<Duration>,
+) -> Result<Duration> {
     let value = written.unwrap_or(default);
-    if (least..=TEN_YEARS).contains(&value) {
+    if allowed.contains(&value) {
         return Ok(value);
     }
+    let (least, most) = (allowed.start(), allowed.end());
+    let in_words = if *most == TEN_YEARS { " (ten years)" } else { "" };
     Err(Error::config(format!(
-        "option `{option}`: {value:?} is not allowed, only {least:?} to {TEN_YEARS:?} (ten years)"
+        "option `{option}`: {value:?} is not allowed, only {least:?} to {most:?}{in_words}"
     )))
 }
 

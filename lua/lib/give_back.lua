@@ -9,12 +9,12 @@ local function give_back(prefix, queue, entry, now)
         return
     end
     local key = prefix .. 'b:' .. queue
-    local new = redis.call('EXISTS', key) == 0
     -- All have one score: equal scores sort by their bytes, and these begin with the id.
-    redis.call('ZADD', key, 0, entry)
-    if new then
-        redis.call('PEXPIRE', key, left)
-    else
+    local added = redis.pcall('ZADD', key, 0, entry)
+    if type(added) == 'table' then
+        -- A key of another's making stands there: better out of order than lost.
+        redis.pcall('LPUSH', prefix .. 'q:' .. queue, entry)
+    elseif redis.call('PEXPIRE', key, left, 'NX') == 0 then
         redis.call('PEXPIRE', key, left, 'GT')
     end
 end

@@ -37,7 +37,7 @@ pub(super) enum HelloReply {
     /// The server knows a generation as high as this.
     Stale { generation: u64 },
     /// The data there are of another schema.
-    Schema { number: i64 },
+    Schema { schema: String },
 }
 
 impl Call for Hello<'_> {
@@ -62,7 +62,7 @@ impl Call for Hello<'_> {
             (b"stale", [Value::Int(generation)]) => {
                 Some(HelloReply::Stale { generation: u64::try_from(*generation).ok()? })
             }
-            (b"schema", [Value::Int(number)]) => Some(HelloReply::Schema { number: *number }),
+            (b"schema", [Value::BulkString(schema)]) => Some(HelloReply::Schema { schema: lossy(schema) }),
             _ => None,
         })
     }

@@ -218,11 +218,11 @@ impl Task {
                     self.generation = self.generation.max(generation);
                     continue;
                 }
-                Ok(HelloReply::Schema { number }) => {
+                Ok(HelloReply::Schema { schema }) => {
                     return Err(Cause::new(
                         ErrorKind::Schema,
                         format!(
-                            "server {} holds data of schema {number} under prefix {:?}, this version reads and writes {SCHEMA}; use another prefix or another version",
+                            "server {} holds data of schema {schema} under prefix {:?}, this version reads and writes {SCHEMA}; use another prefix or another version",
                             self.target.host,
                             self.keys.prefix()
                         ),

@@ -72,16 +72,16 @@ async fn sends_that_meet_share_calls() {
 
 #[tokio::test]
 async fn the_error_of_a_script_names_the_file_and_line_in_lua() {
-    let server = Server::private();
+    let server = Server::shared();
     let options = options(&server, "lua-error");
-    let layer = options.connect().await.unwrap();
     let mut admin = server.connection().await;
-    // Someone else's key stands where the waiting line should be.
+    // Someone else's key stands where the number of the schema should be.
     let prefix = options.build().unwrap().prefix().to_owned();
-    let () = redis::cmd("SET").arg(format!("{prefix}w:a")).arg("x").query_async(&mut admin).await.unwrap();
-    let error = layer.send("a", &1).await.unwrap_err();
+    let () =
+        redis::cmd("RPUSH").arg(format!("{prefix}schema")).arg("x").query_async(&mut admin).await.unwrap();
+    let error = options.connect().await.unwrap_err();
     assert_eq!(error.kind(), asgi_redis::ErrorKind::Script);
     let text = error.to_string();
-    assert!(text.contains("refused script push") && text.contains("lua/lib/hand_over.lua:"), "{text}");
+    assert!(text.contains("refused script hello") && text.contains("lua/hello.lua:"), "{text}");
     assert!(!text.contains("user_script"), "{text}");
 }

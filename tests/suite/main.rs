@@ -5,5 +5,6 @@ mod support;
 
 mod build;
 mod config;
+mod contract;
 mod dependencies;
 mod fixture;

@@ -1,10 +1,11 @@
 //! What `lua/README.md` promises is true: its tables are those of the scripts, its session works when typed, its rights
-//! are enough, its limits are where it says, and its bytes are the bytes.
+//! are enough, its limits are where it says, and its bytes are the bytes. So are the texts beside it.
 
 mod by_hand;
 mod rights;
 mod session;
 mod tables;
+mod texts;
 
 use std::pin::pin;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! What `lua/README.md` promises is true: its tables are those of the scripts, its session works when typed, its rights
-//! are enough, its limits are where it says, and its bytes are the bytes. So are the texts beside it.
+//! are enough, its limits are where it says, and its bytes are the bytes.
+//! And the texts for users and contributors leave nothing out.
 
 mod by_hand;
 mod rights;

@@ -204,6 +204,12 @@ macro_rules! parsed_from_text {
                 Self::new(text)
             }
         }
+        impl TryFrom<&&str> for $name {
+            type Error = Error;
+            fn try_from(text: &&str) -> Result<Self> {
+                Self::new(text)
+            }
+        }
         impl From<&$name> for $name {
             fn from(name: &$name) -> Self {
                 name.clone()

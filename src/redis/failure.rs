@@ -52,10 +52,12 @@ impl From<Cause> for Failure {
 pub(super) fn lost_reply(host: &str, error: RedisError, written: bool) -> Cause {
     let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Connection };
     let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
+    // One line, whatever the other side sent.
+    let why = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     let doubt = if written { "; what was under way may have been executed" } else { "" };
     Cause {
         kind,
-        message: format!("server {host} {what}{doubt}: {error}"),
+        message: format!("server {host} {what}{doubt}: {why}"),
         perhaps_executed: written,
         source: Some(error),
     }

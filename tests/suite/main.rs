@@ -8,3 +8,4 @@ mod config;
 mod contract;
 mod dependencies;
 mod fixture;
+mod layer;

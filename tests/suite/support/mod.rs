@@ -2,6 +2,7 @@
 //! what the server counted.
 
 mod container;
+mod ledger;
 mod observe;
 mod process;
 mod proxy;
@@ -11,6 +12,7 @@ mod temporary;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(crate) use ledger::{Ledger, Sent};
 pub(crate) use observe::{Monitor, calls};
 pub(crate) use proxy::{Direction, Proxy};
 pub(crate) use server::{Kind, Server};

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::runtime::{block_on, spawn};
 use super::server::Server;
@@ -17,8 +17,15 @@ use super::temporary::Directory;
 pub(crate) struct Proxy {
     url: String,
     network: watch::Sender<Network>,
-    accepted: Arc<AtomicU64>,
+    connections: Arc<Mutex<Connections>>,
+    listener: JoinHandle<()>,
     _directory: Option<Directory>,
+}
+
+#[derive(Default)]
+struct Connections {
+    open: Vec<JoinHandle<()>>,
+    accepted: u64,
 }
 
 /// One way through the proxy.
@@ -35,7 +42,6 @@ struct Network {
     requests_stalled: bool,
     replies_stalled: bool,
     refusing: bool,
-    cuts: u64,
 }
 
 impl Network {
@@ -66,9 +72,9 @@ impl Proxy {
 
     fn serve(listener: Listener, url: String, directory: Option<Directory>, server: &Server) -> Self {
         let (network, seen) = watch::channel(Network::default());
-        let accepted = Arc::default();
-        spawn(accept(listener, server.address(), Arc::clone(&accepted), seen));
-        Self { url, network, accepted, _directory: directory }
+        let connections = Arc::default();
+        let listener = spawn(accept(listener, server.address(), Arc::clone(&connections), seen));
+        Self { url, network, connections, listener, _directory: directory }
     }
 
     /// The URL of database 0 through the proxy.
@@ -78,12 +84,13 @@ impl Proxy {
 
     /// How many connections clients have opened so far.
     pub(crate) fn connections(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
+        self.connections.lock().unwrap().accepted
     }
 
-    /// Closes all connections that are open now.
+    /// Closes all connections that are open now; they are closed when it returns.
     pub(crate) fn cut(&self) {
-        self.network.send_modify(|network| network.cuts += 1);
+        let open = std::mem::take(&mut self.connections.lock().unwrap().open);
+        block_on(end(open));
     }
 
     /// Holds back everything in both directions, the news of a closed end too, and closes nothing: a connection then
@@ -115,6 +122,15 @@ impl Proxy {
     }
 }
 
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.listener.abort();
+        // Awaited, so that it adds no connection after the cut.
+        let _ = block_on(&mut self.listener);
+        self.cut();
+    }
+}
+
 enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -136,47 +152,44 @@ impl Listener {
     }
 }
 
-/// Takes connections until the proxy is dropped.
+/// Ends tasks, and returns when nothing of them is left.
+async fn end(tasks: impl IntoIterator<Item = JoinHandle<()>> + Send) {
+    for task in tasks {
+        task.abort();
+        let _ = task.await;
+    }
+}
+
+/// Takes connections until it is aborted.
 async fn accept(
     listener: Listener,
     server: String,
-    accepted: Arc<AtomicU64>,
-    mut network: watch::Receiver<Network>,
+    connections: Arc<Mutex<Connections>>,
+    network: watch::Receiver<Network>,
 ) {
     loop {
-        let client = tokio::select! {
-            client = listener.accept() => client.unwrap(),
-            changed = network.changed() => match changed {
-                Ok(()) => continue,
-                Err(_) => return,
-            },
-        };
-        accepted.fetch_add(1, Ordering::Relaxed);
-        let now = *network.borrow();
-        if !now.refusing {
-            spawn(connect(client, server.clone(), now.cuts, network.clone()));
+        let client = listener.accept().await.unwrap();
+        let mut connections = connections.lock().unwrap();
+        connections.accepted += 1;
+        if !network.borrow().refusing {
+            connections.open.retain(|task| !task.is_finished());
+            connections.open.push(spawn(connect(client, server.clone(), network.clone())));
         }
     }
 }
 
-/// Joins a client with the server until one of them, or a cut, ends it.
-async fn connect(client: Box<dyn Stream>, server: String, cuts: u64, network: watch::Receiver<Network>) {
-    let mut cut = network.clone();
-    let both = async {
-        let server = TcpStream::connect(server).await?;
-        server.set_nodelay(true)?;
-        let (client_reader, client_writer) = split(client);
-        let (server_reader, server_writer) = split(server);
-        tokio::select! {
-            end = pump(client_reader, server_writer, Direction::Requests, network.clone()) => end,
-            end = pump(server_reader, client_writer, Direction::Replies, network) => end,
-        }
+/// Joins a client with the server until one of them ends the connection.
+async fn connect(client: Box<dyn Stream>, server: String, network: watch::Receiver<Network>) {
+    // Without a server the client's connection is closed.
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    let _ = server.set_nodelay(true);
+    let (client_reader, client_writer) = split(client);
+    let (server_reader, server_writer) = split(server);
+    // A broken connection shows itself to both ends by its closing.
+    let _ = tokio::select! {
+        end = pump(client_reader, server_writer, Direction::Requests, network.clone()) => end,
+        end = pump(server_reader, client_writer, Direction::Replies, network) => end,
     };
-    tokio::select! {
-        // A broken connection shows itself to both ends by its closing.
-        _ = both => {}
-        _ = cut.wait_for(|network| network.cuts != cuts) => {}
-    }
 }
 
 async fn pump(

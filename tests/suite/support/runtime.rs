@@ -4,6 +4,7 @@ use std::panic::resume_unwind;
 use std::sync::LazyLock;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_multi_thread().worker_threads(2).thread_name("fixture").enable_all().build().unwrap()
@@ -23,6 +24,6 @@ where
 }
 
 /// Runs a future in the background.
-pub(super) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-    RUNTIME.spawn(future);
+pub(super) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    RUNTIME.spawn(future)
 }

@@ -1,0 +1,222 @@
+//! Dropping a receive at any point loses, repeats and reorders nothing.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use asgi_redis::{ChannelLayerExt, RedisChannelLayer};
+use futures::future::{join_all, poll_fn};
+use tokio::sync::watch;
+
+use super::{MOMENT, PATIENCE, layers, options, soon};
+use crate::support::{Ledger, Sent, Server};
+
+/// Polls a future as often as it is woken, but drops it when it was pending for the `most`-th time.
+async fn poll_at_most<T>(most: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut polls = 0;
+    poll_fn(|context| {
+        if polls == most {
+            return Poll::Ready(None);
+        }
+        polls += 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if polls == most => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receive_dropped_at_each_of_its_await_points_under_load_keeps_the_ledger() {
+    let server = Server::shared();
+    let [receiver, sender] = layers(&options(&server, "await-points").capacity(10_000)).await;
+    let ledger = Arc::new(Ledger::default());
+    for polls in 1..=4 {
+        let sending = tokio::spawn({
+            let (sender, ledger) = (sender.clone(), Arc::clone(&ledger));
+            async move {
+                for _ in 0..300 {
+                    let number = ledger.number();
+                    sender.send_wait("work", &number, PATIENCE).await.unwrap();
+                    ledger.sent(number, Sent::Accepted);
+                }
+            }
+        });
+        let mut turn = 0;
+        while !sending.is_finished() {
+            turn += 1;
+            if let Some(received) = poll_at_most(polls, receiver.receive::<_, u64>(["work", "other"])).await {
+                ledger.received(received.unwrap().1);
+            }
+            if turn % 7 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        sending.await.unwrap();
+    }
+    drain(&receiver, "work", &ledger, 1200).await;
+    ledger.balance();
+}
+
+/// Receives what is left, until `count` messages have come in all.
+async fn drain(layer: &RedisChannelLayer, channel: &str, ledger: &Ledger, count: u64) {
+    let rest = async {
+        while let Some((_, number)) = layer.receive_timeout::<_, u64>([channel], MOMENT * 4).await.unwrap() {
+            ledger.received(number);
+        }
+    };
+    soon("the rest", rest).await;
+    ledger.wait_for_received(count).await;
+}
+
+/// Two channels that all read, and one single-reader channel for each of three receivers, whose receives are dropped
+/// at random.
+async fn dropped_at_random(seed: u64) {
+    let server = Server::shared();
+    let options = options(&server, "at-random");
+    let [writer] = layers(&options).await;
+    let readers: [_; 4] = layers(&options).await;
+    let ledger = Arc::new(Ledger::default());
+    let (stop, stopped) = watch::channel(false);
+    let seen: Arc<Mutex<HashMap<String, u64>>> = Arc::default();
+
+    let reading = readers.into_iter().enumerate().map(|(reader, layer)| {
+        let (ledger, stopped, seen) = (Arc::clone(&ledger), stopped.clone(), Arc::clone(&seen));
+        let mut random = fastrand::Rng::with_seed(seed * 100 + u64::try_from(reader).unwrap());
+        tokio::spawn(async move {
+            let mut channels = vec!["shared.a".to_owned(), "shared.b".to_owned()];
+            if reader < 3 {
+                channels.push(format!("body?{reader}"));
+            }
+            while !*stopped.borrow() {
+                let patience = Duration::from_micros(random.u64(0..3000));
+                let received = tokio::time::timeout(patience, layer.receive::<_, u64>(&channels)).await;
+                let Ok(received) = received else { continue };
+                let (channel, number) = received.unwrap();
+                ledger.received(number);
+                if channel.as_str().contains('?') {
+                    let before = seen.lock().unwrap().insert(channel.as_str().to_owned(), number);
+                    assert!(
+                        before < Some(number),
+                        "seed {seed}: {number} came after {before:?} on {channel}"
+                    );
+                }
+            }
+        })
+    });
+    let reading: Vec<_> = reading.collect();
+
+    let writing = ["shared.a", "shared.b", "body?0", "body?1", "body?2"].map(|channel| {
+        let (writer, ledger) = (writer.clone(), Arc::clone(&ledger));
+        tokio::spawn(async move {
+            for _ in 0..300 {
+                let number = ledger.number();
+                writer.send_wait(channel, &number, PATIENCE).await.unwrap();
+                ledger.sent(number, Sent::Accepted);
+            }
+        })
+    });
+    for written in join_all(writing).await {
+        written.unwrap();
+    }
+    ledger.wait_for_received(1500).await;
+    stop.send_replace(true);
+    for read in join_all(reading).await {
+        read.unwrap();
+    }
+    ledger.balance();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn receives_dropped_at_random_lose_and_repeat_nothing_and_keep_the_order() {
+    for seed in 0..6 {
+        dropped_at_random(seed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_arrived_but_was_not_returned_goes_to_another_receiver() {
+    let server = Server::shared();
+    let [holder, other, sender] = layers(&options(&server, "arrived")).await;
+    {
+        let mut receive = pin!(holder.receive::<_, u64>(["a"]));
+        assert!(futures::poll!(receive.as_mut()).is_pending());
+        tokio::time::sleep(MOMENT).await;
+        sender.send("a", &1).await.unwrap();
+        tokio::time::sleep(MOMENT).await;
+        assert!(other.try_receive::<_, u64>(["a"]).await.unwrap().is_none(), "it is with the first receiver");
+    }
+    assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+}
+
+#[tokio::test]
+async fn messages_that_go_back_are_received_first_and_in_order() {
+    let server = Server::shared();
+    let [holder, other, sender] = layers(&options(&server, "back")).await;
+    {
+        let mut receives: Vec<_> = (0..3).map(|_| Box::pin(holder.receive::<_, u64>(["a"]))).collect();
+        for receive in &mut receives {
+            assert!(futures::poll!(receive.as_mut()).is_pending());
+        }
+        tokio::time::sleep(MOMENT).await;
+        for number in 0..6 {
+            sender.send("a", &number).await.unwrap();
+        }
+        tokio::time::sleep(MOMENT).await;
+        // Dropped in another order than they were handed out.
+        receives.swap(0, 1);
+    }
+    tokio::time::sleep(MOMENT).await;
+    for expected in 0..6 {
+        assert_eq!(soon("a message", other.receive::<_, u64>(["a"])).await.unwrap().1, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_receive_stands_in_no_line() {
+    let server = Server::private();
+    let layer = options(&server, "lines").connect().await.unwrap();
+    for _ in 0..50 {
+        let received =
+            tokio::time::timeout(Duration::from_millis(5), layer.receive::<_, u64>(["a", "b", "c?1"]));
+        assert!(received.await.is_err());
+    }
+    tokio::time::sleep(MOMENT).await;
+    let mut admin = server.connection().await;
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut admin).await.unwrap();
+    assert!(!keys.iter().any(|key| key.contains(":w:")), "{keys:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropped_sends_send_once_or_not_at_all() {
+    let server = Server::shared();
+    let [receiver, sender] = layers(&options(&server, "sends").capacity(100_000)).await;
+    let ledger = Arc::new(Ledger::default());
+    let mut sends = Vec::new();
+    for number in 0..2000 {
+        let (sender, ledger) = (sender.clone(), Arc::clone(&ledger));
+        assert_eq!(ledger.number(), number);
+        ledger.sent(number, Sent::Perhaps);
+        sends.push(tokio::spawn(async move {
+            let polls = usize::try_from(number % 4).unwrap() + 1;
+            if let Some(sent) = poll_at_most(polls, sender.send("a", &number)).await {
+                sent.unwrap();
+                ledger.sent(number, Sent::Accepted);
+            }
+        }));
+    }
+    for sent in join_all(sends).await {
+        sent.unwrap();
+    }
+    // A later send goes through: the dropped ones left nothing in its way.
+    let last = ledger.number();
+    sender.send("a", &last).await.unwrap();
+    ledger.sent(last, Sent::Accepted);
+    drain(&receiver, "a", &ledger, 1).await;
+    ledger.balance();
+}

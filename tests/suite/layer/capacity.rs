@@ -1,0 +1,99 @@
+//! A channel at capacity refuses, exactly.
+
+use std::time::{Duration, Instant};
+
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, glob};
+use futures::future::join_all;
+
+use super::{layers, options, soon};
+use crate::support::Server;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_100_concurrent_senders_at_capacity_10_exactly_10_are_accepted_and_again_after_expiry() {
+    let server = Server::shared();
+    let options = options(&server, "capacity").capacity(10).expiry(Duration::from_millis(1500));
+    let layers: [_; 4] = layers(&options).await;
+    for round in 0..2 {
+        let sends = (0..100).map(|sender: usize| {
+            let layer = layers[sender % 4].clone();
+            tokio::spawn(async move { layer.send("small", &sender).await })
+        });
+        let mut accepted = 0;
+        for sent in join_all(sends).await {
+            match sent.unwrap() {
+                Ok(()) => accepted += 1,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::ChannelFull);
+                    assert!(error.may_retry() && !error.perhaps_sent());
+                    let text = "channel \"small\" is full: 10 messages wait, its capacity is 10; receive some, or send again later";
+                    assert_eq!(error.to_string(), text);
+                }
+            }
+        }
+        assert_eq!(accepted, 10, "in round {round}");
+        tokio::time::sleep(Duration::from_millis(1800)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_taken_message_makes_room_and_patterns_give_channels_their_own_capacity() {
+    let server = Server::shared();
+    let options = options(&server, "room").channel_capacity([(glob("tiny*"), 1)]);
+    let layer = options.connect().await.unwrap();
+    layer.send("tiny.a", &1).await.unwrap();
+    layer.send("tiny.b", &1).await.unwrap();
+    layer.send("other", &1).await.unwrap();
+    layer.send("other", &1).await.unwrap();
+    assert_eq!(layer.send("tiny.a", &2).await.unwrap_err().kind(), ErrorKind::ChannelFull);
+    layer.receive::<_, u64>(["tiny.a"]).await.unwrap();
+    layer.send("tiny.a", &3).await.unwrap();
+}
+
+#[tokio::test]
+async fn all_addresses_of_an_inbox_share_its_capacity() {
+    let server = Server::shared();
+    let layer = options(&server, "inbox").capacity(2).connect().await.unwrap();
+    layer.send("send.p7!a", &1).await.unwrap();
+    layer.send("send.p7!b", &1).await.unwrap();
+    assert_eq!(layer.send("send.p7!c", &1).await.unwrap_err().kind(), ErrorKind::ChannelFull);
+    layer.send("send.p8!c", &1).await.unwrap();
+}
+
+#[tokio::test]
+async fn send_wait_waits_for_room_and_not_longer_than_told() {
+    let server = Server::shared();
+    let layer = options(&server, "wait").capacity(1).connect().await.unwrap();
+    layer.send("full", &1).await.unwrap();
+    let started = Instant::now();
+    let error = layer.send_wait("full", &2, Duration::from_millis(200)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ChannelFull);
+    assert!(started.elapsed() >= Duration::from_millis(200));
+    let (sent, received) = tokio::join!(layer.send_wait("full", &3, super::PATIENCE), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        layer.receive::<_, u64>(["full"]).await
+    });
+    sent.unwrap();
+    assert_eq!(received.unwrap().1, 1);
+    assert_eq!(
+        soon("the message that waited for room", layer.receive::<_, u64>(["full"])).await.unwrap().1,
+        3
+    );
+}
+
+#[tokio::test]
+async fn a_full_channel_does_not_stop_sends_to_another_in_the_same_call() {
+    let server = Server::shared();
+    let layer = options(&server, "neighbours").capacity(1).connect().await.unwrap();
+    layer.send("full", &1).await.unwrap();
+    let sends = (0..50).map(|number| {
+        let layer = layer.clone();
+        async move {
+            let channel = if number % 2 == 0 { "full".to_owned() } else { format!("free-{number}") };
+            (number % 2 == 0, layer.send(&channel, &number).await)
+        }
+    });
+    for (to_full, sent) in join_all(sends).await {
+        assert_eq!(sent.is_err(), to_full, "{sent:?}");
+    }
+    layer.flush().await.unwrap();
+}

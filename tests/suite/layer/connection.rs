@@ -1,0 +1,237 @@
+//! Broken connections, servers that restart, forget or freeze: receives go on, sends say what happened.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use asgi_redis::{ChannelLayerExt, ConfigBuilder, ErrorKind};
+
+use tokio::sync::watch;
+
+use super::{MOMENT, PATIENCE, layers, options, options_at, soon};
+use crate::support::{Direction, Ledger, Proxy, Sent, Server};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_cut_under_load_lose_and_repeat_nothing() {
+    let server = Server::shared();
+    let (receivers_proxy, senders_proxy) = (Proxy::start(&server), Proxy::start(&server));
+    let options = options_at(&receivers_proxy.url(), "cuts").capacity(1000);
+    let receivers: [_; 2] = layers(&options).await;
+    let sender = options.clone().hosts([senders_proxy.url()]).connect().await.unwrap();
+    let ledger = Arc::new(Ledger::default());
+    let (stop, stopped) = watch::channel(false);
+    let receiving = receivers.map(|layer| {
+        let (ledger, mut stopped) = (Arc::clone(&ledger), stopped.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    received = layer.receive::<_, u64>(["a", "b"]) => ledger.received(received.unwrap().1),
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                }
+            }
+        })
+    });
+    let mut random = fastrand::Rng::with_seed(7);
+    for turn in 0..3000 {
+        if turn % 150 == 149 {
+            if random.bool() { receivers_proxy.cut() } else { senders_proxy.cut() }
+        }
+        let number = ledger.number();
+        let channel = if random.bool() { "a" } else { "b" };
+        match sender.send(channel, &number).await {
+            Ok(()) => ledger.sent(number, Sent::Accepted),
+            Err(error) if error.perhaps_sent() => ledger.sent(number, Sent::Perhaps),
+            Err(error) => {
+                assert!(error.may_retry(), "{error}");
+                ledger.sent(number, Sent::Refused);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+    let (accepted, _) = ledger.accepted_and_refused();
+    // Sooner than a beat could find what a lost wake-up left behind.
+    let all = ledger.wait_for_received(u64::try_from(accepted).unwrap());
+    assert!(tokio::time::timeout(PATIENCE / 2, all).await.is_ok(), "something waits for a beat");
+    tokio::time::sleep(MOMENT).await;
+    stop.send_replace(true);
+    for received in receiving {
+        soon("the receivers", received).await.unwrap();
+    }
+    ledger.balance();
+    assert!(accepted > 2000, "only {accepted} of 3000 sends went through");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_order_of_one_writer_and_one_reader_survives_their_reconnections() {
+    let server = Server::shared();
+    let (reader_proxy, writer_proxy) = (Proxy::start(&server), Proxy::start(&server));
+    let options = options_at(&reader_proxy.url(), "order-cuts").capacity(10_000);
+    let reader = options.connect().await.unwrap();
+    let writer = options.clone().hosts([writer_proxy.url()]).connect().await.unwrap();
+    let cutting = async {
+        for turn in 0..12 {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            if turn % 2 == 0 { reader_proxy.cut() } else { writer_proxy.cut() }
+        }
+    };
+    let writing = async {
+        for number in 0..1500_u64 {
+            while let Err(error) = writer.send("body?1", &number).await {
+                if error.perhaps_sent() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
+        writer.send_wait("body?1", &u64::MAX, PATIENCE).await.unwrap();
+    };
+    let reading = async {
+        let mut last = None;
+        loop {
+            let (_, number) = reader.receive::<_, u64>(["body?1"]).await.unwrap();
+            assert!(last < Some(number), "{number} came after {last:?}");
+            last = Some(number);
+            if number == u64::MAX {
+                return;
+            }
+        }
+    };
+    soon("all", async { tokio::join!(cutting, writing, reading) }).await;
+}
+
+#[tokio::test]
+async fn a_blocked_receive_outlives_a_restart_of_the_server() {
+    let server = Arc::new(Server::private());
+    let [receiver, sender] = layers(&options(&server, "restart")).await;
+    let receive = tokio::spawn(async move { receiver.receive::<_, u64>(["a"]).await });
+    tokio::time::sleep(MOMENT).await;
+    server.stop();
+    tokio::time::sleep(MOMENT).await;
+    let started = Instant::now();
+    let error = sender.send("a", &1).await.unwrap_err();
+    assert!(started.elapsed() < Duration::from_secs(1), "a send to a dead server fails at once");
+    assert_eq!(error.kind(), ErrorKind::Connection);
+    assert!(error.may_retry() && !error.perhaps_sent(), "{error:?}");
+    assert!(error.to_string().contains(&server.address()), "{error}");
+    assert_eq!(sender.try_receive::<_, u64>(["a"]).await.unwrap_err().kind(), ErrorKind::Connection);
+    server.start();
+    let sent = async {
+        while let Err(error) = sender.send("a", &2).await {
+            assert!(error.may_retry(), "{error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("a send after the restart", sent).await;
+    assert_eq!(soon("the message", receive).await.unwrap().unwrap().1, 2);
+}
+
+#[tokio::test]
+async fn a_message_pushed_while_the_receiver_was_cut_off_is_received_after_it() {
+    let server = Server::shared();
+    let proxy = Proxy::start(&server);
+    let options = options_at(&proxy.url(), "cut-off");
+    let receiver = options.connect().await.unwrap();
+    let sender = options.clone().hosts([server.url()]).connect().await.unwrap();
+    let receive = tokio::spawn(async move { receiver.receive::<_, u64>(["a"]).await });
+    tokio::time::sleep(MOMENT).await;
+    // The server publishes to a connection whose news never arrive.
+    proxy.stall_only(Direction::Replies);
+    sender.send("a", &1).await.unwrap();
+    tokio::time::sleep(MOMENT).await;
+    assert!(!receive.is_finished());
+    proxy.cut();
+    proxy.pass();
+    assert_eq!(soon("the message", receive).await.unwrap().unwrap().1, 1);
+}
+
+#[tokio::test]
+async fn a_send_whose_reply_is_lost_is_perhaps_sent_and_was_sent_once() {
+    let server = Server::shared();
+    let proxy = Proxy::start(&server);
+    let options = options_at(&proxy.url(), "perhaps").response_timeout(Duration::from_millis(300));
+    let sender = options.connect().await.unwrap();
+    let receiver = options.clone().hosts([server.url()]).connect().await.unwrap();
+    proxy.stall_only(Direction::Replies);
+    let error = sender.send("a", &1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.perhaps_sent() && !error.may_retry(), "{error:?}");
+    proxy.cut();
+    proxy.pass();
+    assert_eq!(soon("the message", receiver.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+    assert!(receiver.try_receive::<_, u64>(["a"]).await.unwrap().is_none(), "it came twice");
+}
+
+#[tokio::test]
+async fn a_frozen_server_delays_nobody_beyond_the_response_timeout() {
+    let server = Server::private();
+    let options = options(&server, "frozen")
+        .response_timeout(Duration::from_millis(400))
+        .connect_timeout(Duration::from_millis(400));
+    let layer = options.connect().await.unwrap();
+    server.pause();
+    let error = layer.send("a", &1).await.unwrap_err();
+    assert!(error.perhaps_sent(), "{error:?}");
+    // By then the connection was given up.
+    tokio::time::sleep(MOMENT).await;
+    let started = Instant::now();
+    let error = layer.send("a", &2).await.unwrap_err();
+    assert!(!error.perhaps_sent() && started.elapsed() < Duration::from_millis(300), "{error:?}");
+    server.unpause();
+    let sent = async {
+        while let Err(error) = layer.send("a", &3).await {
+            assert!(error.may_retry(), "{error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("a send after the thaw", sent).await;
+}
+
+#[tokio::test]
+async fn a_receive_blocked_through_flushall_is_found_again_by_the_next_beat() {
+    let server = Server::private();
+    let [receiver, sender] = layers(&options(&server, "flushall").lease(Duration::from_secs(1))).await;
+    let receive = tokio::spawn(async move { receiver.receive::<_, u64>(["a"]).await });
+    tokio::time::sleep(MOMENT).await;
+    let mut admin = server.connection().await;
+    let () = redis::cmd("FLUSHALL").query_async(&mut admin).await.unwrap();
+    sender.send("a", &1).await.unwrap();
+    assert_eq!(soon("the message", receive).await.unwrap().unwrap().1, 1);
+    // An ordered send meets a server that forgot its writer, and heals without a word.
+    let () = redis::cmd("FLUSHALL").query_async(&mut admin).await.unwrap();
+    sender.send("body?1", &2).await.unwrap();
+    assert_eq!(soon("it", sender.receive::<_, u64>(["body?1"])).await.unwrap().1, 2);
+}
+
+#[tokio::test]
+async fn a_process_frozen_beyond_its_lease_waits_again_when_it_thaws() {
+    let server = Server::shared();
+    let proxy = Proxy::start(&server);
+    let options = options_at(&proxy.url(), "thaw")
+        .lease(Duration::from_secs(1))
+        .response_timeout(Duration::from_secs(30));
+    let frozen = options.connect().await.unwrap();
+    let other = options.clone().hosts([server.url()]).connect().await.unwrap();
+    let receive = tokio::spawn(async move { frozen.receive::<_, u64>(["a"]).await });
+    tokio::time::sleep(MOMENT).await;
+    proxy.stall();
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    // The lease is over: the frozen receiver swallows nothing.
+    other.send("a", &1).await.unwrap();
+    assert_eq!(soon("the first", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+    proxy.pass();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    other.send("a", &2).await.unwrap();
+    assert_eq!(soon("the second", receive).await.unwrap().unwrap().1, 2);
+}
+
+#[tokio::test]
+async fn a_unix_socket_serves_as_well() {
+    let server = Server::shared();
+    let proxy = Proxy::start_on_unix_socket(&server);
+    let [one, two] =
+        layers(&ConfigBuilder::new().hosts([proxy.url()]).prefix(crate::support::unique_prefix("unix")))
+            .await;
+    let (received, sent) = tokio::join!(soon("it", one.receive::<_, u64>(["a"])), two.send("a", &1));
+    sent.unwrap();
+    assert_eq!(received.unwrap().1, 1);
+}

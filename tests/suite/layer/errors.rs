@@ -1,0 +1,158 @@
+//! Bad input and bad data get clear errors, and stop nobody.
+
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, ErrorKind, PackedMessage, Value};
+use serde::Deserialize;
+
+use super::{options, soon};
+use crate::support::Server;
+
+#[tokio::test]
+async fn hostile_bytes_in_a_queue_are_errors_of_their_own_and_do_not_stop_the_reader() {
+    let server = Server::shared();
+    let options = options(&server, "hostile");
+    let layer = options.connect().await.unwrap();
+    let prefix = options.build().unwrap().prefix().to_owned();
+    let mut admin = server.connection().await;
+    let header = [&[0_u8; 10][..], &[0, 0, 3, 0, 0, 0, 0, 0]].concat();
+    let entries: Vec<Vec<u8>> = vec![
+        b"".to_vec(),
+        b"short".to_vec(),
+        vec![0xff; 40],
+        [&header[..], b"?unknown kind"].concat(),
+        [&header[..], b"m"].concat(),
+        [&header[..], b"m \xc1"].concat(),
+        [&header[..], b"m \xdf\xff\xff\xff\xff"].concat(),
+    ];
+    for entry in &entries {
+        let () =
+            redis::cmd("RPUSH").arg(format!("{prefix}q:a")).arg(entry).query_async(&mut admin).await.unwrap();
+    }
+    layer.send("a", &7).await.unwrap();
+    for entry in &entries {
+        let error = soon("an error", layer.receive::<_, Value>(["a"])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode, "{error}");
+        assert!(error.to_string().contains("channel \"a\""), "{error}");
+        assert!(entry.ends_with(error.undecoded().unwrap()), "{error}");
+    }
+    assert_eq!(soon("the message", layer.receive::<_, u64>(["a"])).await.unwrap().1, 7);
+}
+
+#[tokio::test]
+async fn a_message_of_another_type_is_an_error_that_keeps_it() {
+    let server = Server::shared();
+    #[derive(Debug, Deserialize)]
+    struct Request {
+        #[expect(dead_code, reason = "only its absence counts")]
+        path: String,
+    }
+    let layer = options(&server, "type").connect().await.unwrap();
+    let message = Value::map([("method", "GET")]);
+    layer.send("a", &message).await.unwrap();
+    let error = layer.receive::<_, Request>(["a"]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    assert!(error.to_string().contains("channel \"a\"") && error.to_string().contains("path"), "{error}");
+    let kept = PackedMessage::from_bytes(error.undecoded().unwrap().clone());
+    assert_eq!(kept.unpack::<Value>().unwrap(), message);
+}
+
+#[tokio::test]
+async fn bad_names_are_refused_before_anything_is_asked() {
+    let server = Server::shared();
+    let layer = options(&server, "names").connect().await.unwrap();
+    let invalid = async |name: &str| layer.send(name, &1).await.unwrap_err().to_string();
+    assert!(invalid("a b").await.contains("invalid channel name \"a b\""));
+    assert!(invalid("inbox!").await.contains("is an inbox; send to an address in it"));
+    let refused = async |names: &[&str]| {
+        let error = layer.receive::<_, u64>(names).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidName);
+        error.to_string()
+    };
+    assert!(refused(&[]).await.contains("at least one channel"));
+    assert!(refused(&["inbox!local"]).await.contains("its messages come to the inbox \"inbox!\""));
+    assert!(refused(&["x?"]).await.contains("something must follow"));
+    let many: Vec<String> = (0..1001).map(|number| format!("c-{number}")).collect();
+    let error = layer.receive::<_, u64>(&many).await.unwrap_err();
+    assert!(
+        error.to_string().contains("1001 channels, option `max_channels_per_receive` allows 1000"),
+        "{error}"
+    );
+    assert!(layer.new_channel("inbox!").unwrap_err().to_string().contains("open an inbox"));
+}
+
+#[tokio::test]
+async fn a_foreign_key_in_the_place_of_a_queue_fails_only_its_own_channel() {
+    let server = Server::shared();
+    let options = options(&server, "foreign");
+    let layer = options.connect().await.unwrap();
+    let prefix = options.build().unwrap().prefix().to_owned();
+    let mut admin = server.connection().await;
+    let () =
+        redis::cmd("SET").arg(format!("{prefix}q:taken")).arg("x").query_async(&mut admin).await.unwrap();
+    let (send_taken, send_free, receive_taken, receive_free) = tokio::join!(
+        layer.send("taken", &1),
+        layer.send("free", &1),
+        layer.receive::<_, u64>(["taken"]),
+        layer.receive::<_, u64>(["free"]),
+    );
+    send_free.unwrap();
+    receive_free.unwrap();
+    for error in [send_taken.unwrap_err(), receive_taken.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Script);
+        assert!(error.to_string().contains("WRONGTYPE"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn data_of_another_schema_are_refused_by_number() {
+    let server = Server::shared();
+    let options = options(&server, "schema");
+    let prefix = options.build().unwrap().prefix().to_owned();
+    let mut admin = server.connection().await;
+    let () = redis::cmd("SET").arg(format!("{prefix}schema")).arg(99).query_async(&mut admin).await.unwrap();
+    let error = options.connect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Schema);
+    assert!(
+        error.to_string().contains("schema 99") && error.to_string().contains("reads and writes 1"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_memory_refuses_sends_and_still_gives_out_what_waits() {
+    let server = Server::private_with(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
+    let layer = options(&server, "memory").capacity(100_000).connect().await.unwrap();
+    let text = "x".repeat(10_000);
+    let mut sent = 0;
+    let error = loop {
+        match layer.send("a", &text).await {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::ServerFull);
+    assert!(error.may_retry() && !error.perhaps_sent());
+    for _ in 0..sent {
+        soon("a message", layer.receive::<_, String>(["a"])).await.unwrap();
+    }
+    assert!(layer.try_receive::<_, String>(["a"]).await.unwrap().is_none(), "the refused message was sent");
+    layer.send("a", &text).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_where_nothing_listens_is_an_error_that_names_it() {
+    let error = ConfigBuilder::new().hosts(["redis://:secret@127.0.0.1:1/0"]).connect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection);
+    assert!(error.may_retry() && !error.perhaps_sent());
+    let text = error.to_string();
+    assert!(text.contains("127.0.0.1:1") && text.contains("refused") && !text.contains("secret"), "{text}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_an_error_that_does_not_show_it() {
+    let server = Server::private_with(&["--requirepass", "right"]);
+    let url = |password| server.url().replace("redis://", &format!("redis://:{password}@"));
+    ConfigBuilder::new().hosts([url("right")]).connect().await.unwrap();
+    let error = ConfigBuilder::new().hosts([url("wrong-one")]).connect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection);
+    assert!(!format!("{error} {error:?}").contains("wrong-one"), "{error:?}");
+}

@@ -1,0 +1,87 @@
+//! Scripts are loaded once, called by SHA, and loaded again by themselves.
+
+use asgi_redis::{ChannelLayer, ChannelLayerExt, scripts};
+use futures::future::try_join_all;
+
+use super::{layers, options, soon};
+use crate::support::{Server, calls};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_script_is_loaded_once_for_all_layers_and_once_more_after_a_flush_and_never_sent_as_text() {
+    let server = Server::private();
+    let mut admin = server.connection().await;
+    let all = u64::try_from(scripts::all().len()).unwrap();
+
+    let [one, two] = layers(&options(&server, "loading").capacity(1000)).await;
+    assert_eq!(calls(&mut admin, "script|load").await, all, "the first layer loads, the second finds them");
+    assert_eq!(calls(&mut admin, "script|exists").await, 2, "each connection looks once");
+
+    let () = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut admin).await.unwrap();
+    try_join_all((0..200_u64).map(|number| {
+        let one = one.clone();
+        async move { one.send("a", &number).await }
+    }))
+    .await
+    .unwrap();
+    assert_eq!(calls(&mut admin, "script|load").await, 2 * all, "200 sends at once load each script once");
+    for _ in 0..200 {
+        soon("a message", two.receive::<_, u64>(["a"])).await.unwrap();
+    }
+    one.flush().await.unwrap();
+    assert_eq!(calls(&mut admin, "script|load").await, 2 * all);
+    assert_eq!(calls(&mut admin, "eval").await, 0);
+}
+
+#[tokio::test]
+async fn a_lone_send_and_a_lone_receive_are_one_command_each() {
+    let server = Server::private();
+    let layer = options(&server, "lone").connect().await.unwrap();
+    let mut admin = server.connection().await;
+    let before = calls(&mut admin, "evalsha").await;
+    for number in 0..50 {
+        layer.send("a", &number).await.unwrap();
+    }
+    for _ in 0..50 {
+        layer.receive::<_, u64>(["a"]).await.unwrap();
+    }
+    assert_eq!(
+        calls(&mut admin, "evalsha").await - before,
+        100,
+        "acknowledgements travel with the next receive"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sends_that_meet_share_calls() {
+    let server = Server::private();
+    let layer = options(&server, "shared-calls").capacity(100_000).connect().await.unwrap();
+    let mut admin = server.connection().await;
+    let before = calls(&mut admin, "evalsha").await;
+    let sends = (0..256_u64).map(|sender| {
+        let layer = layer.clone();
+        tokio::spawn(async move {
+            for number in 0..40 {
+                layer.send(format!("q-{}", sender % 8), &number).await.unwrap();
+            }
+        })
+    });
+    try_join_all(sends).await.unwrap();
+    let commands = calls(&mut admin, "evalsha").await - before;
+    assert!(commands < 256 * 40 / 8, "{commands} commands for {} sends", 256 * 40);
+}
+
+#[tokio::test]
+async fn the_error_of_a_script_names_the_file_and_line_in_lua() {
+    let server = Server::private();
+    let options = options(&server, "lua-error");
+    let layer = options.connect().await.unwrap();
+    let mut admin = server.connection().await;
+    // Someone else's key stands where the waiting line should be.
+    let prefix = options.build().unwrap().prefix().to_owned();
+    let () = redis::cmd("SET").arg(format!("{prefix}w:a")).arg("x").query_async(&mut admin).await.unwrap();
+    let error = layer.send("a", &1).await.unwrap_err();
+    assert_eq!(error.kind(), asgi_redis::ErrorKind::Script);
+    let text = error.to_string();
+    assert!(text.contains("refused script push") && text.contains("lua/lib/hand_over.lua:"), "{text}");
+    assert!(!text.contains("user_script"), "{text}");
+}

@@ -1,4 +1,70 @@
-//! A channel layer on Redis.
+//! A channel layer on Redis: programs on many machines pass messages to one another by name, through queues with a
+//! capacity and an expiry.
+//!
+//! A **channel** is a name. Whoever sends to it puts a message into a queue, unless as many wait there as its capacity
+//! says; whoever receives from it, alone or with any number of others, takes one out, or waits for one. Nobody is given
+//! what another was given, and what nobody takes in time expires. Every atomic step is a Lua script inside Redis;
+//! this crate names, packs and calls. Programs without it may call the same [`scripts`], by the contract in
+//! `lua/README.md`.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, RedisChannelLayer, glob};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Debug, Serialize, Deserialize)]
+//! struct Request {
+//!     path: String,
+//!     reply_channel: String,
+//! }
+//!
+//! # async fn example() -> asgi_redis::Result<()> {
+//! let layer = RedisChannelLayer::builder()
+//!     .hosts(["redis://127.0.0.1:6379/0"])
+//!     .channel_capacity([(glob("http.*"), 200)])
+//!     .connect()
+//!     .await?;
+//!
+//! let reply_channel = layer.new_channel("http.response?")?;
+//! let request = Request { path: "/".into(), reply_channel: reply_channel.to_string() };
+//! match layer.send("http.request", &request).await {
+//!     Err(error) if error.kind() == ErrorKind::ChannelFull => println!("busy: {error}"),
+//!     sent => sent?,
+//! }
+//!
+//! // Elsewhere: waits on both, and may be dropped at any point.
+//! let (_, request): (_, Request) = layer.receive(["http.request", "http.disconnect"]).await?;
+//! layer.send_wait(&*request.reply_channel, "hello", Duration::from_secs(5)).await?;
+//!
+//! let answer = layer.receive_timeout::<_, String>([reply_channel], Duration::from_secs(5)).await?;
+//! layer.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is here
+//!
+//! - [`RedisChannelLayer`] is the layer; [`ChannelLayer`] is what it promises, and [`ChannelLayerExt`] the same
+//!   operations for any serde type: most programs call these.
+//! - [`ConfigBuilder`] has the options, [`Config`] has them checked; [`HostSpec`] and [`Host`] are a server before and
+//!   after that. [`glob`] and [`regex()`] make a [`Pattern`] of channels with a capacity of their own.
+//! - [`ChannelLayers`] reads a `CHANNEL_LAYERS` document: for each alias a [`ConfiguredLayer`], whose [`Backend`] says
+//!   what it is.
+//! - [`ChannelName`] is a name that was checked, of one [`ChannelKind`]; [`GroupName`] is that of a group.
+//! - [`Value`] is a message without a struct, [`PackedMessage`] one as bytes.
+//! - [`Error`] has an [`ErrorKind`], and says whether a call may be repeated; [`Result`] is the result of every call.
+//! - [`scripts`] are the scripts, for those who call them by hand; [`BoxFuture`] is what the trait's methods return.
+//!
+//! # Scope
+//!
+//! One Redis (7.0 or newer) or Valkey (7.2 or newer) server, over TCP, TLS or a unix socket, on a Tokio runtime. This
+//! version has no groups, no inboxes (`!` channels can be sent to, not received from), no encryption, no Redis Cluster
+//! and no Sentinel; what it does not have it refuses by name.
+//!
+//! # Features
+//!
+//! None is on by default. `cli` builds the program `asgi-redis`.
 
 mod capacity;
 mod channel_layers;
@@ -29,3 +95,8 @@ pub use value::Value;
 pub mod scripts {
     pub use crate::redis::script::{Script, Slot, SlotKind, all, get};
 }
+
+// The examples in the README are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

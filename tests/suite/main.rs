@@ -5,6 +5,7 @@ mod support;
 
 mod build;
 mod config;
+mod contract;
 mod dependencies;
 mod fixture;
 mod layer;

@@ -1,0 +1,46 @@
+//! A service that answers, and a caller that waits for the answer on a channel of its own.
+//!
+//! `cargo run --example echo` needs a Redis: the one of `ASGI_REDIS_URL`, else `redis://127.0.0.1:6379/0`.
+
+use std::time::Duration;
+
+use asgi_redis::{ChannelLayer, ChannelLayerExt, RedisChannelLayer, Result};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Question {
+    text: String,
+    reply_channel: String,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let url = std::env::var("ASGI_REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379/0".to_owned());
+    let layer = RedisChannelLayer::builder().hosts([url]).prefix("example-echo:").connect().await?;
+    let service = tokio::spawn(answer(layer.clone()));
+
+    let reply_channel = layer.new_channel("echo.reply?")?;
+    let question =
+        Question { text: "Is anybody there?".to_owned(), reply_channel: reply_channel.to_string() };
+    layer.send("echo", &question).await?;
+    let answer = layer.receive_timeout::<_, String>([reply_channel], Duration::from_secs(5)).await?;
+    match answer {
+        Some((channel, text)) => println!("{channel}: {text}"),
+        None => println!("nobody answered in 5 s"),
+    }
+
+    // The service's receive ends with the error kind Closed.
+    layer.close().await?;
+    if let Ok(Err(error)) = service.await {
+        println!("the service ended: {error}");
+    }
+    Ok(())
+}
+
+/// Answers questions until the layer is closed. Many processes may run this; each question goes to one of them.
+async fn answer(layer: RedisChannelLayer) -> Result<()> {
+    loop {
+        let (_, question): (_, Question) = layer.receive(["echo"]).await?;
+        layer.send(&*question.reply_channel, &format!("you said: {}", question.text)).await?;
+    }
+}

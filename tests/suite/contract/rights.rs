@@ -1,0 +1,80 @@
+//! The rights: a layer lives a whole life as a user that has them, and uses each.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, RedisChannelLayer};
+
+use super::{PATIENCE, ask, give_back, keys, section, time, until};
+use crate::support::{Server, calls};
+
+/// The command of the section on rights, in words.
+fn rights() -> Vec<&'static str> {
+    let (_, rest) = section("## Rights").split_once("```text\n").unwrap();
+    rest.split_once("```").unwrap().0.split_whitespace().collect()
+}
+
+#[tokio::test]
+async fn the_published_rights_are_enough_and_none_is_there_for_nothing() {
+    let server = Server::private();
+    let mut admin = server.connection().await;
+    let () = ask(&mut admin, &rights()).await;
+    let () = ask(&mut admin, &["ACL", "SETUSER", "default", "off"]).await;
+    let url = format!("redis://asgi:secret@{}", server.address());
+    let layer = RedisChannelLayer::builder().hosts([&*url]).connect().await.unwrap();
+
+    // An ordered send, and a receive that waits across a reconnection.
+    layer.send("body?1", "first").await.unwrap();
+    assert_eq!(received(&layer, "body?1").await, "first");
+    let waiting = tokio::spawn({
+        let layer = layer.clone();
+        async move { layer.receive::<_, String>(["a", "b"]).await.unwrap().1 }
+    });
+    until(&mut admin, &["EXISTS", "asgi:w:b"], 1).await;
+    let _: i64 = ask(&mut admin, &["CLIENT", "KILL", "USER", "asgi"]).await;
+    let sent = async {
+        while let Err(error) = layer.send("b", "second").await {
+            assert!(error.may_retry(), "{error}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, sent).await.unwrap();
+    assert_eq!(waiting.await.unwrap(), "second");
+
+    // A dropped receive.
+    give_back(&layer, &mut admin, "asgi:").await;
+    assert_eq!(received(&layer, "returned").await, "message");
+
+    // A full channel, before and after its message expires.
+    let small = RedisChannelLayer::builder().hosts([&*url]).capacity(1).expiry(Duration::from_secs(1));
+    let small = small.connect().await.unwrap();
+    layer.send("full", "third").await.unwrap();
+    assert_eq!(small.send("full", "refused").await.unwrap_err().kind(), ErrorKind::ChannelFull);
+    small.send("short", "fourth").await.unwrap();
+    // The list outlives its first message, whose place is then free.
+    let (seconds, _): (u64, u64) = time(&mut admin).await;
+    let () = ask(&mut admin, &["PERSIST", "asgi:q:short"]).await;
+    while time(&mut admin).await.0 < seconds + 2 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    small.send("short", "fifth").await.unwrap();
+
+    layer.flush().await.unwrap();
+    small.close().await.unwrap();
+    layer.close().await.unwrap();
+    let left = keys(&mut admin, "asgi:").await;
+    assert!(left.iter().all(|key| key.starts_with("asgi:c:") || key == "asgi:schema"), "{left:?}");
+
+    let refused: Vec<BTreeMap<String, redis::Value>> = ask(&mut admin, &["ACL", "LOG"]).await;
+    let refused: Vec<String> = refused.iter().map(|entry| format!("{:?}", entry["object"])).collect();
+    let unexpected: Vec<&String> = refused.iter().filter(|what| !what.contains("client|setinfo")).collect();
+    assert!(unexpected.is_empty(), "{unexpected:?}");
+    for right in rights().iter().filter_map(|word| word.strip_prefix('+')) {
+        assert_ne!(calls(&mut admin, right).await, 0, "+{right} was never used");
+    }
+}
+
+async fn received(layer: &RedisChannelLayer, channel: &str) -> String {
+    let received = layer.receive_timeout::<_, String>([channel], PATIENCE).await.unwrap();
+    received.unwrap_or_else(|| panic!("nothing came on {channel}")).1
+}

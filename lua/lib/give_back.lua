@@ -13,7 +13,7 @@ local function give_back(prefix, queue, entry, now)
     local added = redis.pcall('ZADD', key, 0, entry)
     if type(added) == 'table' then
         -- A key of another's making stands there: better out of order than lost.
-        redis.pcall('LPUSH', prefix .. 'q:' .. queue, entry)
+        redis.pcall('RPUSH', prefix .. 'q:' .. queue, entry)
     elseif redis.call('PEXPIRE', key, left, 'NX') == 0 then
         redis.call('PEXPIRE', key, left, 'GT')
     end

@@ -44,6 +44,10 @@ enum Command {
     #[command(after_help = EXIT_STATUS)]
     Send(send::Send),
     /// Wait for messages and print each as one line of JSON.
+    ///
+    /// Each line is {"channel": ..., "message": ...}; `send --help` has what JSON has no form for. What waited and is
+    /// no message is printed as {"channel": ..., "undecoded": {"$bytes": "<base64>"}}, told on standard error, and
+    /// makes the exit status 5. SIGINT, SIGTERM and SIGHUP end it after what was in flight has been given back.
     #[command(after_help = EXIT_STATUS)]
     Receive(receive::Receive),
     /// Print the name of a new single-reader channel.

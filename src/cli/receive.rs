@@ -17,9 +17,6 @@ use super::signals::Signals;
 /// How long a line that is being written may take once the command is asked to end.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
-/// Each line is {"channel": ..., "message": ...}; see `send --help` for what JSON has no form for. What waited and is
-/// no message is printed as {"channel": ..., "undecoded": {"$bytes": "<base64>"}} and makes the exit status 5. SIGINT,
-/// SIGTERM and SIGHUP end it after giving back what was in flight.
 #[derive(Args, Debug)]
 pub(crate) struct Receive {
     /// The channels to wait on; each message comes from one of them.
@@ -130,7 +127,7 @@ impl Receive {
         let patience = self.timeout.unwrap_or_default();
         let what = match received {
             0 => "nothing".to_owned(),
-            _ => format!("{received} of {} messages came, and no further one", self.count),
+            _ => format!("only {received} of {} messages", self.count),
         };
         Failure::new(Status::NothingArrived, format!("{what} arrived within {patience:?}"))
     }

@@ -93,11 +93,12 @@ impl Stage {
             return;
         }
         let cleaned = timeout(CLEAN_UP, async {
-            self.brief.flush().await?;
-            for layer in self.producing.iter().chain(&self.consuming).chain([&self.brief]) {
+            // First, because then what was in flight goes back to its queues.
+            for layer in self.producing.iter().chain(&self.consuming) {
                 layer.close().await?;
             }
-            Ok::<(), asgi_redis::Error>(())
+            self.brief.flush().await?;
+            self.brief.close().await
         });
         match cleaned.await {
             Ok(Ok(())) => {}

@@ -33,3 +33,21 @@ fn a_receive_is_asked_to_end_while_it_connects() {
     signal(&receive, "INT");
     assert_eq!(end(receive).status, Some(130));
 }
+
+/// As under `nohup`.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_that_was_to_be_ignored_does_not_end_a_receive() {
+    let (server, prefix) = (Server::shared(), unique_prefix("a_signal_that_was_to_be"));
+    let receive = program_on(&server, &prefix);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\" receive a --count 2"]);
+    shell.arg(receive.get_program()).args(receive.get_args()).env_remove("ASGI_REDIS_URL");
+    let mut receive = start(&mut shell);
+    let mut lines = BufReader::new(receive.stdout.take().unwrap()).lines();
+    run(program_on(&server, &prefix).args(["send", "a", "1"])).done();
+    assert!(lines.next().unwrap().is_ok(), "it waits");
+    signal(&receive, "HUP");
+    run(program_on(&server, &prefix).args(["send", "a", "2"])).done();
+    assert_eq!(end(receive).status, Some(0));
+}

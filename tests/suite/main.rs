@@ -4,6 +4,8 @@
 mod support;
 
 mod build;
+#[cfg(feature = "cli")]
+mod command_line;
 mod config;
 mod contract;
 mod dependencies;

@@ -1,0 +1,100 @@
+//! The commands, and what each of them is given: its arguments, the options that all share, and a runtime.
+//!
+//! Everything here is over the public API of the library. [`options`] turns options into a layer, [`json`] turns JSON
+//! into messages and back, [`outcome`] has the exit statuses, [`output`] writes, [`signals`] are requests to end.
+
+mod demo;
+mod flush;
+mod json;
+mod new_channel;
+mod options;
+mod outcome;
+mod output;
+mod receive;
+mod scripts;
+mod send;
+mod signals;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use self::options::LayerOptions;
+use self::outcome::{EXIT_STATUS, Failure, Status};
+
+/// Passes messages between programs by name, through Redis.
+#[derive(Debug, Parser)]
+#[command(name = "asgi-redis", version, after_help = EXIT_STATUS)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    options: LayerOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run producers and consumers on real messages for some seconds, and count every message.
+    ///
+    /// It uses the server of --redis, ASGI_REDIS_URL or --config, under a prefix of its own that it cleans up. With
+    /// none of them it starts a private redis-server or valkey-server from PATH, and removes it afterwards.
+    #[command(after_help = EXIT_STATUS)]
+    Demo,
+    /// Send one message.
+    #[command(after_help = EXIT_STATUS)]
+    Send(send::Send),
+    /// Wait for messages and print each as one line of JSON.
+    ///
+    /// Each line is {"channel": ..., "message": ...}; `send --help` has what JSON has no form for. What waited and is
+    /// no message is printed as {"channel": ..., "undecoded": {"$bytes": "<base64>"}}, told on standard error, and
+    /// makes the exit status 5. SIGINT, SIGTERM and SIGHUP end it after what was in flight has been given back.
+    #[command(after_help = EXIT_STATUS)]
+    Receive(receive::Receive),
+    /// Print the name of a new single-reader channel.
+    #[command(after_help = EXIT_STATUS)]
+    NewChannel(new_channel::NewChannel),
+    /// Remove all messages and groups under the prefix. Receives that wait go on waiting.
+    #[command(after_help = EXIT_STATUS)]
+    Flush,
+    /// Show the engine's scripts, or load them.
+    #[command(after_help = EXIT_STATUS)]
+    Scripts(scripts::Scripts),
+}
+
+impl Cli {
+    /// Reads the arguments. When they ask for help or the version, that is printed here and the program ends.
+    pub(crate) fn read() -> Result<Self, Failure> {
+        Self::try_parse().map_err(|error| {
+            let asked_nothing = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+            if asked_nothing || !error.use_stderr() {
+                error.exit();
+            }
+            Failure::wrong_use(outcome::one_line(&error.render().to_string()))
+        })
+    }
+
+    /// Runs the command.
+    pub(crate) fn run(self) -> Result<Status, Failure> {
+        // More than one thread: a layer goes on renewing its lease while its caller does something else.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(Status::Failed, format!("cannot start the runtime: {error}")))?;
+        let ended = runtime.block_on(self.dispatch());
+        // Not dropped: that would wait for a write to a pipe that nobody reads.
+        runtime.shutdown_background();
+        ended
+    }
+
+    async fn dispatch(self) -> Result<Status, Failure> {
+        let options = &self.options;
+        match self.command {
+            Command::Demo => demo::run(options).await,
+            Command::Send(send) => send.run(options).await,
+            Command::Receive(receive) => receive.run(options).await,
+            Command::NewChannel(new_channel) => new_channel.run(options).await,
+            Command::Flush => flush::run(options).await,
+            Command::Scripts(scripts) => scripts.run(options).await,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The options of every command, and the layer that they and a configuration file describe.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use asgi_redis::{ChannelLayer, ChannelLayers, ConfigBuilder, RedisChannelLayer, Value};
+use clap::Args;
+
+use super::outcome::Failure;
+
+const VARIABLE: &str = "ASGI_REDIS_URL";
+
+/// The options that say which servers to use.
+const SERVERS: [&str; 4] = ["hosts", "host", "port", "db"];
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct LayerOptions {
+    /// A server, such as redis://:password@host:6379/0 or unix:///path; again for each further host. Defaults to the
+    /// environment's ASGI_REDIS_URL, then to the servers of --config, then to redis://localhost:6379/0.
+    #[arg(long, global = true, value_name = "URL")]
+    redis: Vec<String>,
+
+    /// A JSON file with a CHANNEL_LAYERS document or the CONFIG of one layer. Other options override it.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// The layer's alias in --config [default: default]
+    #[arg(long, global = true, value_name = "ALIAS")]
+    layer: Option<String>,
+
+    /// What every key begins with [default: asgi:]
+    #[arg(long, global = true)]
+    prefix: Option<String>,
+
+    /// How long a message waits to be received [default: 60]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    expiry: Option<Duration>,
+
+    /// How many messages a channel holds; more specific capacities of --config stay [default: 100]
+    #[arg(long, global = true, value_name = "N")]
+    capacity: Option<usize>,
+
+    /// Print what is printed as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+impl LayerOptions {
+    /// Runs something on a connected layer, and closes it.
+    pub(crate) async fn with_layer<T>(
+        &self,
+        work: impl AsyncFnOnce(&RedisChannelLayer) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let layer = self.connect().await?;
+        let done = work(&layer).await;
+        // The work is done or has failed already; nothing is in flight that closing could lose.
+        let _ = layer.close().await;
+        done
+    }
+
+    /// Connects the layer.
+    pub(crate) async fn connect(&self) -> Result<RedisChannelLayer, Failure> {
+        Ok(self.settings(|_| true)?.connect().await?)
+    }
+
+    /// How to reach the servers that were named, and nothing else of the options; `None` if none were named.
+    pub(crate) fn servers(&self) -> Result<Option<ConfigBuilder>, Failure> {
+        const REACHING: [&str; 2] = ["connect_timeout", "response_timeout"];
+        if self.config.is_none() && self.urls()?.is_empty() {
+            return Ok(None);
+        }
+        let reaching = |option: &str| SERVERS.contains(&option) || REACHING.contains(&option);
+        self.settings(reaching).map(Some)
+    }
+
+    /// The first option that is given and says how messages are kept.
+    pub(crate) fn keeping(&self) -> Option<&'static str> {
+        let given = [
+            ("--prefix", self.prefix.is_some()),
+            ("--expiry", self.expiry.is_some()),
+            ("--capacity", self.capacity.is_some()),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
+    /// The settings: of the file those whose option is wanted, and over them those of the command line.
+    fn settings(&self, wanted: impl Fn(&str) -> bool) -> Result<ConfigBuilder, Failure> {
+        let urls = self.urls()?;
+        let mut settings = match &self.config {
+            Some(file) => {
+                self.read(file, |option| wanted(option) && (urls.is_empty() || !SERVERS.contains(&option)))?
+            }
+            None if self.layer.is_some() => {
+                return Err(Failure::wrong_use(
+                    "--layer names a layer of a file; give the file with --config",
+                ));
+            }
+            None => ConfigBuilder::new(),
+        };
+        if !urls.is_empty() {
+            settings = settings.hosts(urls);
+        }
+        if let Some(prefix) = &self.prefix {
+            settings = settings.prefix(prefix);
+        }
+        if let Some(expiry) = self.expiry {
+            settings = settings.expiry(expiry);
+        }
+        if let Some(capacity) = self.capacity {
+            settings = settings.capacity(capacity);
+        }
+        Ok(settings)
+    }
+
+    fn urls(&self) -> Result<Vec<String>, Failure> {
+        if !self.redis.is_empty() {
+            return Ok(self.redis.clone());
+        }
+        match std::env::var(VARIABLE) {
+            Ok(url) if !url.is_empty() => Ok(vec![url]),
+            Ok(_) | Err(std::env::VarError::NotPresent) => Ok(Vec::new()),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                Err(Failure::wrong_use(format!("{VARIABLE} is not UTF-8")))
+            }
+        }
+    }
+
+    fn read(&self, file: &Path, wanted: impl Fn(&str) -> bool) -> Result<ConfigBuilder, Failure> {
+        let refused = |why: &dyn std::fmt::Display| Failure::wrong_use(format!("{}: {why}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|error| refused(&error))?;
+        let document: Value = serde_json::from_str(&text).map_err(|error| refused(&error))?;
+        // The whole first: what is not wanted may still be wrong.
+        ChannelLayers::try_from(document.clone()).map_err(|error| refused(&error))?;
+        let mut layers = ChannelLayers::try_from(only(document, &wanted)).map_err(|error| refused(&error))?;
+        let layer =
+            layers.take(self.layer.as_deref().unwrap_or("default")).map_err(|error| refused(&error))?;
+        Ok(layer.into_config())
+    }
+}
+
+/// The document with only the wanted options: of a bare CONFIG its own, else those in the CONFIG of each layer.
+fn only(document: Value, wanted: &impl Fn(&str) -> bool) -> Value {
+    let keep = |entries: Vec<(Value, Value)>| {
+        entries.into_iter().filter(|(option, _)| option.as_str().is_some_and(wanted)).collect()
+    };
+    let is_layer = |value: &Value| value.get("BACKEND").is_some();
+    match document {
+        Value::Map(layers) if layers.iter().any(|(_, layer)| is_layer(layer)) => Value::Map(
+            layers.into_iter().map(|(alias, layer)| (alias, only_in_config(layer, keep))).collect(),
+        ),
+        Value::Map(options) => Value::Map(keep(options)),
+        other => other,
+    }
+}
+
+fn only_in_config(layer: Value, keep: impl Fn(Vec<(Value, Value)>) -> Vec<(Value, Value)>) -> Value {
+    let Value::Map(entries) = layer else { return layer };
+    let entries = entries.into_iter().map(|(key, value)| match value {
+        Value::Map(options) if key.as_str() == Some("CONFIG") => (key, Value::Map(keep(options))),
+        other => (key, other),
+    });
+    Value::Map(entries.collect())
+}
+
+/// A number of seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| "not a number of seconds".to_owned())
+}

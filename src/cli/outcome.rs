@@ -1,0 +1,144 @@
+//! How a command ends: its exit status, and the one line on standard error that says why.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use asgi_redis::{Error, ErrorKind};
+use regex::Regex;
+
+/// What `--help` says about [`Status`].
+pub(crate) const EXIT_STATUS: &str = "\
+Exit status:
+  0    done; also when whoever read the output has gone
+  1    nothing, or too little, arrived in time; of demo: messages were lost or repeated, or the sums differ
+  2    wrong use, name, message or option
+  3    the channel is full
+  4    no server: it cannot be reached, or did not answer
+  5    any other failure: a message too large or undecodable, a server without memory, a script that failed
+  129, 130, 143    ended by SIGHUP, SIGINT or SIGTERM, with nothing in flight lost";
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Done,
+    NothingArrived,
+    /// Of the demo: what was counted is not what must be.
+    SumsDiffer,
+    WrongUse,
+    ChannelFull,
+    NoServer,
+    Failed,
+    /// By the signal of this number.
+    Interrupted(u8),
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(match status {
+            Status::Done => 0,
+            Status::NothingArrived | Status::SumsDiffer => 1,
+            Status::WrongUse => 2,
+            Status::ChannelFull => 3,
+            Status::NoServer => 4,
+            Status::Failed => 5,
+            Status::Interrupted(signal) => 128 + signal,
+        })
+    }
+}
+
+/// A command that did not do what it was to do.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: Status,
+    /// Empty: nothing is said.
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(status: Status, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    pub(crate) fn wrong_use(message: impl Into<String>) -> Self {
+        Self::new(Status::WrongUse, message)
+    }
+
+    /// Says on standard error what went wrong, and gives the exit status.
+    pub(crate) fn tell(self) -> Status {
+        if !self.message.is_empty() {
+            tell(&self.message);
+        }
+        self.status
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let status = match error.kind() {
+            ErrorKind::ChannelFull => Status::ChannelFull,
+            ErrorKind::InvalidName | ErrorKind::Config => Status::WrongUse,
+            ErrorKind::Connection | ErrorKind::Timeout => Status::NoServer,
+            _ => Status::Failed,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+/// Says something in one line on standard error. If nobody listens there, nobody is told.
+pub(crate) fn tell(message: &str) {
+    let line = without_passwords(&message.split_whitespace().collect::<Vec<_>>().join(" "));
+    let _ = writeln!(std::io::stderr(), "asgi-redis: {line}");
+}
+
+/// What clap says about wrong arguments, without the usage that follows.
+pub(crate) fn one_line(report: &str) -> String {
+    let said: Vec<&str> = report
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let said = said.join(" ");
+    format!("{}; see --help", said.strip_prefix("error: ").unwrap_or(&said))
+}
+
+/// An argument in the wrong place is shown in the error, and may be a URL.
+fn without_passwords(text: &str) -> String {
+    static SECRET: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r#"(://)[^\s"'`]*(@)|([?&]pass=)[^\s"'`&]*()"#).ok());
+    match &*SECRET {
+        Some(secret) => secret.replace_all(text, "$1$3***$2").into_owned(),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_in_the_wrong_place_is_shown_without_its_password() {
+        for (text, shown) in [
+            (
+                "unexpected argument 'redis://:secret@host/1' found",
+                "unexpected argument 'redis://***@host/1' found",
+            ),
+            ("\"rediss://me:s@cret@host\" and redis://host", "\"rediss://***@host\" and redis://host"),
+            ("unix:///s?db=1&pass=secret&user=me", "unix:///s?db=1&pass=***&user=me"),
+            ("redis://***@host: characters such as `@`", "redis://***@host: characters such as `@`"),
+        ] {
+            assert_eq!(without_passwords(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_report_about_arguments_becomes_one_line() {
+        let report = "error: the following required arguments were not provided:\n  <CHANNEL>\n\n\
+                      Usage: asgi-redis send <CHANNEL> <JSON>\n\nFor more information, try '--help'.\n";
+        assert_eq!(
+            one_line(report),
+            "the following required arguments were not provided: <CHANNEL>; see --help"
+        );
+    }
+}

@@ -1,0 +1,32 @@
+//! Standard output: every line goes out at once, and a reader that has gone ends the command quietly.
+
+use std::io::{self, ErrorKind, Write};
+
+use serde::Serialize;
+
+use super::outcome::{Failure, Status};
+
+/// Writes text and a line end.
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    self::text(&format!("{text}\n"))
+}
+
+/// Writes text as it is.
+pub(crate) fn text(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Failure::new(Status::Done, ""),
+        _ => Failure::new(Status::Failed, format!("cannot write to standard output: {error}")),
+    })
+}
+
+/// Writes one line of JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    line(&to_json(value)?)
+}
+
+/// One line of JSON.
+pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value)
+        .map_err(|error| Failure::new(Status::Failed, format!("cannot write as JSON: {error}")))
+}

@@ -99,7 +99,7 @@ pub trait ChannelLayer: Send + Sync {
     /// [`InvalidName`](ErrorKind::InvalidName): the pattern does not end in `?`, or is too long. One that ends in `!`
     /// names an inbox, which is opened and not named.
     fn new_channel(&self, pattern: &str) -> Result<ChannelName> {
-        crate::name::new_single_reader(pattern)
+        ChannelName::random(pattern)
     }
 
     /// Removes all messages and groups, in bounded steps. Receives that wait go on waiting and get what is sent

@@ -77,6 +77,44 @@ impl ChannelName {
         Ok(Self { text: text.into(), kind })
     }
 
+    /// A new single-reader channel: a pattern that ends in `?`, and 128 random bits as 22 letters, digits, `-` and `_`,
+    /// so that no other has the name and nobody guesses it ("new_channel" of the specification).
+    ///
+    /// ```
+    /// use asgi_redis::{ChannelKind, ChannelName};
+    ///
+    /// let body = ChannelName::random("http.request.body?")?;
+    /// assert_eq!(body.kind(), ChannelKind::SingleReader);
+    /// # Ok::<(), asgi_redis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`](ErrorKind::InvalidName) for a pattern that does not end in `?` or has more than 78 bytes. One
+    /// that ends in `!` names an inbox, which is opened and not named.
+    pub fn random(pattern: &str) -> Result<Self> {
+        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        if pattern.ends_with('!') {
+            return Err(invalid(
+                "channel",
+                pattern,
+                "a pattern that ends in `!` names an inbox; open an inbox and a mailbox in it",
+            ));
+        }
+        if !pattern.ends_with('?') {
+            return Err(invalid("channel", pattern, "the pattern of a new channel ends in `?`"));
+        }
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(|error| {
+            Error::new(ErrorKind::Config, "the system gives no random numbers, which new channels need")
+                .with_source(error)
+        })?;
+        let bits = u128::from_be_bytes(bytes);
+        let random = (0..22)
+            .map(|sextet| ALPHABET.get((bits >> (6 * sextet)) as usize & 63).map_or('-', |c| char::from(*c)));
+        Self::new(&pattern.chars().chain(random).collect::<String>())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -117,30 +155,6 @@ impl GroupName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// A new single-reader channel: a pattern that ends in `?`, and 128 random bits as 22 letters, digits, `-` and `_`.
-pub(crate) fn new_single_reader(pattern: &str) -> Result<ChannelName> {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    if pattern.ends_with('!') {
-        return Err(invalid(
-            "channel",
-            pattern,
-            "a pattern that ends in `!` names an inbox; open an inbox and a mailbox in it",
-        ));
-    }
-    if !pattern.ends_with('?') {
-        return Err(invalid("channel", pattern, "the pattern of a new channel ends in `?`"));
-    }
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Error::new(ErrorKind::Config, "the system gives no random numbers, which new channels need")
-            .with_source(error)
-    })?;
-    let bits = u128::from_be_bytes(bytes);
-    let random = (0..22)
-        .map(|sextet| ALPHABET.get((bits >> (6 * sextet)) as usize & 63).map_or('-', |c| char::from(*c)));
-    ChannelName::new(&pattern.chars().chain(random).collect::<String>())
 }
 
 fn check_text(what: &str, text: &str, marks: &[u8]) -> Result<()> {
@@ -306,13 +320,13 @@ mod tests {
     }
 
     #[test]
-    fn new_single_reader_channels_differ_and_keep_their_pattern() {
-        let (one, two) = (new_single_reader("body?").unwrap(), new_single_reader("body?").unwrap());
+    fn random_channels_differ_and_keep_their_pattern() {
+        let (one, two) = (ChannelName::random("body?").unwrap(), ChannelName::random("body?").unwrap());
         assert_ne!(one, two);
         assert!(one.as_str().starts_with("body?") && one.as_str().len() == 27, "{one}");
-        assert!(new_single_reader("inbox!").unwrap_err().to_string().contains("open an inbox"));
-        assert!(new_single_reader("body").unwrap_err().to_string().contains("ends in `?`"));
-        assert!(new_single_reader(&format!("{}?", "a".repeat(99))).is_err());
+        assert!(ChannelName::random("inbox!").unwrap_err().to_string().contains("open an inbox"));
+        assert!(ChannelName::random("body").unwrap_err().to_string().contains("ends in `?`"));
+        assert!(ChannelName::random(&format!("{}?", "a".repeat(99))).is_err());
     }
 
     #[test]

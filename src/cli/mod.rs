@@ -92,7 +92,7 @@ impl Cli {
             Command::Demo => demo::run(options).await,
             Command::Send(send) => send.run(options).await,
             Command::Receive(receive) => receive.run(options).await,
-            Command::NewChannel(new_channel) => new_channel.run(options).await,
+            Command::NewChannel(new_channel) => new_channel.run(options),
             Command::Flush => flush::run(options).await,
             Command::Scripts(scripts) => scripts.run(options).await,
         }

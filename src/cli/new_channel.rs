@@ -1,6 +1,6 @@
 //! `new-channel`: a name for a single reader.
 
-use asgi_redis::ChannelLayer;
+use asgi_redis::ChannelName;
 use clap::Args;
 use serde::Serialize;
 
@@ -20,8 +20,8 @@ struct Made<'a> {
 }
 
 impl NewChannel {
-    pub(crate) async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
-        let channel = options.with_layer(async |layer| Ok(layer.new_channel(&self.pattern)?)).await?;
+    pub(crate) fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
+        let channel = ChannelName::random(&self.pattern)?;
         if options.json {
             output::json(&Made { channel: channel.as_str() })?;
         } else {

@@ -48,9 +48,21 @@ if recorded then
     end
 end
 
+-- A key that is not ours, in the place of a line, must not undo what was done for the other tickets of the call.
+local function stand_in_lines(ticket, queues)
+    for _, queue in ipairs(queues) do
+        local line = prefix .. 'w:' .. queue
+        local stands = redis.pcall('ZADD', line, 'NX', microseconds, client_name .. ' ' .. ticket)
+        if type(stands) == 'table' then
+            return stands.err
+        end
+        redis.call('PEXPIRE', line, lease + MEMORY)
+    end
+end
+
 local function leave_lines(ticket, queues)
     for queue in string.gmatch(queues, '%S+') do
-        redis.call('ZREM', prefix .. 'w:' .. queue, client_name .. ' ' .. ticket)
+        redis.pcall('ZREM', prefix .. 'w:' .. queue, client_name .. ' ' .. ticket)
     end
 end
 
@@ -120,12 +132,12 @@ for slot = first_open, #items, 3 do
             changed[#changed + 1] = handed_record(lines or '', queue, entry)
             keep_handed(client, entry_deadline(entry), now)
         elseif recorded and not entry and waits then
-            changed[#changed + 1] = ticket
-            changed[#changed + 1] = waiting_record(table.concat(names, ' '))
-            for i = 1, count do
-                local line = prefix .. 'w:' .. names[i]
-                redis.call('ZADD', line, 'NX', microseconds, client_name .. ' ' .. ticket)
-                redis.call('PEXPIRE', line, lease + MEMORY)
+            local failure = stand_in_lines(ticket, names)
+            if failure then
+                queue, entry = '', failure
+            else
+                changed[#changed + 1] = ticket
+                changed[#changed + 1] = waiting_record(table.concat(names, ' '))
             end
         end
     end

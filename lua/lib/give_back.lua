@@ -5,13 +5,21 @@
 -- place in the queue.
 local function give_back(prefix, queue, entry, now)
     local left = entry_deadline(entry) - now
-    if left <= 0 or hand_over(prefix, queue, entry, now) then
+    if left <= 0 then
+        return
+    end
+    -- Whatever stands in the place of the line, the entry must not be lost.
+    local told, handed = pcall(hand_over, prefix, queue, entry, now)
+    if told and handed then
         return
     end
     local key = prefix .. 'b:' .. queue
     local new = redis.call('EXISTS', key) == 0
     -- All have one score: equal scores sort by their bytes, and these begin with the id.
-    redis.call('ZADD', key, 0, entry)
+    local added = redis.pcall('ZADD', key, 0, entry)
+    if type(added) == 'table' then
+        return
+    end
     if new then
         redis.call('PEXPIRE', key, left)
     else

@@ -70,8 +70,8 @@ for slot = first_item, first_open - 1, 2 do
         records[ticket] = nil
         gone[#gone + 1] = ticket
         local queues, queue, entry = was_handed(record)
-        for name in string.gmatch(queues or waits_for(record), '%S+') do
-            redis.call('ZREM', prefix .. 'w:' .. name, client_name .. ' ' .. ticket)
+        for name in string.gmatch(queues or waits_for(record) or '', '%S+') do
+            redis.pcall('ZREM', prefix .. 'w:' .. name, client_name .. ' ' .. ticket)
         end
         if entry and entry_id(entry) ~= delivered then
             undelivered[#undelivered + 1] = {queue, entry}

@@ -20,8 +20,8 @@ const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// More messages than any server holds.
 const MAX_CAPACITY: usize = 1_000_000_000;
 
-/// Redis takes no argument above 512 MiB.
-const MAX_MESSAGE_SIZE: usize = 256 << 20;
+/// A server cuts a subscribed connection on which more than 32 MB wait to be read, and again after each reconnection.
+const MAX_MESSAGE_SIZE: usize = 16 << 20;
 
 /// Lua's stack, through which the keys of a call go, has room for fewer than 8,000 values.
 const MAX_CHANNELS_PER_RECEIVE: usize = 5_000;
@@ -490,7 +490,7 @@ mod tests {
             (new().lease(Duration::from_millis(999)), "option `lease`: 999ms is not allowed, only 1s to"),
             (new().response_timeout(Duration::ZERO), "option `response_timeout`: 0ns is not allowed"),
             (new().connect_timeout(Duration::ZERO), "option `connect_timeout`: 0ns is not allowed"),
-            (new().max_message_size(0), "option `max_message_size`: 0 is not allowed, only 1 to 268435456"),
+            (new().max_message_size(0), "option `max_message_size`: 0 is not allowed, only 1 to 16777216"),
             (new().max_channels_per_receive(5_001), "option `max_channels_per_receive`: 5001 is not allowed"),
             (new().max_sends_in_flight(0), "option `max_sends_in_flight`: 0 is not allowed"),
             (

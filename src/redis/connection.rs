@@ -9,10 +9,11 @@ use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, PushInfo, PushKind, Valu
 use tokio::sync::Notify;
 
 use super::calls::{self, Call};
-use super::failure::{Cause, Failure, lost_reply, refused, unexpected_reply};
+use super::failure::{Cause, Failure, lost_reply, refusal, refused, unexpected_reply};
 use super::keys::Keys;
 use super::receive::Tickets;
 use super::script;
+use crate::error::ErrorKind;
 
 /// How long a silent network is trusted before the system asks whether the other side is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -58,7 +59,12 @@ impl Target {
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         let tcp = tcp.set_user_timeout(self.response_timeout);
         let info = self.info.clone().set_tcp_settings(tcp);
-        let unreachable = |error| lost_reply(&self.host, error, false);
+        let unreachable = |error: redis::RedisError| {
+            if error.kind() == redis::ErrorKind::RESP3NotSupported {
+                return too_old(&self.host, "it does not speak RESP3");
+            }
+            lost_reply(&self.host, error, false)
+        };
         let client = redis::Client::open(info).map_err(unreachable)?;
         let wire = client.get_multiplexed_async_connection_with_config(&config).await.map_err(unreachable)?;
         Ok(Connection {
@@ -104,7 +110,14 @@ impl Connection {
         let script = C::script();
         let command = call.command(&self.keys);
         match self.wire.clone().send_packed_command(&command).await {
-            Ok(Value::ServerError(error)) => Err(refused(&self.host, Some(script), &error)),
+            Ok(Value::ServerError(error)) => {
+                let failure = refused(&self.host, Some(script), &error);
+                if matches!(&failure, Failure::Other(cause) if cause.is_outage()) {
+                    // Another server may have its name by now.
+                    self.broken.notify_one();
+                }
+                Err(failure)
+            }
             Ok(reply) => {
                 C::decode(reply).map_err(|reply| unexpected_reply(&self.host, script, &reply).into())
             }
@@ -114,7 +127,13 @@ impl Connection {
 
     /// Has the server push to this connection what is published on a channel.
     pub(super) async fn subscribe(&mut self, channel: &str) -> Result<(), Cause> {
-        self.wire.subscribe(channel).await.map_err(|error| self.lost(error))
+        self.wire.subscribe(channel).await.map_err(|error| match error.code() {
+            // The server's own words, for example about the rights of the user.
+            Some(code) => {
+                refusal(&self.host, None, &format!("{code} {}", error.detail().unwrap_or_default()))
+            }
+            None => self.lost(error),
+        })
     }
 
     /// Loads the scripts that the server does not have.
@@ -128,7 +147,7 @@ impl Connection {
             Value::Array(there) if there.len() == script::all().len() => there,
             reply => {
                 return Err(Cause::new(
-                    crate::ErrorKind::Script,
+                    ErrorKind::Script,
                     format!("server {} answered SCRIPT EXISTS with {reply:?}", self.host),
                 )
                 .into());
@@ -136,11 +155,30 @@ impl Connection {
         };
         for (script, there) in script::all().iter().zip(there) {
             if matches!(there, Value::Int(0) | Value::Boolean(false)) {
-                self.command(redis::cmd("SCRIPT").arg("LOAD").arg(script.source())).await?;
+                match self.command(redis::cmd("SCRIPT").arg("LOAD").arg(script.source())).await {
+                    Ok(_) => {}
+                    Err(Failure::Other(cause)) if !cause.is_outage() => {
+                        return Err(self.old_version().await?.unwrap_or(cause).into());
+                    }
+                    Err(failure) => return Err(failure),
+                }
                 tracing::debug!(host = %self.host, script = script.name(), "loaded a script");
             }
         }
         Ok(())
+    }
+
+    /// Says so if the server is of a version that does not know our kind of scripts.
+    async fn old_version(&mut self) -> Result<Option<Cause>, Failure> {
+        let info = match self.command(redis::cmd("INFO").arg("server")).await? {
+            Value::BulkString(info) => String::from_utf8_lossy(&info).into_owned(),
+            Value::VerbatimString { text, .. } => text,
+            _ => return Ok(None),
+        };
+        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
+        Ok(version
+            .filter(|version| is_too_old(version))
+            .map(|version| too_old(&self.host, &format!("it is Redis {}", version.trim()))))
     }
 
     /// Waits until the connection is of no more use.
@@ -164,11 +202,43 @@ impl Connection {
     }
 }
 
+fn is_too_old(version: &str) -> bool {
+    version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 7)
+}
+
+fn too_old(host: &str, why: &str) -> Cause {
+    Cause::new(
+        ErrorKind::Config,
+        format!("server {host} is too old: {why}; this layer needs Redis 7.0 or Valkey 7.2, or newer"),
+    )
+}
+
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection")
             .field("host", &self.host)
             .field("generation", &self.generation)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_before_redis_7_are_too_old_and_what_does_not_look_like_a_version_is_not() {
+        for old in ["6.2.14", "5.0.0", "6"] {
+            assert!(is_too_old(old), "{old}");
+        }
+        for new in ["7.0.15", "7.2.4", "8.0.0", "10.1", "unstable", ""] {
+            assert!(!is_too_old(new), "{new}");
+        }
+        let error = too_old("redis://a:1", "it is Redis 6.2.14").to_error();
+        assert_eq!(
+            error.to_string(),
+            "server redis://a:1 is too old: it is Redis 6.2.14; this layer needs Redis 7.0 or Valkey 7.2, or newer"
+        );
+        assert_eq!(error.kind(), ErrorKind::Config);
     }
 }

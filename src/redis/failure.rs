@@ -28,8 +28,8 @@ impl Cause {
         Self { kind, message: message.into(), perhaps_executed: false, source: None }
     }
 
-    /// Whether the connection is of no more use.
-    pub(super) fn breaks_connection(&self) -> bool {
+    /// Whether it concerns the server or the way to it, and not what was asked.
+    pub(super) fn is_outage(&self) -> bool {
         matches!(self.kind, ErrorKind::Connection | ErrorKind::Timeout)
     }
 
@@ -79,9 +79,8 @@ pub(super) fn refused(host: &str, script: Option<&Script>, error: &ServerError) 
 pub(super) fn refusal(host: &str, script: Option<&Script>, text: &str) -> Cause {
     let kind = match text.split(' ').next().unwrap_or_default() {
         "OOM" => ErrorKind::ServerFull,
-        "LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "NOAUTH" | "WRONGPASS" => {
-            ErrorKind::Connection
-        }
+        "BUSY" | "CLUSTERDOWN" | "DENIED" | "LOADING" | "MASTERDOWN" | "MISCONF" | "NOAUTH"
+        | "NOREPLICAS" | "READONLY" | "TRYAGAIN" | "WRONGPASS" => ErrorKind::Connection,
         _ => ErrorKind::Script,
     };
     let message = match (kind, script) {
@@ -95,7 +94,10 @@ pub(super) fn refusal(host: &str, script: Option<&Script>, text: &str) -> Cause 
         }
         (_, None) => format!("server {host} refused a command: {text}"),
     };
-    Cause::new(kind, message)
+    let mut cause = Cause::new(kind, message);
+    // A line is named by a script that had begun, and what it did before stays done.
+    cause.perhaps_executed = script.is_some() && text.contains("@user_script");
+    cause
 }
 
 /// A reply that this version does not understand.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::calls::{Hello, HelloReply, Pop, PopReply, SCHEMA};
@@ -40,7 +40,8 @@ enum Status {
 pub(super) struct Link {
     client: ClientId,
     status: watch::Receiver<Status>,
-    heal: Arc<Notify>,
+    /// The epoch that those wait for whom the server had forgotten.
+    wanted: watch::Sender<u64>,
     closing: watch::Sender<bool>,
 }
 
@@ -50,7 +51,7 @@ impl Link {
         let client = ClientId::random()?;
         let (status, status_seen) = watch::channel(Status::Connecting);
         let (closing, closing_seen) = watch::channel(false);
-        let heal = Arc::new(Notify::new());
+        let (wanted, wanted_seen) = watch::channel(0);
         let task = Task {
             target,
             keys,
@@ -58,14 +59,14 @@ impl Link {
             tickets,
             lease,
             status,
-            heal: Arc::clone(&heal),
+            wanted: wanted_seen,
             closing: closing_seen,
             generation: 0,
             epoch: 0,
             told: false,
         };
         tokio::spawn(task.run());
-        Ok(Self { client, status: status_seen, heal, closing })
+        Ok(Self { client, status: status_seen, wanted, closing })
     }
 
     /// What this process calls itself on the shard.
@@ -85,7 +86,12 @@ impl Link {
 
     /// The connection after the server was given anew what it did not have in an epoch.
     pub(super) async fn healed_since(&self, epoch: u64) -> Result<Connection> {
-        self.heal.notify_one();
+        // Many learn at once that the server forgot; it is greeted once for all of them.
+        self.wanted.send_if_modified(|wanted| {
+            let news = *wanted <= epoch;
+            *wanted = (*wanted).max(epoch + 1);
+            news
+        });
         self.wait_for(|status| match status {
             Status::Connecting => false,
             Status::Up(connection) => connection.epoch > epoch,
@@ -133,7 +139,7 @@ struct Task {
     tickets: Arc<Tickets>,
     lease: Duration,
     status: watch::Sender<Status>,
-    heal: Arc<Notify>,
+    wanted: watch::Receiver<u64>,
     closing: watch::Receiver<bool>,
     generation: u64,
     epoch: u64,
@@ -155,7 +161,7 @@ impl Task {
         loop {
             let connected = tokio::select! {
                 connected = self.connect() => connected,
-                () = until_closing(&mut closing) => return self.end(None),
+                () = until_closing(&mut closing) => return self.end_unconnected().await,
             };
             let cause = match connected {
                 Ok(connection) => {
@@ -168,18 +174,12 @@ impl Task {
                 Err(cause) => cause,
             };
             if is_closing(&closing) {
-                return self.end(Some(cause));
+                return self.end_unconnected().await;
             }
             self.go_down(cause);
             tokio::select! {
                 () = sleep(pause) => {}
-                () = until_closing(&mut closing) => {
-                    let cause = match &*self.status.borrow() {
-                        Status::Down(cause) => Some(cause.clone()),
-                        _ => None,
-                    };
-                    return self.end(cause);
-                }
+                () = until_closing(&mut closing) => return self.end_unconnected().await,
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -249,7 +249,7 @@ impl Task {
     /// Says what there is to say until the connection breaks or the layer is closed.
     async fn serve(&mut self, mut connection: Connection) -> Result<(), Cause> {
         let something_to_say = self.tickets.something_to_say(self.target.shard);
-        let heal = Arc::clone(&self.heal);
+        let mut wanted = self.wanted.clone();
         let mut closing = self.closing.clone();
         let period = self.lease / 3;
         let mut beat = interval_at(Instant::now() + period, period);
@@ -258,7 +258,7 @@ impl Task {
             let said = tokio::select! {
                 () = something_to_say.notified() => self.say_all(&connection).await?,
                 _ = beat.tick() => self.beat(&connection).await?,
-                () = heal.notified() => Said::Forgotten,
+                () = until_wanted(&mut wanted, connection.epoch) => Said::Forgotten,
                 () = connection.broken() => {
                     return Err(Cause::new(
                         ErrorKind::Connection,
@@ -283,10 +283,15 @@ impl Task {
         }
     }
 
+    /// Says what there was to say when it began: who goes on opening tickets does not keep the task from all else.
     async fn say_all(&self, connection: &Connection) -> Result<Said, Cause> {
+        let newest = self.tickets.newest();
         while let Some(call) = self.tickets.next_call(self.target.shard) {
             if let Said::Forgotten = self.say(connection, &call, self.lease).await? {
                 return Ok(Said::Forgotten);
+            }
+            if call.open.last().is_some_and(|open| open.ticket > newest) {
+                break;
             }
         }
         Ok(Said::Done)
@@ -307,10 +312,12 @@ impl Task {
                 Ok(Said::Done)
             }
             Ok(PopReply::Stale) | Err(Failure::NoScript) => Ok(Said::Forgotten),
-            Err(Failure::Other(cause)) if cause.breaks_connection() => Err(cause),
             Err(Failure::Other(cause)) => {
-                self.tickets.failed(call, || cause.to_error());
-                Ok(Said::Done)
+                if !cause.is_outage() {
+                    self.tickets.failed(call, || cause.to_error());
+                }
+                // What is finished was not heard: it is said again on the next connection, with a pause before it.
+                Err(cause)
             }
         }
     }
@@ -331,6 +338,19 @@ impl Task {
         Ok(())
     }
 
+    /// Closed without a connection: tries once more, if the server still has something of ours.
+    async fn end_unconnected(&mut self) {
+        self.tickets.close();
+        if !self.tickets.owes(self.target.shard) {
+            return self.end(None);
+        }
+        let told = match self.connect().await {
+            Ok(mut connection) => self.farewell(&mut connection).await,
+            Err(cause) => Err(cause),
+        };
+        self.end(told.err());
+    }
+
     fn go_down(&mut self, cause: Cause) {
         if !std::mem::replace(&mut self.told, true) {
             tracing::warn!(host = %self.target.host, cause = cause.message, "lost a server; connecting again");
@@ -345,12 +365,29 @@ impl Task {
     }
 }
 
+impl Drop for Task {
+    /// A task that its runtime dropped leaves nobody waiting.
+    fn drop(&mut self) {
+        if !matches!(*self.status.borrow(), Status::Closed(_)) {
+            self.end(None);
+        }
+    }
+}
+
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn is_closing(closing: &watch::Receiver<bool>) -> bool {
     closing.has_changed().is_err() || *closing.borrow()
+}
+
+/// Waits until somebody wants a later epoch.
+async fn until_wanted(wanted: &mut watch::Receiver<u64>, epoch: u64) {
+    if wanted.wait_for(|wanted| *wanted > epoch).await.is_err() {
+        // The layer was dropped, which is seen elsewhere.
+        std::future::pending().await
+    }
 }
 
 /// Waits until the layer is closed, or dropped.

@@ -139,6 +139,16 @@ impl Tickets {
         self.lock().shards.get(shard).map(|agenda| Arc::clone(&agenda.something_to_say)).unwrap_or_default()
     }
 
+    /// The number of the ticket that was opened last.
+    pub(super) fn newest(&self) -> u64 {
+        self.lock().next - 1
+    }
+
+    /// Whether a shard was not told yet what became of tickets it knows.
+    pub(super) fn owes(&self, shard: usize) -> bool {
+        self.lock().shards.get(shard).is_some_and(|agenda| !agenda.finished.is_empty())
+    }
+
     /// What to say to a shard next; nothing if it can wait for the next beat.
     ///
     /// Only one call may be under way at a time.
@@ -210,7 +220,7 @@ impl Tickets {
         for given in given {
             match given.outcome {
                 Ok((queue, entry)) => state.fill(shard, given.ticket, &queue, entry),
-                Err(text) => state.fail(given.ticket, failed(&text)),
+                Err(text) => state.fail_unfilled(given.ticket, failed(&text)),
             }
         }
         for served in call.open.iter().take(served).filter(|open| !open.waits) {
@@ -222,7 +232,7 @@ impl Tickets {
     pub(super) fn failed(&self, call: &NextCall, error: impl Fn() -> Error) {
         let mut state = self.lock();
         for open in &call.open {
-            state.fail(open.ticket, error());
+            state.fail_unfilled(open.ticket, error());
         }
     }
 
@@ -333,6 +343,13 @@ impl State {
             {
                 let _ = future.send(Arrival::Nothing);
             }
+        }
+    }
+
+    /// A ticket cannot be served; if a push was faster, it has been.
+    fn fail_unfilled(&mut self, ticket: u64, error: Error) {
+        if self.open.get(&ticket).is_some_and(|open| open.filled.is_none()) {
+            self.fail(ticket, error);
         }
     }
 

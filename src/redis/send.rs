@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::yield_now;
 
 use super::calls::{Push, PushQueue, PushReply, Refusal};
@@ -44,7 +44,7 @@ pub(super) struct Sends {
     host: Arc<str>,
     expiry: Duration,
     /// A permit for each message under way.
-    room: Semaphore,
+    room: Arc<Semaphore>,
     state: Mutex<State>,
     gathered: Arc<Notify>,
 }
@@ -59,10 +59,15 @@ struct State {
 struct Waiting {
     message: Outgoing,
     outcome: oneshot::Sender<Outcome>,
+    /// Kept until the message has left the queue: a dropped send still fills it.
+    room: OwnedSemaphorePermit,
 }
 
 /// What became of one message; shared by all of a call when the call failed.
 type Outcome = std::result::Result<Option<Refusal>, Undone>;
+
+/// Who waits for an outcome, and the room that the message takes until then.
+type Awaited = (oneshot::Sender<Outcome>, OwnedSemaphorePermit);
 
 #[derive(Clone, Debug)]
 enum Undone {
@@ -82,7 +87,7 @@ impl Sends {
             link,
             host,
             expiry,
-            room: Semaphore::new(most_under_way),
+            room: Arc::new(Semaphore::new(most_under_way)),
             state: Mutex::default(),
             gathered: Arc::default(),
         });
@@ -94,11 +99,11 @@ impl Sends {
     ///
     /// A dropped send has sent the message or not, and never sends it again.
     pub(super) async fn send(&self, message: Outgoing) -> Result<()> {
-        let _room = self.room.acquire().await.map_err(|_| closed())?;
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| closed())?;
         let channel = Arc::clone(&message.queue);
         let capacity = message.capacity;
-        let outcome = match self.join(message) {
-            Joined::Alone(message) => {
+        let outcome = match self.join(message, room) {
+            Joined::Alone(message, _room) => {
                 let _under_way = UnderWay(self);
                 let mut outcomes = self.call(std::slice::from_ref(&message)).await;
                 outcomes.pop().unwrap_or(Ok(None))
@@ -122,21 +127,21 @@ impl Sends {
         }
     }
 
-    fn join(&self, message: Outgoing) -> Joined {
+    fn join(&self, message: Outgoing, room: OwnedSemaphorePermit) -> Joined {
         let mut state = self.lock();
         if state.calls == 0 && state.waiting.is_empty() {
             state.calls = 1;
-            return Joined::Alone(message);
+            return Joined::Alone(message, room);
         }
         let (outcome, awaited) = oneshot::channel();
-        state.waiting.push_back(Waiting { message, outcome });
+        state.waiting.push_back(Waiting { message, outcome, room });
         drop(state);
         self.gathered.notify_one();
         Joined::Others(awaited)
     }
 
     /// Takes as many waiting messages as share the next call, if one may begin.
-    fn next_call(&self) -> Option<(Vec<Outgoing>, Vec<oneshot::Sender<Outcome>>)> {
+    fn next_call(&self) -> Option<(Vec<Outgoing>, Vec<Awaited>)> {
         let mut state = self.lock();
         if state.calls >= MOST_CALLS {
             return None;
@@ -148,11 +153,11 @@ impl Sends {
             if bytes > MOST_BYTES && !messages.is_empty() {
                 break;
             }
-            if let Some(Waiting { message, outcome }) = state.waiting.pop_front()
+            if let Some(Waiting { message, outcome, room }) = state.waiting.pop_front()
                 && !outcome.is_closed()
             {
                 messages.push(message);
-                outcomes.push(outcome);
+                outcomes.push((outcome, room));
             }
         }
         if messages.is_empty() {
@@ -212,7 +217,7 @@ impl Sends {
 }
 
 enum Joined {
-    Alone(Outgoing),
+    Alone(Outgoing, OwnedSemaphorePermit),
     Others(oneshot::Receiver<Outcome>),
 }
 
@@ -243,7 +248,7 @@ async fn gather(sends: Weak<Sends>, gathered: Arc<Notify>) {
             let sends = Arc::clone(&sends);
             tokio::spawn(async move {
                 let _under_way = UnderWay(&sends);
-                for (outcome, waiting) in sends.call(&messages).await.into_iter().zip(waiting) {
+                for (outcome, (waiting, _room)) in sends.call(&messages).await.into_iter().zip(waiting) {
                     // Who dropped the send wants no outcome.
                     let _ = waiting.send(outcome);
                 }

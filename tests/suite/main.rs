@@ -7,3 +7,4 @@ mod build;
 mod config;
 mod dependencies;
 mod fixture;
+mod protocol;

@@ -105,6 +105,21 @@ async fn a_ticket_that_was_handed_a_message_leaves_the_other_lines_when_it_finis
     }
 }
 
+/// It was taken out of one line while its lease was over, and found the message there when it asked again.
+#[tokio::test]
+async fn a_ticket_that_took_a_message_after_it_had_waited_leaves_the_other_lines_too() {
+    let shard = Shard::new().await;
+    let mut client = shard.client().await;
+    client.ask(1, &["a", "b"]).await;
+    client.end_lease().await;
+    shard.send("a", &["m"]).await;
+    client.hello().await;
+    let entry = client.ask(1, &["a", "b"]).await.unwrap();
+    assert!(shard.exists('w', "b").await);
+    client.ack(1, &entry).await;
+    assert!(!shard.exists('w', "b").await);
+}
+
 /// Receiving again on a single-reader channel after a receive was dropped: the release travels before the new ticket.
 #[tokio::test]
 async fn a_release_in_the_call_of_the_next_ticket_gives_it_the_message_first() {

@@ -92,10 +92,13 @@ impl Receiver {
             self.finished.keys(),
             if lost { ", unheard" } else { "" }
         ));
-        self.pop(&asked, lost, book).await;
+        if !self.pop(&asked, lost).await {
+            self.greet(book).await;
+        }
     }
 
-    async fn pop(&mut self, asked: &[u64], lost: bool, book: &mut Book) {
+    /// Whether it was understood, as far as the client knows.
+    async fn pop(&mut self, asked: &[u64], lost: bool) -> bool {
         let said = self.finished.clone();
         let mut pop = said.iter().fold(Pop::new(), |pop, (ticket, finished)| match &finished.delivered {
             Some(entry) => pop.ack(*ticket, entry),
@@ -110,7 +113,7 @@ impl Receiver {
         }
         let reply = self.client.pop(&pop).await;
         if lost {
-            return;
+            return true;
         }
         match reply {
             PopReply::Ok { served, given } => {
@@ -120,8 +123,9 @@ impl Receiver {
                     let (queue, entry) = outcome.unwrap();
                     self.arrived(ticket, queue, entry);
                 }
+                true
             }
-            PopReply::Stale => self.greet(book).await,
+            PopReply::Stale => false,
         }
     }
 
@@ -209,7 +213,7 @@ impl Receiver {
             self.name,
             self.finished.keys()
         ));
-        Box::pin(self.pop(&empty, false, book)).await;
+        assert!(self.pop(&empty, false).await, "{}stale right after hello", book.said());
     }
 
     /// Delivers what has come, gives all else back and closes.
@@ -226,9 +230,8 @@ impl Receiver {
                 }
             }
         }
-        while !self.finished.is_empty() {
-            self.pop(&[], false, book).await;
-        }
+        assert!(self.pop(&[], false).await, "{}", book.said());
+        assert!(self.finished.is_empty());
         self.client.end_lease().await;
     }
 }

@@ -11,3 +11,4 @@ mod contract;
 mod dependencies;
 mod fixture;
 mod layer;
+mod protocol;

@@ -7,6 +7,7 @@ mod observe;
 mod process;
 mod proxy;
 mod runtime;
+mod scripts;
 mod server;
 mod temporary;
 
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) use ledger::{Ledger, Sent};
 pub(crate) use observe::{Monitor, calls};
 pub(crate) use proxy::{Direction, Proxy};
+pub(crate) use scripts::{Entry, Given, HelloReply, Pop, PopReply, Push, PushReply, Refusal, Scripts};
 pub(crate) use server::{Kind, Server};
 
 /// A prefix of keys that no other test of this run has, so that tests can share a server.

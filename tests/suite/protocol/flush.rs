@@ -1,0 +1,114 @@
+//! flush: removes what waits, in bounded steps, and leaves who waits.
+
+use super::Shard;
+use crate::support::{Push, PushReply};
+
+/// Runs all steps; how many keys each removed.
+async fn flush(shard: &Shard, count: usize) -> Vec<usize> {
+    let mut cursor = "0".to_owned();
+    let mut steps = Vec::new();
+    loop {
+        let (next, removed) = shard.flush_step(&cursor, count).await;
+        steps.push(removed);
+        if next == "0" {
+            return steps;
+        }
+        cursor = next;
+    }
+}
+
+#[tokio::test]
+async fn queues_and_given_back_messages_are_removed_and_clients_stay() {
+    let shard = Shard::new().await;
+    let mut client = shard.client().await;
+    shard.send("a", &["m1", "m2", "m3"]).await;
+    shard.send("body?x", &["m4"]).await;
+    shard.send("in.box!", &["m5"]).await;
+    client.ask(1, &["a"]).await.unwrap();
+    let kept = client.ask(2, &["a"]).await.unwrap();
+    client.release(1).await;
+    client.ask(3, &["b"]).await;
+
+    assert_eq!(flush(&shard, 1000).await.iter().sum::<usize>(), 4);
+    let expected = ["c:00000000000000000000000000000000", "schema", "w:b"].map(str::to_owned);
+    assert_eq!(shard.keys().await, expected.into());
+    assert!(!client.is_stale().await);
+    assert_eq!(client.ask(2, &["a"]).await, Some(kept), "what was handed over is the ticket's own");
+    assert_eq!(client.ask(4, &["a", "body?x", "in.box!"]).await, None);
+
+    shard.send("b", &["next"]).await;
+    let wake = client.wake().await;
+    assert_eq!((wake.ticket, wake.entry.text().as_str()), (3, "next"));
+}
+
+#[tokio::test]
+async fn a_flushed_queue_has_its_whole_capacity_again() {
+    let shard = Shard::new().await;
+    let push = Push::to("a", &["m"]).capacity(1);
+    for _ in 0..2 {
+        assert_eq!(shard.push(&push).await, PushReply::ALL_SENT);
+        assert_ne!(shard.push(&push).await, PushReply::ALL_SENT);
+        flush(&shard, 1000).await;
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_with_the_characters_of_patterns_means_itself() {
+    let shard = Shard::alone().await;
+    for prefix in ["a*b[c]:", "a?c:", r"a\*b:", "[a-z]^:", "[^x]:", "*", ""] {
+        let own = shard.beside(prefix).await;
+        let others = ["axb[c]:", "a*bc:", "abc:", "a*b:", r"a\xb:", "m^:", "y:", "other:"];
+        for other in others {
+            shard.beside(other).await.send("a", &["m"]).await;
+        }
+        own.send("a", &["m"]).await;
+        own.send("b", &["m"]).await;
+        assert_eq!(flush(&own, 1000).await.iter().sum::<usize>(), 2, "{prefix}");
+        for other in others {
+            assert_eq!(shard.beside(other).await.drain("a").await, ["m"], "{prefix} flushed {other}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn layers_whose_prefix_is_longer_are_left_alone() {
+    let shard = Shard::new().await;
+    shard.send("a", &["m"]).await;
+    for longer in ["q:", "b:", "other:", "q:q:", "q"] {
+        let other = shard.beside(&format!("{}{longer}", shard.prefix())).await;
+        other.send("a", &["m", "m"]).await;
+        let mut client = other.client().await;
+        client.ask(1, &["a"]).await.unwrap();
+        client.release(1).await;
+        client.ask(2, &["x"]).await;
+        // This one looks just like a queue of ours that is called `schema`.
+        shard.command(&["DEL", &format!("{}schema", other.prefix())]).await;
+
+        shard.send("a", &["m"]).await;
+        assert_eq!(flush(&shard, 1000).await.iter().sum::<usize>(), 1);
+        assert_eq!(other.drain("a").await, ["m", "m"]);
+        other.send("x", &["m"]).await;
+        assert_eq!(client.wake().await.ticket, 2);
+    }
+}
+
+#[tokio::test]
+async fn each_step_is_bounded_however_many_keys_others_have() {
+    let shard = Shard::alone().await;
+    let mut foreign = redis::cmd("MSET");
+    for number in 0..20_000 {
+        foreign.arg(format!("foreign{number}")).arg("x");
+    }
+    let () = shard.ask(&foreign).await;
+    let names: Vec<String> = (0..3000).map(|number| format!("queue{number}")).collect();
+    for names in names.chunks(500) {
+        let push = names[1..].iter().fold(Push::to(&names[0], &["m"]), |push, name| push.and(name, &["m"]));
+        assert_eq!(shard.push(&push).await, PushReply::ALL_SENT);
+    }
+
+    let steps = flush(&shard, 1000).await;
+    assert_eq!(steps.iter().sum::<usize>(), 3000);
+    assert!(steps.len() >= 15, "{steps:?}");
+    assert!(steps.iter().all(|removed| *removed < 1000), "{steps:?}");
+    assert_eq!(shard.ask::<usize>(&redis::cmd("DBSIZE")).await, 20_000);
+}

@@ -1,0 +1,351 @@
+//! The engine's scripts, called over a plain connection as any Redis client in any language would: no code of the
+//! layer takes part.
+
+use std::fmt;
+
+use asgi_redis::scripts;
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Value};
+
+/// The schema that the scripts' callers write and read.
+const SCHEMA: u64 = 1;
+
+/// The scripts under one prefix of keys, over one connection.
+#[derive(Clone)]
+pub(crate) struct Scripts {
+    connection: MultiplexedConnection,
+    prefix: String,
+}
+
+impl Scripts {
+    pub(crate) fn new(connection: MultiplexedConnection, prefix: &str) -> Self {
+        Self { connection, prefix: prefix.to_owned() }
+    }
+
+    /// Gives all scripts to the server.
+    pub(crate) async fn load(&self) {
+        for script in scripts::all() {
+            let sha: String = self.ask(redis::cmd("SCRIPT").arg("LOAD").arg(script.source())).await;
+            assert_eq!(sha, script.sha(), "{}", script.name());
+        }
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// A key of the layer: `q` queue, `b` given back, `w` waiting line, `c` client.
+    pub(crate) fn key(&self, kind: char, name: &str) -> String {
+        format!("{}{kind}:{name}", self.prefix)
+    }
+
+    /// Sends a plain command.
+    pub(crate) async fn ask<T: redis::FromRedisValue>(&self, command: &Cmd) -> T {
+        command.query_async(&mut self.connection.clone()).await.unwrap()
+    }
+
+    pub(crate) async fn hello(&self, client: &str, generation: u64, lease_ms: u64) -> HelloReply {
+        self.hello_with_schema(client, generation, lease_ms, SCHEMA).await
+    }
+
+    pub(crate) async fn hello_with_schema(
+        &self,
+        client: &str,
+        generation: u64,
+        lease_ms: u64,
+        schema: u64,
+    ) -> HelloReply {
+        let keys = [self.key('c', client), format!("{}schema", self.prefix)];
+        let mut command = evalsha("hello", &keys);
+        command.arg(generation).arg(lease_ms).arg(schema);
+        HelloReply::read(self.call("hello", &command).await)
+    }
+
+    pub(crate) async fn push(&self, push: &Push<'_>) -> PushReply {
+        let keys: Vec<String> = push.queues.iter().map(|(name, ..)| self.key('q', name)).collect();
+        let mut command = evalsha("push", &keys);
+        command.arg(&self.prefix).arg(push.expiry_ms);
+        match push.fence {
+            Some((client, generation)) => command.arg(client).arg(generation),
+            None => command.arg("").arg(""),
+        };
+        for (_, capacity, bodies) in &push.queues {
+            command.arg(capacity).arg(bodies.len()).arg(bodies);
+        }
+        PushReply::read(self.call("push", &command).await)
+    }
+
+    /// A pop by `(client, generation)`, or by nobody.
+    pub(crate) async fn pop(&self, client: Option<(&str, u64)>, lease_ms: u64, pop: &Pop) -> PopReply {
+        let name = client.map_or("", |(name, _)| name);
+        let queues = pop.open.iter().flat_map(|(_, _, queues)| queues);
+        let keys: Vec<String> =
+            [self.key('c', name)].into_iter().chain(queues.map(|queue| self.key('q', queue))).collect();
+        let mut command = evalsha("pop", &keys);
+        command.arg(&self.prefix).arg(name);
+        match client {
+            Some((_, generation)) => command.arg(generation),
+            None => command.arg(""),
+        };
+        command.arg(lease_ms).arg(pop.finished.len());
+        for (ticket, delivered) in &pop.finished {
+            command.arg(ticket).arg(delivered);
+        }
+        for (ticket, mode, queues) in &pop.open {
+            command.arg(ticket).arg(mode).arg(queues.len());
+        }
+        PopReply::read(self.call("pop", &command).await)
+    }
+
+    /// One step of a flush: the next cursor and how many keys went.
+    pub(crate) async fn flush_step(&self, cursor: &str, count: usize) -> (String, usize) {
+        let mut command = evalsha("flush", &[format!("{}schema", self.prefix)]);
+        command.arg(&self.prefix).arg(cursor).arg(count);
+        match &parts(self.call("flush", &command).await)[..] {
+            [Value::BulkString(cursor), Value::Int(removed)] => {
+                (text(cursor), usize::try_from(*removed).unwrap())
+            }
+            other => panic!("flush answered {other:?}"),
+        }
+    }
+
+    async fn call(&self, name: &str, command: &Cmd) -> Value {
+        let reply = command.query_async(&mut self.connection.clone()).await;
+        reply.unwrap_or_else(|error| {
+            panic!("{name}: {}", scripts::get(name).unwrap().rewrite_error(&error.to_string()))
+        })
+    }
+}
+
+/// What [`Scripts::push`] says. Without further words: to one queue of capacity 100, for a minute, not fenced.
+#[derive(Clone)]
+pub(crate) struct Push<'a> {
+    expiry_ms: u64,
+    fence: Option<(&'a str, u64)>,
+    queues: Vec<(&'a str, usize, Vec<Vec<u8>>)>,
+}
+
+impl<'a> Push<'a> {
+    pub(crate) fn to(queue: &'a str, bodies: &[impl AsRef<[u8]>]) -> Self {
+        Self { expiry_ms: 60_000, fence: None, queues: Vec::new() }.and(queue, bodies)
+    }
+
+    /// A further queue of the same call.
+    pub(crate) fn and(mut self, queue: &'a str, bodies: &[impl AsRef<[u8]>]) -> Self {
+        self.queues.push((queue, 100, bodies.iter().map(|body| body.as_ref().to_vec()).collect()));
+        self
+    }
+
+    /// The capacity of the queue that was named last.
+    pub(crate) fn capacity(mut self, capacity: usize) -> Self {
+        self.queues.last_mut().unwrap().1 = capacity;
+        self
+    }
+
+    pub(crate) fn expiry(mut self, ms: u64) -> Self {
+        self.expiry_ms = ms;
+        self
+    }
+
+    pub(crate) fn fence(mut self, client: &'a str, generation: u64) -> Self {
+        self.fence = Some((client, generation));
+        self
+    }
+}
+
+/// What [`Scripts::pop`] says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pop {
+    finished: Vec<(u64, Vec<u8>)>,
+    open: Vec<(u64, &'static str, Vec<String>)>,
+}
+
+impl Pop {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The ticket delivered this entry.
+    pub(crate) fn ack(mut self, ticket: u64, entry: &Entry) -> Self {
+        self.finished.push((ticket, entry.id().to_vec()));
+        self
+    }
+
+    /// The ticket delivered nothing.
+    pub(crate) fn release(mut self, ticket: u64) -> Self {
+        self.finished.push((ticket, Vec::new()));
+        self
+    }
+
+    /// An open ticket that waits.
+    pub(crate) fn wait(mut self, ticket: u64, queues: &[&str]) -> Self {
+        self.open.push((ticket, "wait", queues.iter().map(|&queue| queue.to_owned()).collect()));
+        self
+    }
+
+    /// An open ticket that does not wait.
+    pub(crate) fn attempt(mut self, ticket: u64, queues: &[&str]) -> Self {
+        self.open.push((ticket, "try", queues.iter().map(|&queue| queue.to_owned()).collect()));
+        self
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum HelloReply {
+    Ok { now: u64, known: bool },
+    Stale { generation: u64 },
+    Schema { number: u64 },
+}
+
+impl HelloReply {
+    fn read(reply: Value) -> Self {
+        match &parts(reply)[..] {
+            [Value::BulkString(tag), Value::Int(now), Value::Int(known @ (0 | 1))] if tag == b"ok" => {
+                Self::Ok { now: positive(*now), known: *known == 1 }
+            }
+            [Value::BulkString(tag), Value::Int(generation)] if tag == b"stale" => {
+                Self::Stale { generation: positive(*generation) }
+            }
+            [Value::BulkString(tag), Value::Int(number)] if tag == b"schema" => {
+                Self::Schema { number: positive(*number) }
+            }
+            other => panic!("hello answered {other:?}"),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PushReply {
+    /// All were sent but these places.
+    Sent(Vec<(u64, Refusal)>),
+    Stale,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Full { live: u64 },
+    Error(String),
+}
+
+impl PushReply {
+    /// The reply to a push of which nothing was refused.
+    pub(crate) const ALL_SENT: Self = Self::Sent(Vec::new());
+
+    fn read(reply: Value) -> Self {
+        let parts = parts(reply);
+        let (tag, rest) = parts.split_first().unwrap();
+        match tag {
+            Value::BulkString(tag) if tag == b"stale" && rest.is_empty() => Self::Stale,
+            Value::BulkString(tag) if tag == b"sent" && rest.len() % 2 == 0 => {
+                let refused = rest.chunks(2).map(|pair| match pair {
+                    [Value::Int(place), Value::Int(live)] => {
+                        (positive(*place), Refusal::Full { live: positive(*live) })
+                    }
+                    [Value::Int(place), Value::BulkString(error)] => {
+                        (positive(*place), Refusal::Error(text(error)))
+                    }
+                    other => panic!("push refused with {other:?}"),
+                });
+                Self::Sent(refused.collect())
+            }
+            other => panic!("push answered {other:?} {rest:?}"),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PopReply {
+    Ok { served: usize, given: Vec<Given> },
+    Stale,
+}
+
+/// What a ticket got: an entry of a queue, or an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) ticket: u64,
+    pub(crate) outcome: Result<(String, Entry), String>,
+}
+
+impl PopReply {
+    fn read(reply: Value) -> Self {
+        let parts = parts(reply);
+        match &parts[..] {
+            [Value::BulkString(tag)] if tag == b"stale" => Self::Stale,
+            [Value::BulkString(tag), Value::Int(served), rest @ ..]
+                if tag == b"ok" && rest.len() % 3 == 0 =>
+            {
+                let given = rest.chunks(3).map(|given| match given {
+                    [Value::BulkString(ticket), Value::BulkString(queue), Value::BulkString(entry)] => {
+                        let outcome = match &queue[..] {
+                            b"" => Err(text(entry)),
+                            queue => Ok((text(queue), Entry(entry.clone()))),
+                        };
+                        Given { ticket: text(ticket).parse().unwrap(), outcome }
+                    }
+                    other => panic!("pop gave {other:?}"),
+                });
+                Self::Ok { served: usize::try_from(*served).unwrap(), given: given.collect() }
+            }
+            other => panic!("pop answered {other:?}"),
+        }
+    }
+}
+
+/// An entry: a header of 18 bytes, and the body.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Entry(pub(crate) Vec<u8>);
+
+impl Entry {
+    /// The first ten bytes: microsecond and place.
+    pub(crate) fn id(&self) -> &[u8] {
+        &self.0[..self.0.len().min(10)]
+    }
+
+    pub(crate) fn microseconds(&self) -> u64 {
+        u64::from_be_bytes(self.0[..8].try_into().unwrap())
+    }
+
+    pub(crate) fn place(&self) -> u16 {
+        u16::from_be_bytes(self.0[8..10].try_into().unwrap())
+    }
+
+    /// In milliseconds.
+    pub(crate) fn deadline(&self) -> u64 {
+        u64::from_be_bytes(self.0[10..18].try_into().unwrap())
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        self.0.get(18..).unwrap_or(&self.0)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        text(self.body())
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({:?})", self.body().get(..40).map_or_else(|| self.text(), text))
+    }
+}
+
+fn evalsha(name: &str, keys: &[String]) -> Cmd {
+    let mut command = redis::cmd("EVALSHA");
+    command.arg(scripts::get(name).unwrap().sha()).arg(keys.len()).arg(keys);
+    command
+}
+
+fn parts(reply: Value) -> Vec<Value> {
+    match reply {
+        Value::Array(parts) => parts,
+        other => panic!("a script answered {other:?}"),
+    }
+}
+
+fn positive(number: i64) -> u64 {
+    u64::try_from(number).unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -112,3 +112,15 @@ async fn each_step_is_bounded_however_many_keys_others_have() {
     assert!(steps.iter().all(|removed| *removed < 1000), "{steps:?}");
     assert_eq!(shard.ask::<usize>(&redis::cmd("DBSIZE")).await, 20_000);
 }
+
+/// `<prefix>q:schema` is the schema of the layer `<prefix>q:`, and not a list.
+#[tokio::test]
+async fn the_schema_of_a_layer_whose_prefix_is_longer_is_left_alone() {
+    let shard = Shard::new().await;
+    for longer in ["q:", "b:"] {
+        let other = shard.beside(&format!("{}{longer}", shard.prefix())).await;
+        let _greeted = other.client().await;
+        assert_eq!(flush(&shard, 1000).await.iter().sum::<usize>(), 0);
+        assert!(other.keys().await.contains("schema"));
+    }
+}

@@ -153,3 +153,58 @@ async fn names_and_bodies_may_hold_what_has_a_meaning_in_a_record() {
         assert_eq!(shard.drain("body?x").await, [body]);
     }
 }
+
+#[tokio::test]
+async fn a_line_that_is_none_fails_the_ticket_that_would_wait_in_it_and_loses_no_message() {
+    let shard = Shard::new().await;
+    let client = shard.client().await;
+    shard.command(&["SET", &shard.key('w', "bad"), "text"]).await;
+    shard.send("a", &["m"]).await;
+    let pop = Pop::new().wait(1, &["a"]).wait(2, &["bad"]);
+    let answered = shard.try_pop(Some((client.id(), client.generation())), 60_000, &pop).await;
+    let again = client.ask(1, &["a"]).await;
+    assert_eq!(again.map(|entry| entry.text()).as_deref(), Some("m"), "answered {answered:?}");
+    let PopReply::Ok { given, .. } = answered.unwrap() else { panic!() };
+    wrong_type(given[1].outcome.as_ref().unwrap_err());
+}
+
+#[tokio::test]
+async fn a_line_that_is_none_has_no_waiters_and_stops_no_push() {
+    let shard = Shard::new().await;
+    shard.command(&["SET", &shard.key('w', "bad"), "text"]).await;
+    let push = Push::to("a", &["m"]).and("bad", &["m"]).and("b", &["m"]);
+    assert_eq!(shard.push(&push).await, PushReply::ALL_SENT);
+    for queue in ["a", "bad", "b"] {
+        assert_eq!(shard.drain(queue).await, ["m"], "{queue}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_given_back_messages_that_is_none_fails_no_other_ticket() {
+    let shard = Shard::new().await;
+    let client = shard.client().await;
+    shard.send("a", &["m1"]).await;
+    shard.send("b", &["m2"]).await;
+    client.ask(1, &["a"]).await.unwrap();
+    shard.command(&["SET", &shard.key('b', "a"), "text"]).await;
+    let given = client.say(&Pop::new().release(1).wait(2, &["b"])).await;
+    assert_eq!(given[0].outcome.as_ref().unwrap().1.text(), "m2");
+}
+
+#[tokio::test]
+async fn a_waiter_that_is_none_is_skipped() {
+    let shard = Shard::new().await;
+    let _: u64 = shard.ask(redis::cmd("ZADD").arg(shard.key('w', "a")).arg(1).arg("nobody")).await;
+    shard.send("a", &["m"]).await;
+    assert_eq!(shard.drain("a").await, ["m"]);
+}
+
+#[tokio::test]
+async fn a_client_that_is_none_is_skipped() {
+    let shard = Shard::new().await;
+    let gone = shard.client().await;
+    gone.ask(1, &["a"]).await;
+    shard.command(&["SET", &shard.key('c', gone.id()), "text"]).await;
+    shard.send("a", &["m"]).await;
+    assert_eq!(shard.drain("a").await, ["m"]);
+}

@@ -166,3 +166,28 @@ async fn without_a_waiter_messages_are_appended() {
     shard.send("a", &["m3"]).await;
     assert_eq!(shard.drain("a").await, ["m1", "m2", "m3"]);
 }
+
+/// As bytes, `10` sorts before `9`.
+#[tokio::test]
+async fn tickets_of_one_call_are_served_in_their_order() {
+    let shard = Shard::new().await;
+    let mut client = shard.client().await;
+    client.say(&[8, 9, 10, 11].into_iter().fold(Pop::new(), |pop, ticket| pop.wait(ticket, &["a"]))).await;
+    shard.send("a", &["m1", "m2", "m3", "m4"]).await;
+    let tickets: Vec<u64> = client.wakes().await.into_iter().map(|wake| wake.ticket).collect();
+    assert_eq!(tickets, [8, 9, 10, 11]);
+}
+
+/// Lua hands on at most some 8,000 values at once.
+#[tokio::test]
+async fn a_push_is_executed_whole_or_not_at_all_however_large() {
+    let shard = Shard::new().await;
+    let many = vec!["m"; 9000];
+    let push = Push::to("a", &["m"]).and("b", &many).capacity(10_000);
+    let answered = shard.try_push(&push).await;
+    let sent = (shard.length("a").await, shard.length("b").await);
+    match &answered {
+        Ok(reply) => assert_eq!((reply, sent), (&PushReply::ALL_SENT, (1, 9000))),
+        Err(error) => assert_eq!(sent, (0, 0), "{error}"),
+    }
+}

@@ -28,7 +28,10 @@ async fn a_refused_hello_changes_nothing() {
     let client = shard.client().await;
     let lease_end = client.lease_end().await;
     assert_eq!(shard.hello(client.id(), 1, 1).await, HelloReply::Stale { generation: 1 });
-    assert_eq!(shard.hello_with_schema(client.id(), 2, 1, 2).await, HelloReply::Schema { number: 1 });
+    assert_eq!(
+        shard.hello_with_schema(client.id(), 2, 1, 2).await,
+        HelloReply::Schema { schema: "1".to_owned() }
+    );
     assert_eq!(client.lease_end().await, lease_end);
     assert!(!client.is_stale().await);
 }
@@ -52,7 +55,10 @@ async fn the_generation_outlives_the_lease() {
 async fn a_client_of_another_schema_is_told_which_one_is_there() {
     let shard = Shard::new().await;
     assert!(matches!(shard.hello_with_schema("old", 1, 60_000, 7).await, HelloReply::Ok { .. }));
-    assert_eq!(shard.hello_with_schema("new", 1, 60_000, 8).await, HelloReply::Schema { number: 7 });
+    assert_eq!(
+        shard.hello_with_schema("new", 1, 60_000, 8).await,
+        HelloReply::Schema { schema: "7".to_owned() }
+    );
     assert!(!shard.exists('c', "new").await);
     assert!(matches!(shard.hello_with_schema("new", 1, 60_000, 7).await, HelloReply::Ok { .. }));
 }

@@ -53,3 +53,24 @@ async fn an_entry_sorts_by_its_bytes_as_by_its_id() {
     let entries = take_all(&shard, "a").await;
     assert!(entries.windows(2).all(|pair| pair[0].0 < pair[1].0));
 }
+
+/// A place has two bytes.
+#[tokio::test]
+async fn ids_are_unique_in_a_call_of_more_than_65535_messages() {
+    let shard = Shard::new().await;
+    let many = vec!["m"; 7000];
+    let names: Vec<String> = (0..10).map(|number| format!("queue{number}")).collect();
+    let push = Push::to("first", &["m"]);
+    let push = names.iter().fold(push, |push, name| push.and(name, &many).capacity(7000));
+    let answered = shard.try_push(&push).await;
+    let mut ids = Vec::new();
+    for name in &names {
+        let entries: Vec<Vec<u8>> =
+            shard.ask(redis::cmd("LRANGE").arg(shard.key('q', name)).arg(0).arg(-1)).await;
+        ids.extend(entries.into_iter().map(|entry| entry[..10].to_vec()));
+    }
+    let all = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "{answered:?}");
+}

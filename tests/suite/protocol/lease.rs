@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Shard;
-use crate::support::{Pop, PopReply};
+use crate::support::{HelloReply, Pop, PopReply};
 
 #[tokio::test]
 async fn a_beat_renews_the_lease_and_the_ticket_keeps_its_place() {
@@ -128,4 +128,19 @@ async fn a_client_that_says_hello_again_waits_again_without_a_new_call_if_nobody
     client.hello().await;
     shard.send("a", &["m"]).await;
     assert_eq!(client.wake().await.ticket, 1);
+}
+
+/// A beat comes after a third of a lease: until then the line must know its waiters.
+#[tokio::test]
+async fn a_lease_counts_as_an_hour_at_most_and_a_line_outlives_every_lease_that_waits_in_it() {
+    const HOUR: u64 = 3_600_000;
+    let shard = Shard::new().await;
+    let (patient, other) = (shard.client_with_lease(5 * HOUR).await, shard.client_with_lease(60_000).await);
+    patient.ask(1, &["a"]).await;
+    other.ask(1, &["a"]).await;
+    let left = shard.ttl('w', "a").await;
+    assert!(left > HOUR, "{left}");
+    let HelloReply::Ok { now, .. } = shard.hello("clock", 1, 1000).await else { panic!() };
+    let end = String::from_utf8(patient.field("lease").await.unwrap()).unwrap().parse::<u64>().unwrap();
+    assert!((now + HOUR - 60_000..=now + HOUR).contains(&end), "{end} at {now}");
 }

@@ -120,3 +120,45 @@ async fn five_thousand_queues_may_be_waited_for_at_once() {
     assert_eq!(shard.drain(names[4321]).await, ["m"]);
     assert!(!shard.keys().await.iter().any(|key| key.starts_with("w:")), "it has left all lines");
 }
+
+/// Lua hands on at most some 8,000 values at once: what is too much must be refused before anything is taken.
+#[tokio::test]
+async fn a_call_of_very_many_tickets_loses_no_message() {
+    let shard = Shard::new().await;
+    for tickets in [4500, 9000] {
+        let client = shard.client().await;
+        let queue = format!("queue{tickets}");
+        shard.send(&queue, &["m"]).await;
+        let many = (1..=tickets).fold(Pop::new(), |pop, ticket| pop.wait(ticket, &[&queue]));
+        let answered = shard.try_pop(Some((client.id(), client.generation())), 60_000, &many).await;
+        client.end_lease().await;
+        let left = match answered {
+            Ok(PopReply::Ok { given, .. }) => {
+                given.into_iter().map(|given| given.outcome.unwrap().1.text()).collect()
+            }
+            Ok(PopReply::Stale) => panic!(),
+            Err(_) => shard.drain(&queue).await,
+        };
+        assert_eq!(left, ["m"], "{tickets} tickets");
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_named_twice_in_one_call_takes_one_message() {
+    let shard = Shard::new().await;
+    let client = shard.client().await;
+    shard.send("a", &["m1", "m2"]).await;
+    client.say(&Pop::new().wait(1, &["a"]).wait(1, &["a"])).await;
+    client.release(1).await;
+    assert_eq!(shard.drain("a").await, ["m1", "m2"]);
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_finished_and_open_in_one_call_does_not_deliver_twice() {
+    let shard = Shard::new().await;
+    let client = shard.client().await;
+    shard.send("a", &["m1", "m2"]).await;
+    let m1 = client.ask(1, &["a"]).await.unwrap();
+    let given = client.say(&Pop::new().ack(1, &m1).wait(1, &["a"])).await;
+    assert_ne!(given.first().map(|given| &given.outcome), Some(&Ok(("a".into(), m1))));
+}

@@ -16,12 +16,12 @@ async fn hello_gives_each_reply_that_it_lists() {
     let shard = Shard::new().await;
     assert_eq!(
         listed("hello"),
-        [r#"{"ok", now, known}"#, r#"{"stale", generation}"#, r#"{"schema", number}"#]
+        [r#"{"ok", now, known}"#, r#"{"stale", generation}"#, r#"{"schema", schema}"#]
     );
     assert!(matches!(shard.hello("c", 1, 1000).await, HelloReply::Ok { known: false, .. }));
     assert!(matches!(shard.hello("c", 2, 1000).await, HelloReply::Ok { known: true, .. }));
     assert_eq!(shard.hello("c", 2, 1000).await, HelloReply::Stale { generation: 2 });
-    assert_eq!(shard.hello_with_schema("c", 3, 1000, 2).await, HelloReply::Schema { number: 1 });
+    assert_eq!(shard.hello_with_schema("c", 3, 1000, 2).await, HelloReply::Schema { schema: "1".to_owned() });
 }
 
 #[tokio::test]

@@ -62,6 +62,11 @@ impl Scripts {
     }
 
     pub(crate) async fn push(&self, push: &Push<'_>) -> PushReply {
+        self.try_push(push).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`push`](Self::push), for a call that the server may refuse.
+    pub(crate) async fn try_push(&self, push: &Push<'_>) -> Result<PushReply, String> {
         let keys: Vec<String> = push.queues.iter().map(|(name, ..)| self.key('q', name)).collect();
         let mut command = evalsha("push", &keys);
         command.arg(&self.prefix).arg(push.expiry_ms);
@@ -72,11 +77,21 @@ impl Scripts {
         for (_, capacity, bodies) in &push.queues {
             command.arg(capacity).arg(bodies.len()).arg(bodies);
         }
-        PushReply::read(self.call("push", &command).await)
+        self.try_call("push", &command).await.map(PushReply::read)
     }
 
     /// A pop by `(client, generation)`, or by nobody.
     pub(crate) async fn pop(&self, client: Option<(&str, u64)>, lease_ms: u64, pop: &Pop) -> PopReply {
+        self.try_pop(client, lease_ms, pop).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`pop`](Self::pop), for a call that the server may refuse.
+    pub(crate) async fn try_pop(
+        &self,
+        client: Option<(&str, u64)>,
+        lease_ms: u64,
+        pop: &Pop,
+    ) -> Result<PopReply, String> {
         let name = client.map_or("", |(name, _)| name);
         let queues = pop.open.iter().flat_map(|(_, _, queues)| queues);
         let keys: Vec<String> =
@@ -94,7 +109,7 @@ impl Scripts {
         for (ticket, mode, queues) in &pop.open {
             command.arg(ticket).arg(mode).arg(queues.len());
         }
-        PopReply::read(self.call("pop", &command).await)
+        self.try_call("pop", &command).await.map(PopReply::read)
     }
 
     /// One step of a flush: the next cursor and how many keys went.
@@ -110,9 +125,12 @@ impl Scripts {
     }
 
     async fn call(&self, name: &str, command: &Cmd) -> Value {
-        let reply = command.query_async(&mut self.connection.clone()).await;
-        reply.unwrap_or_else(|error| {
-            panic!("{name}: {}", scripts::get(name).unwrap().rewrite_error(&error.to_string()))
+        self.try_call(name, command).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    async fn try_call(&self, name: &str, command: &Cmd) -> Result<Value, String> {
+        command.query_async(&mut self.connection.clone()).await.map_err(|error| {
+            format!("{name}: {}", scripts::get(name).unwrap().rewrite_error(&error.to_string()))
         })
     }
 }
@@ -194,7 +212,7 @@ impl Pop {
 pub(crate) enum HelloReply {
     Ok { now: u64, known: bool },
     Stale { generation: u64 },
-    Schema { number: u64 },
+    Schema { schema: String },
 }
 
 impl HelloReply {
@@ -206,8 +224,8 @@ impl HelloReply {
             [Value::BulkString(tag), Value::Int(generation)] if tag == b"stale" => {
                 Self::Stale { generation: positive(*generation) }
             }
-            [Value::BulkString(tag), Value::Int(number)] if tag == b"schema" => {
-                Self::Schema { number: positive(*number) }
+            [Value::BulkString(tag), Value::BulkString(schema)] if tag == b"schema" => {
+                Self::Schema { schema: String::from_utf8_lossy(schema).into_owned() }
             }
             other => panic!("hello answered {other:?}"),
         }

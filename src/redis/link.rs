@@ -386,7 +386,7 @@ fn is_closing(closing: &watch::Receiver<bool>) -> bool {
 async fn until_wanted(wanted: &mut watch::Receiver<u64>, epoch: u64) {
     if wanted.wait_for(|wanted| *wanted > epoch).await.is_err() {
         // The layer was dropped, which is seen elsewhere.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

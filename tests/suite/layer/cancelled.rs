@@ -220,3 +220,80 @@ async fn dropped_sends_send_once_or_not_at_all() {
     drain(&receiver, "a", &ledger, 1).await;
     ledger.balance();
 }
+
+#[tokio::test]
+async fn more_releases_than_a_call_carries_go_before_the_next_receive() {
+    let server = Server::shared();
+    let [reader, writer] = layers(&options(&server, "many-releases")).await;
+    let mut receives: Vec<_> = (0..600)
+        .map(|number| Box::pin(reader.receive::<_, u64>(vec![format!("quiet-{number}")])))
+        .chain([Box::pin(reader.receive::<_, u64>(vec!["body?1".to_owned()]))])
+        .collect();
+    for receive in &mut receives {
+        assert!(futures::poll!(receive.as_mut()).is_pending());
+    }
+    tokio::time::sleep(MOMENT * 4).await;
+    writer.send("body?1", &1).await.unwrap();
+    writer.send("body?1", &2).await.unwrap();
+    tokio::time::sleep(MOMENT).await;
+    drop(receives);
+    for expected in [1, 2] {
+        assert_eq!(soon("a message", reader.receive::<_, u64>(["body?1"])).await.unwrap().1, expected);
+    }
+}
+
+#[tokio::test]
+async fn what_goes_back_is_pushed_to_a_receive_that_waits_already() {
+    let server = Server::shared();
+    let [holder, other, sender] = layers(&options(&server, "to-the-next")).await;
+    let waiting = {
+        let mut receive = pin!(holder.receive::<_, u64>(["a"]));
+        assert!(futures::poll!(receive.as_mut()).is_pending());
+        tokio::time::sleep(MOMENT).await;
+        sender.send("a", &1).await.unwrap();
+        tokio::time::sleep(MOMENT).await;
+        let waiting = tokio::spawn(async move { other.receive::<_, u64>(["a"]).await });
+        tokio::time::sleep(MOMENT).await;
+        assert!(!waiting.is_finished());
+        waiting
+    };
+    // Long before the next beat could find it.
+    let received = tokio::time::timeout(Duration::from_secs(8), waiting).await.expect("no push came");
+    assert_eq!(received.unwrap().unwrap().1, 1);
+}
+
+#[tokio::test]
+async fn what_expired_meanwhile_does_not_go_back() {
+    let server = Server::shared();
+    let options = options(&server, "expired-back").expiry(Duration::from_millis(400));
+    let [holder, other, sender] = layers(&options).await;
+    let waiting = {
+        let mut receive = pin!(holder.receive::<_, u64>(["a"]));
+        assert!(futures::poll!(receive.as_mut()).is_pending());
+        tokio::time::sleep(MOMENT).await;
+        sender.send("a", &1).await.unwrap();
+        tokio::time::sleep(MOMENT).await;
+        let waiting = tokio::spawn(async move { other.receive::<_, u64>(["a"]).await });
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        waiting
+    };
+    tokio::time::sleep(MOMENT).await;
+    sender.send("a", &2).await.unwrap();
+    assert_eq!(soon("the message", waiting).await.unwrap().unwrap().1, 2);
+}
+
+#[tokio::test]
+async fn a_try_receive_that_found_nothing_leaves_nothing_behind() {
+    let server = Server::private();
+    let layer = options(&server, "try-nothing").connect().await.unwrap();
+    for _ in 0..3 {
+        assert!(layer.try_receive::<_, u64>(["a", "b?1"]).await.unwrap().is_none());
+    }
+    let mut admin = server.connection().await;
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut admin).await.unwrap();
+    let [client] = keys.iter().filter(|key| !key.ends_with("schema")).collect::<Vec<_>>()[..] else {
+        panic!("{keys:?}")
+    };
+    let fields: u64 = redis::cmd("HLEN").arg(client).query_async(&mut admin).await.unwrap();
+    assert_eq!(fields, 2, "its generation and its lease");
+}

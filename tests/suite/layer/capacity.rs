@@ -97,3 +97,19 @@ async fn a_full_channel_does_not_stop_sends_to_another_in_the_same_call() {
     }
     layer.flush().await.unwrap();
 }
+
+#[tokio::test]
+async fn expired_messages_in_front_of_a_live_one_do_not_count() {
+    let server = Server::shared();
+    let long = options(&server, "front").capacity(2);
+    let short = long.clone().expiry(Duration::from_millis(400));
+    let [long, short] = [long.connect().await.unwrap(), short.connect().await.unwrap()];
+    short.send("a", &1).await.unwrap();
+    long.send("a", &2).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    long.send("a", &3).await.unwrap();
+    assert_eq!(long.send("a", &4).await.unwrap_err().kind(), ErrorKind::ChannelFull);
+    for expected in [2, 3] {
+        assert_eq!(long.try_receive::<_, u64>(["a"]).await.unwrap().unwrap().1, expected);
+    }
+}

@@ -1,5 +1,6 @@
 //! Broken connections, servers that restart, forget or freeze: receives go on, sends say what happened.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -234,4 +235,128 @@ async fn a_unix_socket_serves_as_well() {
     let (received, sent) = tokio::join!(soon("it", one.receive::<_, u64>(["a"])), two.send("a", &1));
     sent.unwrap();
     assert_eq!(received.unwrap().1, 1);
+}
+
+#[tokio::test]
+async fn a_blocked_receive_waits_while_the_server_refuses_to_write() {
+    let server = Server::private();
+    let options = options(&server, "refuses").lease(Duration::from_secs(1));
+    let [receiver, sender] = layers(&options).await;
+    let receive = tokio::spawn(async move { receiver.receive::<_, u64>(["a"]).await });
+    tokio::time::sleep(MOMENT).await;
+    let admin = server.connection().await;
+    let set = async |value: u64| {
+        let mut admin = admin.clone();
+        let () = redis::cmd("CONFIG")
+            .arg("SET")
+            .arg("min-replicas-to-write")
+            .arg(value)
+            .query_async(&mut admin)
+            .await
+            .unwrap();
+    };
+    set(1).await;
+    let error = sender.send("a", &1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+    assert!(error.may_retry(), "{error:?}");
+    // Several beats are refused meanwhile.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(!receive.is_finished());
+    set(0).await;
+    let sent = async {
+        while let Err(error) = sender.send("a", &2).await {
+            assert!(error.may_retry(), "{error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("a send", sent).await;
+    assert_eq!(soon("the message", receive).await.unwrap().unwrap().1, 2);
+}
+
+#[tokio::test]
+async fn a_release_whose_call_was_cut_off_is_said_again() {
+    let server = Server::shared();
+    let proxy = Proxy::start(&server);
+    let options = options_at(&proxy.url(), "said-again");
+    let layer = options.connect().await.unwrap();
+    let other = options.clone().hosts([server.url()]).connect().await.unwrap();
+    {
+        let mut receive = pin!(layer.receive::<_, u64>(["a"]));
+        assert!(futures::poll!(receive.as_mut()).is_pending());
+        tokio::time::sleep(MOMENT).await;
+        other.send("a", &1).await.unwrap();
+        tokio::time::sleep(MOMENT).await;
+        proxy.stall_only(Direction::Requests);
+    }
+    // The release is under way, and never arrives.
+    tokio::time::sleep(MOMENT).await;
+    proxy.cut();
+    proxy.pass();
+    assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+}
+
+#[tokio::test]
+async fn a_try_receive_that_is_under_way_when_the_server_goes_fails() {
+    let server = Server::shared();
+    let proxy = Proxy::start(&server);
+    let layer = options_at(&proxy.url(), "try-cut").connect().await.unwrap();
+    proxy.stall();
+    let receive = tokio::spawn(async move { layer.try_receive::<_, u64>(["a"]).await });
+    tokio::time::sleep(MOMENT).await;
+    assert!(!receive.is_finished());
+    proxy.refuse();
+    proxy.cut();
+    let error = soon("the failure", receive).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection);
+}
+
+#[tokio::test]
+async fn a_message_that_expires_on_its_way_to_a_receiver_is_not_delivered() {
+    let server = Server::shared();
+    let proxy = Proxy::start(&server);
+    let options = options_at(&proxy.url(), "expires").expiry(Duration::from_millis(300));
+    let receiver = options.connect().await.unwrap();
+    let sender = options.clone().hosts([server.url()]).connect().await.unwrap();
+    let receive = tokio::spawn(async move { receiver.receive::<_, u64>(["a"]).await });
+    tokio::time::sleep(MOMENT).await;
+    proxy.stall_only(Direction::Replies);
+    sender.send("a", &1).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    proxy.cut();
+    proxy.pass();
+    let sending = async {
+        loop {
+            let _ = sender.send("a", &2).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let received = tokio::select! {
+        received = soon("the message", receive) => received,
+        () = sending => unreachable!(),
+    };
+    assert_eq!(received.unwrap().unwrap().1, 2);
+}
+
+#[tokio::test]
+async fn a_process_whose_connection_ended_swallows_nothing() {
+    let server = Server::shared();
+    let proxy = Proxy::start(&server);
+    let options = options_at(&proxy.url(), "ended");
+    let gone = options.connect().await.unwrap();
+    let other = options.clone().hosts([server.url()]).connect().await.unwrap();
+    let receives: Vec<_> = (0..3)
+        .map(|_| {
+            let gone = gone.clone();
+            tokio::spawn(async move { gone.receive::<_, u64>(["a"]).await })
+        })
+        .collect();
+    tokio::time::sleep(MOMENT).await;
+    proxy.refuse();
+    proxy.cut();
+    tokio::time::sleep(MOMENT).await;
+    for number in 0..3 {
+        other.send("a", &number).await.unwrap();
+        assert_eq!(other.try_receive::<_, u64>(["a"]).await.unwrap().unwrap().1, number);
+    }
+    assert!(receives.iter().all(|receive| !receive.is_finished()));
 }

@@ -9,7 +9,7 @@ use futures::future::{join_all, try_join_all};
 use tokio::sync::watch;
 
 use super::{MOMENT, PATIENCE, layers, options, soon};
-use crate::support::{Ledger, Sent, Server};
+use crate::support::{Ledger, Monitor, Sent, Server};
 
 const CHANNELS: [&str; 5] = ["http.request", "http.disconnect", "websocket.receive", "jobs", "mail"];
 
@@ -290,13 +290,105 @@ async fn large_messages_to_many_receives_arrive_too() {
     let server = Server::shared();
     let [receiver, sender] = layers(&options(&server, "many-large")).await;
     let text = "x".repeat(900_000);
-    for number in 0..20 {
+    // More in all than a server keeps for a subscribed connection before it cuts it.
+    for number in 0..45 {
         sender.send("large", &(number, &text)).await.unwrap();
     }
-    let receives = join_all((0..20).map(|_| receiver.receive::<_, (u64, String)>(["large"])));
+    let receives = join_all((0..45).map(|_| receiver.receive::<_, (u64, String)>(["large"])));
     let mut counts: HashMap<u64, usize> = HashMap::new();
     for received in soon("all", receives).await {
         *counts.entry(received.unwrap().1.0).or_default() += 1;
     }
-    assert_eq!(counts.len(), 20);
+    assert_eq!(counts.len(), 45);
+}
+
+#[tokio::test]
+async fn the_largest_messages_that_can_be_allowed_pass_by_push_and_by_reply() {
+    let server = Server::shared();
+    let [receiver, sender] = layers(&options(&server, "largest").max_message_size(16 << 20)).await;
+    // A MessagePack string of this length has a 5-byte head.
+    let text = "x".repeat((16 << 20) - 5);
+    let pushed = tokio::spawn({
+        let receiver = receiver.clone();
+        async move { receiver.receive::<_, String>(["large"]).await }
+    });
+    tokio::time::sleep(MOMENT).await;
+    sender.send("large", &text).await.unwrap();
+    assert_eq!(soon("the pushed one", pushed).await.unwrap().unwrap().1.len(), text.len());
+    sender.send("large", &text).await.unwrap();
+    sender.send("large", &text).await.unwrap();
+    let both = async { tokio::join!(receiver.receive::<_, String>(["large"]), receiver.receive(["large"])) };
+    let (one, other): (_, asgi_redis::Result<(_, String)>) = soon("both", both).await;
+    assert_eq!((one.unwrap().1.len(), other.unwrap().1.len()), (text.len(), text.len()));
+}
+
+#[tokio::test]
+async fn a_send_carries_its_connection_where_the_order_counts_and_only_there() {
+    let server = Server::private();
+    let layer = options(&server, "fence").connect().await.unwrap();
+    let monitor = Monitor::start(&server).await;
+    for channel in ["normal", "body?1", "inbox!a"] {
+        layer.send(channel, &1).await.unwrap();
+    }
+    let fences: Vec<(String, String)> = monitor
+        .finish()
+        .await
+        .iter()
+        .filter(|command| command.contains(asgi_redis::scripts::get("push").unwrap().sha()))
+        .map(|command| {
+            // EVALSHA, the script, 1, the queue, the prefix, the expiry, then the client and its generation.
+            let arguments: Vec<_> = command.split(' ').map(|argument| argument.trim_matches('"')).collect();
+            (arguments[6].to_owned(), arguments[7].to_owned())
+        })
+        .collect();
+    let [normal, single_reader, inbox] = fences.as_slice() else { panic!("{fences:?}") };
+    assert_eq!((normal.0.as_str(), normal.1.as_str()), ("", ""));
+    assert_eq!((single_reader.0.len(), single_reader.1.as_str()), (32, "1"));
+    assert_eq!(inbox, single_reader);
+}
+
+#[tokio::test]
+async fn a_short_lived_message_does_not_shorten_the_life_of_those_before_it() {
+    let server = Server::shared();
+    let long = options(&server, "shorten");
+    let short = long.clone().expiry(Duration::from_millis(100));
+    let [long, short] = [long.connect().await.unwrap(), short.connect().await.unwrap()];
+    long.send("a", &1).await.unwrap();
+    short.send("a", &2).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert_eq!(long.try_receive::<_, u64>(["a"]).await.unwrap().unwrap().1, 1);
+    assert!(long.try_receive::<_, u64>(["a"]).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_receive_that_waits_longest_is_served_first() {
+    let server = Server::shared();
+    let [first, second, sender] = layers(&options(&server, "longest")).await;
+    let mut waiting = Vec::new();
+    for layer in [first, second] {
+        waiting.push(tokio::spawn(async move { layer.receive::<_, u64>(["a"]).await }));
+        tokio::time::sleep(MOMENT).await;
+    }
+    for (number, waiting) in (0..).zip(waiting) {
+        sender.send("a", &number).await.unwrap();
+        assert_eq!(soon("a message", waiting).await.unwrap().unwrap().1, number);
+    }
+}
+
+#[tokio::test]
+async fn messages_that_share_a_call_wait_in_the_order_of_their_sends() {
+    let server = Server::shared();
+    let layer = options(&server, "call-order").connect().await.unwrap();
+    let waiting = layer.receive::<_, u64>(["a"]);
+    let sending = async {
+        tokio::time::sleep(MOMENT).await;
+        // The first goes alone; the others gather.
+        let sends = [layer.send("other", &0), layer.send("a", &0), layer.send("a", &1), layer.send("a", &2)];
+        try_join_all(sends).await.unwrap();
+    };
+    let (first, ()) = soon("the first", async { tokio::join!(waiting, sending) }).await;
+    assert_eq!(first.unwrap().1, 0);
+    for expected in [1, 2] {
+        assert_eq!(layer.try_receive::<_, u64>(["a"]).await.unwrap().unwrap().1, expected);
+    }
 }

@@ -1,15 +1,17 @@
 //! Closing and dropping a layer gives back what was in flight.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, RedisChannelLayer};
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ChannelName, ConfigBuilder, ErrorKind, RedisChannelLayer};
 use futures::future::join_all;
 use tokio::sync::watch;
 
-use super::{MOMENT, PATIENCE, layers, options, soon};
-use crate::support::{Ledger, Sent, Server};
+use super::{MOMENT, PATIENCE, layers, options, options_at, soon};
+use crate::support::{Ledger, Proxy, Sent, Server, unique_prefix};
 
 #[tokio::test]
 async fn closing_ends_waiting_receives_and_every_later_call() {
@@ -164,4 +166,97 @@ async fn fifty_clean_restarts_of_one_of_four_receivers_under_load_lose_and_repea
     }
     ledger.balance();
     assert!(sent > 500, "only {sent} messages were on their way meanwhile");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layer_closes_while_its_program_opens_and_drops_receives_without_pause() {
+    let server = Server::shared();
+    let layer = options(&server, "close-busy").connect().await.unwrap();
+    let (layer_of_busy, stop) = (layer.clone(), Arc::new(AtomicBool::new(false)));
+    let stopped = Arc::clone(&stop);
+    let busy = tokio::spawn(async move {
+        let channels = ["a".parse::<ChannelName>().unwrap()];
+        let mut receives = VecDeque::new();
+        while !stopped.load(Ordering::Relaxed) {
+            let mut receive = layer_of_busy.receive_packed(&channels);
+            let _ = futures::poll!(receive.as_mut());
+            receives.push_back(receive);
+            // Each stays long enough to be asked for, and one is always new.
+            if receives.len() > 400 {
+                receives.pop_front();
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    tokio::time::sleep(MOMENT).await;
+    let closed = tokio::time::timeout(PATIENCE, layer.close()).await;
+    stop.store(true, Ordering::Relaxed);
+    busy.await.unwrap();
+    closed.expect("closing took too long").unwrap();
+}
+
+#[tokio::test]
+async fn what_arrived_goes_back_though_the_connection_broke_just_before_closing() {
+    let server = Server::shared();
+    let proxy = Proxy::start(&server);
+    let options = options_at(&proxy.url(), "close-cut");
+    let layer = options.connect().await.unwrap();
+    let other = options.clone().hosts([server.url()]).connect().await.unwrap();
+    let mut receive = pin!(layer.receive::<_, u64>(["a"]));
+    assert!(futures::poll!(receive.as_mut()).is_pending());
+    tokio::time::sleep(MOMENT).await;
+    other.send("a", &1).await.unwrap();
+    tokio::time::sleep(MOMENT).await;
+    proxy.cut();
+    soon("closing", layer.close()).await.unwrap();
+    assert_eq!(receive.await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+}
+
+#[tokio::test]
+async fn closing_says_that_a_server_out_of_reach_was_not_told() {
+    let server = Server::shared();
+    let proxy = Proxy::start(&server);
+    let short = Duration::from_millis(300);
+    let options = options_at(&proxy.url(), "close-stalled").response_timeout(short).connect_timeout(short);
+    let layer = options.connect().await.unwrap();
+    let mut receive = pin!(layer.receive::<_, u64>(["a"]));
+    assert!(futures::poll!(receive.as_mut()).is_pending());
+    tokio::time::sleep(MOMENT).await;
+    proxy.stall();
+    assert!(layer.send("a", &1).await.is_err());
+    // By then the task tries to connect, which takes as long as it may.
+    tokio::time::sleep(MOMENT).await;
+    let error = soon("closing", layer.close()).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout), "{error}");
+    assert_eq!(receive.await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn a_receive_ends_when_the_runtime_of_its_layer_has_ended() {
+    let server = Server::shared();
+    let prefix = unique_prefix("runtime");
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let layer = first.block_on(ConfigBuilder::new().hosts([server.url()]).prefix(prefix).connect()).unwrap();
+    drop(first);
+    runtime().block_on(async {
+        let error = soon("the receive", layer.receive::<_, u64>(["a"])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    });
+}
+
+#[tokio::test]
+async fn closing_ends_the_lease() {
+    let server = Server::private();
+    let layer = options(&server, "lease-end").connect().await.unwrap();
+    let mut admin = server.connection().await;
+    let clients: Vec<String> = redis::cmd("KEYS").arg("*:c:*").query_async(&mut admin).await.unwrap();
+    let [client] = clients.as_slice() else { panic!("{clients:?}") };
+    let mut lease = async || -> u64 {
+        redis::cmd("HGET").arg(client).arg("lease").query_async(&mut admin).await.unwrap()
+    };
+    assert!(lease().await > 0);
+    soon("closing", layer.close()).await.unwrap();
+    assert_eq!(lease().await, 0);
 }

@@ -1,9 +1,14 @@
 //! Bad input and bad data get clear errors, and stop nobody.
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, ErrorKind, PackedMessage, Value};
+use futures::future::join_all;
 use serde::Deserialize;
 
-use super::{options, soon};
+use super::{MOMENT, layers, options, options_at, soon};
 use crate::support::Server;
 
 #[tokio::test]
@@ -155,4 +160,142 @@ async fn a_wrong_password_is_an_error_that_does_not_show_it() {
     let error = ConfigBuilder::new().hosts([url("wrong-one")]).connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection);
     assert!(!format!("{error} {error:?}").contains("wrong-one"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_foreign_key_in_the_place_of_a_line_fails_only_its_own_receive_and_loses_nothing() {
+    let server = Server::shared();
+    let options = options(&server, "foreign-line");
+    let [layer, sender] = layers(&options).await;
+    let prefix = options.build().unwrap().prefix().to_owned();
+    let mut admin = server.connection().await;
+    let () =
+        redis::cmd("SET").arg(format!("{prefix}w:taken")).arg("x").query_async(&mut admin).await.unwrap();
+    sender.send("free", &1).await.unwrap();
+    // Both are asked for in one call.
+    let (free, taken) = soon("both", async {
+        tokio::join!(layer.receive::<_, u64>(["free"]), layer.receive::<_, u64>(["taken"]))
+    })
+    .await;
+    let error = taken.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Script);
+    assert!(error.to_string().contains("WRONGTYPE"), "{error}");
+    assert_eq!(free.unwrap().1, 1);
+}
+
+#[tokio::test]
+async fn what_goes_back_to_a_line_with_a_foreign_key_is_not_lost() {
+    let server = Server::shared();
+    let options = options(&server, "foreign-back");
+    let [layer, other] = layers(&options).await;
+    let prefix = options.build().unwrap().prefix().to_owned();
+    let mut admin = server.connection().await;
+    {
+        let mut receive = pin!(layer.receive::<_, u64>(["a"]));
+        assert!(futures::poll!(receive.as_mut()).is_pending());
+        tokio::time::sleep(MOMENT).await;
+        other.send("a", &1).await.unwrap();
+        tokio::time::sleep(MOMENT).await;
+        let () =
+            redis::cmd("SET").arg(format!("{prefix}w:a")).arg("x").query_async(&mut admin).await.unwrap();
+    }
+    let message = async {
+        loop {
+            if let Some((_, number)) = other.try_receive::<_, u64>(["a"]).await.unwrap() {
+                return number;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert_eq!(soon("the message", message).await, 1);
+}
+
+#[tokio::test]
+async fn what_shared_a_call_with_a_script_error_is_perhaps_sent() {
+    let server = Server::shared();
+    let options = options(&server, "half-way");
+    let [layer, receiver] = layers(&options).await;
+    let prefix = options.build().unwrap().prefix().to_owned();
+    let mut admin = server.connection().await;
+    let () = redis::cmd("SET").arg(format!("{prefix}w:bad")).arg("x").query_async(&mut admin).await.unwrap();
+    // The first goes alone; the others gather.
+    let (first, good, bad) =
+        tokio::join!(layer.send("first", &1), layer.send("good", &2), layer.send("bad", &3));
+    first.unwrap();
+    assert!(bad.unwrap_err().perhaps_sent());
+    let arrived = receiver.try_receive::<_, u64>(["good"]).await.unwrap().is_some();
+    let told = match good {
+        Ok(()) => arrived,
+        Err(error) => error.perhaps_sent() || !arrived,
+    };
+    assert!(told, "a message arrived of which its sender was told that it was not sent");
+}
+
+#[tokio::test]
+async fn a_user_without_rights_is_told_so_and_does_not_flood_the_server() {
+    let users = b"user default on nopass ~* &* +@all\n";
+    let server = Server::private_with_files(&["--aclfile", "{dir}/users"], &[("users", users)]);
+    let admin = server.connection().await;
+    let set_user = async |rules: &[&str]| {
+        let mut admin = admin.clone();
+        let () = redis::cmd("ACL")
+            .arg("SETUSER")
+            .arg("worker")
+            .arg("on")
+            .arg(">secret")
+            .arg(rules)
+            .query_async(&mut admin)
+            .await
+            .unwrap();
+    };
+    set_user(&["~*", "+@all"]).await;
+    let url = server.url().replace("redis://", "redis://worker:secret@");
+    let options = options_at(&url, "rights");
+    let error = options.connect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Script, "{error}");
+    assert!(
+        error.to_string().contains("NOPERM") && !error.to_string().contains("cannot be reached"),
+        "{error}"
+    );
+
+    set_user(&["allchannels"]).await;
+    let layer = options.connect().await.unwrap();
+    let receives = AtomicU64::new(0);
+    set_user(&["-evalsha"]).await;
+    // More failures than finished tickets fit into a call.
+    let failing = async {
+        while receives.load(Ordering::Relaxed) < 1200 {
+            let one = async || {
+                let received =
+                    tokio::time::timeout(Duration::from_millis(50), layer.receive::<_, u64>(["a"])).await;
+                if let Ok(received) = received {
+                    assert_eq!(received.unwrap_err().kind(), ErrorKind::Script);
+                }
+                receives.fetch_add(1, Ordering::Relaxed);
+            };
+            join_all((0..100).map(|_| one())).await;
+        }
+    };
+    soon("the failures", failing).await;
+    let before = rejected(&admin).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refused = rejected(&admin).await - before;
+    assert!(refused < 100, "{refused} refused calls in a second while nobody asks");
+    set_user(&["+evalsha"]).await;
+    let sent = async {
+        while layer.send("a", &1).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("a send", sent).await;
+    assert_eq!(soon("the message", layer.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+}
+
+/// How many calls of scripts the server rejected before they began.
+async fn rejected(admin: &redis::aio::MultiplexedConnection) -> u64 {
+    let mut admin = admin.clone();
+    let text: String = redis::cmd("INFO").arg("commandstats").query_async(&mut admin).await.unwrap();
+    let line = text.lines().find(|line| line.starts_with("cmdstat_evalsha:")).unwrap();
+    let rejected = line.split("rejected_calls=").nth(1).unwrap();
+    rejected.split(',').next().unwrap().parse().unwrap()
 }

@@ -85,3 +85,56 @@ async fn the_error_of_a_script_names_the_file_and_line_in_lua() {
     assert!(text.contains("refused script hello") && text.contains("lua/hello.lua:"), "{text}");
     assert!(!text.contains("user_script"), "{text}");
 }
+
+#[tokio::test]
+async fn what_was_written_on_an_earlier_connection_is_refused() {
+    let server = Server::private();
+    let options = options(&server, "earlier");
+    let _layer = options.connect().await.unwrap();
+    let prefix = options.build().unwrap().prefix().to_owned();
+    let mut admin = server.connection().await;
+    let clients: Vec<String> = redis::cmd("KEYS").arg("*:c:*").query_async(&mut admin).await.unwrap();
+    let [client] = clients.as_slice() else { panic!("{clients:?}") };
+    let id = client.rsplit(':').next().unwrap();
+    let mut call = async |script: &str, keys: &[&str], arguments: &[&str]| -> redis::Value {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(scripts::get(script).unwrap().sha()).arg(keys.len()).arg(keys).arg(arguments);
+        cmd.query_async(&mut admin).await.unwrap()
+    };
+    let stale = redis::Value::BulkString(b"stale".to_vec());
+    let (schema, queue) = (format!("{prefix}schema"), format!("{prefix}q:a"));
+    for generation in ["0", "1"] {
+        let hello = call("hello", &[client, &schema], &[generation, "60000", "1"]).await;
+        assert_eq!(hello, redis::Value::Array(vec![stale.clone(), redis::Value::Int(1)]));
+    }
+    let stale = redis::Value::Array(vec![stale]);
+    assert_eq!(call("pop", &[client], &[&prefix, id, "0", "60000", "0"]).await, stale);
+    assert_eq!(call("push", &[&queue], &[&prefix, "1000", id, "0", "10", "1", "m x"]).await, stale);
+    assert_ne!(call("pop", &[client], &[&prefix, id, "1", "60000", "0"]).await, stale);
+    assert_ne!(call("push", &[&queue], &[&prefix, "1000", id, "1", "10", "1", "m x"]).await, stale);
+
+    // Remembered for an hour past the lease, or an old command would count again; a lease that is over stays over.
+    let mut admin = server.connection().await;
+    let left: u64 = redis::cmd("PTTL").arg(client).query_async(&mut admin).await.unwrap();
+    assert!(left > 3_600_000, "{left} ms");
+    let () = redis::cmd("HSET").arg(client).arg("lease").arg(0).query_async(&mut admin).await.unwrap();
+    assert_eq!(call("pop", &[client], &[&prefix, id, "1", "60000", "0"]).await, stale);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_forgot_is_greeted_once_for_all_who_noticed() {
+    let server = Server::private();
+    let layer = options(&server, "greeted").capacity(10_000).connect().await.unwrap();
+    let mut admin = server.connection().await;
+    for round in 1..=5 {
+        let () = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut admin).await.unwrap();
+        try_join_all((0..500_u64).map(|number| {
+            let layer = layer.clone();
+            async move { layer.send(format!("body?{}", number % 7), &number).await }
+        }))
+        .await
+        .unwrap();
+        let greetings = calls(&mut admin, "script|exists").await - 1;
+        assert!(greetings <= 2 * round, "{greetings} greetings after {round} flushes");
+    }
+}

@@ -211,24 +211,19 @@ async fn what_goes_back_to_a_line_with_a_foreign_key_is_not_lost() {
 }
 
 #[tokio::test]
-async fn what_shared_a_call_with_a_script_error_is_perhaps_sent() {
-    let server = Server::shared();
-    let options = options(&server, "half-way");
-    let [layer, receiver] = layers(&options).await;
-    let prefix = options.build().unwrap().prefix().to_owned();
+async fn what_a_script_did_before_it_stopped_halfway_is_perhaps_sent() {
+    let server = Server::private();
     let mut admin = server.connection().await;
-    let () = redis::cmd("SET").arg(format!("{prefix}w:bad")).arg("x").query_async(&mut admin).await.unwrap();
-    // The first goes alone; the others gather.
-    let (first, good, bad) =
-        tokio::join!(layer.send("first", &1), layer.send("good", &2), layer.send("bad", &3));
-    first.unwrap();
-    assert!(bad.unwrap_err().perhaps_sent());
-    let arrived = receiver.try_receive::<_, u64>(["good"]).await.unwrap().is_some();
-    let told = match good {
-        Ok(()) => arrived,
-        Err(error) => error.perhaps_sent() || !arrived,
-    };
-    assert!(told, "a message arrived of which its sender was told that it was not sent");
+    let layer = options(&server, "half-way").connect().await.unwrap();
+    // The script appends the message, and may not set its time to live any more.
+    let () =
+        redis::cmd("ACL").arg(&["SETUSER", "default", "-pexpire"]).query_async(&mut admin).await.unwrap();
+    let error = layer.send("a", &1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Script);
+    assert!(error.perhaps_sent() && !error.may_retry(), "{error:?}");
+    let () =
+        redis::cmd("ACL").arg(&["SETUSER", "default", "+pexpire"]).query_async(&mut admin).await.unwrap();
+    assert_eq!(layer.try_receive::<_, u64>(["a"]).await.unwrap().unwrap().1, 1);
 }
 
 #[tokio::test]

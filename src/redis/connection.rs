@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, PushInfo, PushKind, Value};
+use redis::{AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 
 use super::calls::{self, Call};
@@ -65,6 +65,11 @@ impl Target {
             }
             lost_reply(&self.host, error, false)
         };
+        if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            // Where a program links several providers none is the default, and TLS would panic; a default that the
+            // program chose itself stays.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
         let client = redis::Client::open(info).map_err(unreachable)?;
         let wire = client.get_multiplexed_async_connection_with_config(&config).await.map_err(unreachable)?;
         Ok(Connection {

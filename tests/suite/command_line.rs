@@ -6,6 +6,7 @@ mod messages;
 mod refusals;
 mod scripts;
 mod signals;
+mod tls;
 mod wrong_clock;
 
 use std::io::Write;

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use tokio::sync::watch;
 
 use super::{MOMENT, PATIENCE, layers, options, options_at, soon};
-use crate::support::{Ledger, Proxy, Sent, Server, unique_prefix};
+use crate::support::{Ledger, Proxy, Sent, Server, calls, unique_prefix};
 
 #[tokio::test]
 async fn closing_ends_waiting_receives_and_every_later_call() {
@@ -168,10 +168,9 @@ async fn fifty_clean_restarts_of_one_of_four_receivers_under_load_lose_and_repea
     assert!(sent > 500, "only {sent} messages were on their way meanwhile");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_layer_closes_while_its_program_opens_and_drops_receives_without_pause() {
-    let server = Server::shared();
-    let layer = options(&server, "close-busy").connect().await.unwrap();
+/// Closes a layer under a program that opens and drops receives without pause; says how many calls that took.
+async fn calls_until_closed(server: &Server) -> u64 {
+    let layer = options(server, "close-busy").connect().await.unwrap();
     let (layer_of_busy, stop) = (layer.clone(), Arc::new(AtomicBool::new(false)));
     let stopped = Arc::clone(&stop);
     let busy = tokio::spawn(async move {
@@ -189,10 +188,22 @@ async fn a_layer_closes_while_its_program_opens_and_drops_receives_without_pause
         }
     });
     tokio::time::sleep(MOMENT).await;
+    let mut admin = server.connection().await;
+    let before = calls(&mut admin, "evalsha").await;
     let closed = tokio::time::timeout(PATIENCE, layer.close()).await;
     stop.store(true, Ordering::Relaxed);
     busy.await.unwrap();
     closed.expect("closing took too long").unwrap();
+    calls(&mut admin, "evalsha").await - before
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layer_closes_while_its_program_opens_and_drops_receives_without_pause() {
+    let server = Server::private();
+    for _ in 0..6 {
+        let calls = calls_until_closed(&server).await;
+        assert!(calls < 80, "{calls} calls until the layer was closed");
+    }
 }
 
 #[tokio::test]

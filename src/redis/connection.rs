@@ -47,10 +47,15 @@ pub(super) struct Target {
 
 impl Target {
     /// Opens a connection whose pushes go to the tickets.
-    pub(super) async fn connect(&self, keys: &Keys, tickets: &Arc<Tickets>) -> Result<Connection, Cause> {
+    pub(super) async fn connect(
+        &self,
+        keys: &Keys,
+        tickets: &Arc<Tickets>,
+        patience: Duration,
+    ) -> Result<Connection, Cause> {
         let broken = Arc::new(Notify::new());
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
+            .set_connection_timeout(Some(patience))
             .set_response_timeout(Some(self.response_timeout))
             .set_pipeline_buffer_size(WRITE_QUEUE)
             .set_push_sender(receive_pushes(self.shard, Arc::clone(tickets), Arc::clone(&broken)));

@@ -33,8 +33,15 @@ impl Cause {
         matches!(self.kind, ErrorKind::Connection | ErrorKind::Timeout)
     }
 
+    /// The same cause for a call that was never written.
+    pub(super) fn not_executed(&self) -> Self {
+        Self { perhaps_executed: false, ..self.clone() }
+    }
+
     pub(super) fn to_error(&self) -> Error {
-        let error = Error::new(self.kind, self.message.clone()).with_perhaps_sent(self.perhaps_executed);
+        let doubt = if self.perhaps_executed { "; what was under way may have been executed" } else { "" };
+        let error = Error::new(self.kind, format!("{}{doubt}", self.message))
+            .with_perhaps_sent(self.perhaps_executed);
         match &self.source {
             Some(source) => error.with_source(source.clone()),
             None => error,
@@ -54,10 +61,9 @@ pub(super) fn lost_reply(host: &str, error: RedisError, written: bool) -> Cause 
     let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
     // One line, whatever the other side sent.
     let why = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-    let doubt = if written { "; what was under way may have been executed" } else { "" };
     Cause {
         kind,
-        message: format!("server {host} {what}{doubt}: {why}"),
+        message: format!("server {host} {what}: {why}"),
         perhaps_executed: written,
         source: Some(error),
     }

@@ -21,6 +21,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// The pause after a failed attempt to connect; it doubles from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long the first attempt to connect again may take. A server that was cut off answers at once when it is back,
+/// unless the attempt is stuck from before; each further attempt may take twice as long, up to `connect_timeout`.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 /// How often a server may say that it forgot us, or our scripts, before that counts as a fault of the connection.
 const MOST_GREETINGS: usize = 5;
 
@@ -126,7 +129,7 @@ impl Link {
 fn connection_of(status: &Status) -> Result<Connection> {
     match status {
         Status::Up(connection) => Ok(connection.clone()),
-        Status::Down(cause) => Err(cause.to_error().with_perhaps_sent(false)),
+        Status::Down(cause) => Err(cause.not_executed().to_error()),
         Status::Connecting => Err(Error::new(ErrorKind::Connection, "the server is not connected yet")),
         Status::Closed(_) => Err(closed()),
     }
@@ -156,22 +159,33 @@ enum Said {
 
 impl Task {
     async fn run(mut self) {
-        let mut pause = FIRST_PAUSE;
+        let longest_patience = self.target.connect_timeout;
+        let (mut pause, mut patience) = (FIRST_PAUSE, longest_patience);
         let mut closing = self.closing.clone();
         loop {
             let connected = tokio::select! {
-                connected = self.connect() => connected,
+                connected = self.connect(patience) => connected,
                 () = until_closing(&mut closing) => return self.end_unconnected().await,
             };
             let cause = match connected {
                 Ok(connection) => {
-                    pause = FIRST_PAUSE;
+                    let connected = Instant::now();
                     match self.serve(connection).await {
                         Ok(()) => return self.end(None),
-                        Err(cause) => cause,
+                        Err(cause) => {
+                            patience = FIRST_PATIENCE.min(longest_patience);
+                            // A server that greets and then cuts is not tried ever faster.
+                            if connected.elapsed() > LONGEST_PAUSE {
+                                pause = FIRST_PAUSE;
+                            }
+                            cause
+                        }
                     }
                 }
-                Err(cause) => cause,
+                Err(cause) => {
+                    patience = (patience * 2).min(longest_patience);
+                    cause
+                }
             };
             if is_closing(&closing) {
                 return self.end_unconnected().await;
@@ -186,8 +200,8 @@ impl Task {
     }
 
     /// Connects, loads what misses, and greets.
-    async fn connect(&mut self) -> Result<Connection, Cause> {
-        let mut connection = self.target.connect(&self.keys, &self.tickets).await?;
+    async fn connect(&mut self, patience: Duration) -> Result<Connection, Cause> {
+        let mut connection = self.target.connect(&self.keys, &self.tickets, patience).await?;
         // Before hello: until then the server may take the old connection for the listener.
         connection.subscribe(&self.keys.wake(&self.client)).await?;
         self.greet(&mut connection).await?;
@@ -344,7 +358,7 @@ impl Task {
         if !self.tickets.owes(self.target.shard) {
             return self.end(None);
         }
-        let told = match self.connect().await {
+        let told = match self.connect(self.target.connect_timeout).await {
             Ok(mut connection) => self.farewell(&mut connection).await,
             Err(cause) => Err(cause),
         };
@@ -355,7 +369,7 @@ impl Task {
         if !std::mem::replace(&mut self.told, true) {
             tracing::warn!(host = %self.target.host, cause = cause.message, "lost a server; connecting again");
         }
-        self.tickets.unreachable(self.target.shard, || cause.to_error().with_perhaps_sent(false));
+        self.tickets.unreachable(self.target.shard, || cause.not_executed().to_error());
         self.status.send_replace(Status::Down(cause));
     }
 

@@ -75,8 +75,12 @@ impl RedisChannelLayer {
     ///
     /// [`Connection`](ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout) when the server cannot be reached,
     /// [`Schema`](ErrorKind::Schema) when its data are another version's, [`Config`](ErrorKind::Config) when there is
-    /// more than one host, which this version does not support yet.
+    /// more than one host, which this version does not support yet, or outside of
+    /// a Tokio runtime.
     pub async fn connect(config: Config) -> Result<Self> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Error::config("a layer is connected inside a Tokio runtime, and there is none here"));
+        }
         if config.hosts().len() > 1 {
             return Err(Error::config(format!(
                 "option `hosts`: this version connects to one host, not to {}",

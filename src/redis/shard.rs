@@ -74,7 +74,7 @@ impl Shard {
                         format!("server {} forgot its scripts {MOST_TRIES} times in a row", self.host),
                     ));
                 }
-                Err(Failure::Other(cause)) => return Err(cause.to_error().with_perhaps_sent(false)),
+                Err(Failure::Other(cause)) => return Err(cause.not_executed().to_error()),
             }
         }
         Ok(())

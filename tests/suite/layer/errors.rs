@@ -294,3 +294,10 @@ async fn rejected(admin: &redis::aio::MultiplexedConnection) -> u64 {
     let rejected = line.split("rejected_calls=").nth(1).unwrap();
     rejected.split(',').next().unwrap().parse().unwrap()
 }
+
+#[test]
+fn connecting_outside_of_a_runtime_is_an_error() {
+    let error = futures::executor::block_on(ConfigBuilder::new().connect()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.to_string(), "a layer is connected inside a Tokio runtime, and there is none here");
+}

@@ -14,6 +14,7 @@ local entries, first_entry = ARGV, 5          -- [bytes...] for each queue its c
 -- @include "lib/entry"
 -- @include "lib/limits"
 -- @include "lib/hand_over"
+-- @include "lib/make_room"
 
 local too_large = refuse_too_large(#queues, #entries)
 if too_large then
@@ -26,19 +27,6 @@ end
 
 local microseconds, now = clock()
 local deadline = now + expiry
-
--- Makes room by dropping expired entries from the head; says how many entries stay.
-local function drop_expired(queue, length, capacity)
-    while length > capacity do
-        local head = redis.call('LINDEX', queue, 0)
-        if not head or entry_deadline(head) > now then
-            break
-        end
-        redis.call('LPOP', queue)
-        length = length - 1
-    end
-    return length
-end
 
 -- Sends a batch to one queue; says how many of its last entries were refused, and how many wait or what failed.
 local function send(queue, capacity, batch)
@@ -62,7 +50,7 @@ local function send(queue, capacity, batch)
 
     local refused = 0
     if length > capacity then
-        length = drop_expired(queue, length, capacity)
+        length = make_room(prefix, queue, length, capacity, now)
         refused = math.max(0, math.min(length - capacity, #batch - handed))
         if refused > 0 then
             redis.call('RPOP', queue, refused)

@@ -177,7 +177,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// The largest message, in bytes as sent, from 1 byte to 256 MiB. Defaults to 1 MiB.
+    /// The largest message, in bytes as sent, from 1 byte to 16 MiB. Defaults to 1 MiB.
     #[must_use]
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = Some(bytes);

@@ -59,6 +59,19 @@ async fn the_published_rights_are_enough_and_none_is_there_for_nothing() {
     }
     small.send("short", "fifth").await.unwrap();
 
+    // A message that expires behind one that lives longer.
+    let pair = RedisChannelLayer::builder().hosts([&*url]).capacity(2);
+    let [long, short] = [pair.clone(), pair.expiry(Duration::from_millis(50))];
+    let [long, short] = [long.connect().await.unwrap(), short.connect().await.unwrap()];
+    long.send("mixed", "sixth").await.unwrap();
+    short.send("mixed", "seventh").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    long.send("mixed", "eighth").await.unwrap();
+    until(&mut admin, &["EXISTS", "asgi:x:mixed"], 0).await;
+    for layer in [long, short] {
+        layer.close().await.unwrap();
+    }
+
     layer.flush().await.unwrap();
     small.close().await.unwrap();
     layer.close().await.unwrap();

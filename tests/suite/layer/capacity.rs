@@ -113,3 +113,27 @@ async fn expired_messages_in_front_of_a_live_one_do_not_count() {
         assert_eq!(long.try_receive::<_, u64>(["a"]).await.unwrap().unwrap().1, expected);
     }
 }
+
+#[tokio::test]
+async fn expired_messages_behind_a_live_one_make_room_too() {
+    let server = Server::shared();
+    let long = options(&server, "behind").capacity(10);
+    let short = long.clone().expiry(Duration::from_millis(100));
+    let [long, short] = [long.connect().await.unwrap(), short.connect().await.unwrap()];
+    long.send("a", &0).await.unwrap();
+    for number in 1..10 {
+        short.send("a", &number).await.unwrap();
+    }
+    assert_eq!(short.send("a", &10).await.unwrap_err().kind(), ErrorKind::ChannelFull);
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    for number in 11..20 {
+        long.send("a", &number).await.unwrap();
+    }
+    let error = long.send("a", &20).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ChannelFull);
+    let mut left = Vec::new();
+    while let Some((_, number)) = long.try_receive::<_, u64>(["a"]).await.unwrap() {
+        left.push(number);
+    }
+    assert_eq!(left, [0, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+}

@@ -1,0 +1,51 @@
+-- @include "lib/entry"
+
+-- How much is looked through at once: a script may not run for long.
+local SWEEP_ENTRIES = 1000
+local SWEEP_BYTES = 1048576
+local SWEEP_STEP = 16
+-- Milliseconds after which at the latest it is worth another look.
+local SWEEP_PAUSE = 1000
+
+-- Removes expired entries that stand behind live ones, as they do where senders' expiries differ. Looks again only
+-- when the next of those it saw has expired, and when a second has passed, so a full queue costs little.
+local function sweep(prefix, queue, length, now)
+    local swept = prefix .. 'x:' .. string.sub(queue, #prefix + 3)
+    if not redis.call('SET', swept, '', 'NX', 'PX', SWEEP_PAUSE) then
+        return length
+    end
+    local expired, pause = {}, SWEEP_PAUSE
+    local seen, bytes = 0, 0
+    while seen < length and seen < SWEEP_ENTRIES and bytes < SWEEP_BYTES do
+        for _, entry in ipairs(redis.call('LRANGE', queue, seen, seen + SWEEP_STEP - 1)) do
+            local left = entry_deadline(entry) - now
+            if left <= 0 then
+                expired[#expired + 1] = entry
+            else
+                pause = math.min(pause, left)
+            end
+            bytes = bytes + #entry
+        end
+        seen = seen + SWEEP_STEP
+    end
+    for _, entry in ipairs(expired) do
+        redis.call('LREM', queue, 1, entry)
+    end
+    redis.call('PEXPIRE', swept, pause)
+    return length - #expired
+end
+
+-- Makes room in a queue by removing expired entries; says how many stay.
+local function make_room(prefix, queue, length, capacity, now)
+    while length > capacity do
+        local head = redis.call('LINDEX', queue, 0)
+        if not head then
+            return 0
+        elseif entry_deadline(head) > now then
+            return sweep(prefix, queue, length, now)
+        end
+        redis.call('LPOP', queue)
+        length = length - 1
+    end
+    return length
+end

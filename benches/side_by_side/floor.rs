@@ -38,10 +38,6 @@ impl Raw {
         Ok(Self { connection, push_sha: push_sha.into(), checked_push_sha: checked_push_sha.into() })
     }
 
-    pub(crate) fn push_sha(&self) -> &str {
-        &self.push_sha
-    }
-
     /// `RPUSH`.
     pub(crate) async fn push(&self, key: &str, message: &[u8]) -> Result<()> {
         let mut command = Cmd::with_capacity(3, 64 + key.len() + message.len());
@@ -62,6 +58,16 @@ impl Raw {
         command.arg("EVALSHA").arg(&*self.checked_push_sha).arg(1).arg(key).arg(message);
         command.arg(CAPACITY).arg(EXPIRY.as_secs() * 1000);
         self.call(&command).await.map(drop)
+    }
+
+    /// The commands of both scripts' pushes, for another program.
+    pub(crate) fn script_pushes(&self, key: &str, message: &str) -> [Vec<String>; 2] {
+        let (capacity, expiry) = (CAPACITY.to_string(), (EXPIRY.as_secs() * 1000).to_string());
+        [
+            vec!["EVALSHA", &self.push_sha, "1", key, message],
+            vec!["EVALSHA", &self.checked_push_sha, "1", key, message, &capacity, &expiry],
+        ]
+        .map(|arguments| arguments.into_iter().map(str::to_owned).collect())
     }
 
     /// `BLPOP` of one key, which waits as long as it takes and blocks all else on this connection.

@@ -1,5 +1,5 @@
-//! 256 senders at once, beside as many calls of the least script and of one with the layer's checks, and beside
-//! `redis-benchmark`.
+//! 256 senders at once, beside as many calls of the least script, and of one that bounds its queue and lets it expire as
+//! one writes it without the layer; and beside `redis-benchmark` with both scripts.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -21,29 +21,31 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for queues in [1, 64] {
         let to = if queues == 1 { "1 queue".to_owned() } else { format!("{queues} queues") };
-        let Rounds { ours, script, checked, benchmark } = rounds(bench, queues).await?;
+        let Rounds { ours, script, checked, benchmarks } = rounds(bench, queues).await?;
         let [server, rate] = ["server µs", "per s"].map(|figure| format!("256 in flight, {to}: {figure}"));
-        let goal = Some(Goal::AtMost(0.3));
-        for (beside, floor, goal) in [("EVALSHA{RPUSH}", &script, goal), ("EVALSHA{4 calls}", &checked, None)]
-        {
+        for (beside, floor) in [("EVALSHA{RPUSH}", &script), ("EVALSHA{4 calls}", &checked)] {
             let line = bench.line(&server, beside);
-            lines.push(line.compare(&ours, floor, Slice::server_us_per_message).goal(goal));
+            let line = line.compare(&ours, floor, Slice::server_us_per_message);
+            lines.push(line.goal(Some(Goal::AtMost(0.3))));
             lines.push(bench.line(&rate, beside).compare(&ours, floor, Slice::per_second));
         }
         if queues > 1 {
             continue;
         }
-        lines.push(match benchmark {
-            Some(rates) => {
-                let ratios = ours.iter().zip(&rates).map(|(ours, rate)| ours.per_second() / rate).collect();
-                let line = bench.line(&rate, "redis-benchmark");
+        for (beside, rates) in
+            [("redis-benchmark", &benchmarks.script), ("the same, 4 calls", &benchmarks.checked)]
+        {
+            let line = bench.line(&rate, beside);
+            lines.push(if rates.is_empty() {
+                bench.line(&rate, "no redis-benchmark")
+            } else {
+                let ratios = ours.iter().zip(rates).map(|(ours, rate)| ours.per_second() / rate).collect();
                 line.ours(median(&ours, Slice::per_second))
-                    .floor(Ratio::new(rates).median)
+                    .floor(Ratio::new(rates.clone()).median)
                     .ratio(Ratio::new(ratios))
                     .goal(Some(Goal::AtLeast(2.5)))
-            }
-            None => bench.line(&rate, "no redis-benchmark"),
-        });
+            });
+        }
     }
     Ok(lines)
 }
@@ -52,11 +54,18 @@ struct Rounds {
     ours: Vec<Slice>,
     script: Vec<Slice>,
     checked: Vec<Slice>,
-    /// Rates of `redis-benchmark`, if it is there.
-    benchmark: Option<Vec<f64>>,
+    benchmarks: Rates,
+}
+
+/// Rates of `redis-benchmark` with both scripts; none if it is not there.
+#[derive(Default)]
+struct Rates {
+    script: Vec<f64>,
+    checked: Vec<f64>,
 }
 
 async fn rounds(bench: &mut Bench, queues: usize) -> Result<Rounds> {
+    const KEY: &str = "bench.flight.benchmark";
     let layer = bench.layer().await?;
     let message = message();
     let name = |queue: usize| format!("bench.flight.{queue}");
@@ -67,7 +76,7 @@ async fn rounds(bench: &mut Bench, queues: usize) -> Result<Rounds> {
     let raw = bench.raw.clone();
 
     let [mut ours, mut script, mut checked] = [const { Vec::new() }; 3];
-    let mut benchmark = Some(Vec::new());
+    let mut benchmarks = Rates::default();
     for round in bench.rounds(20, 3) {
         let senders = (0..SENDERS).map(|sender| {
             let (layer, channels, message) = (layer.clone(), Arc::clone(&channels), message.clone());
@@ -101,13 +110,10 @@ async fn rounds(bench: &mut Bench, queues: usize) -> Result<Rounds> {
             }
         }
         if queues == 1 && round > 0 {
-            benchmark = match (benchmark, redis_benchmark(bench, &keys, message.as_bytes())?) {
-                (Some(mut rates), Some(rate)) => {
-                    rates.push(rate);
-                    Some(rates)
-                }
-                _ => None,
-            };
+            let [push, checked_push] = raw.script_pushes(KEY, std::str::from_utf8(message.as_bytes())?);
+            benchmarks.script.extend(redis_benchmark(bench, &push)?);
+            benchmarks.checked.extend(redis_benchmark(bench, &checked_push)?);
+            raw.remove(&[KEY.to_owned()]).await?;
         }
         for key in our_keys.iter().chain(&*keys) {
             raw.shorten(key).await?;
@@ -120,20 +126,19 @@ async fn rounds(bench: &mut Bench, queues: usize) -> Result<Rounds> {
     for slices in [&mut ours, &mut script, &mut checked] {
         slices.remove(0);
     }
-    Ok(Rounds { ours, script, checked, benchmark })
+    Ok(Rounds { ours, script, checked, benchmarks })
 }
 
-/// The rate of `redis-benchmark` with the least script, if that program is there.
-fn redis_benchmark(bench: &Bench, keys: &[String], message: &[u8]) -> Result<Option<f64>> {
+/// The rate of `redis-benchmark` with a command, if that program is there.
+fn redis_benchmark(bench: &Bench, arguments: &[String]) -> Result<Option<f64>> {
     const MESSAGES: &str = "20000";
-    let Some(key) = keys.first() else { return Ok(None) };
     let mut command = Command::new("redis-benchmark");
     match bench.url.strip_prefix("redis+unix://").and_then(|rest| rest.split('?').next()) {
         Some(socket) => command.args(["-s", socket]),
         None => command.args(["-u", &bench.url]),
     };
-    command.args(["-P", "64", "-c", "8", "-n", MESSAGES, "--csv", "EVALSHA", bench.raw.push_sha(), "1", key]);
-    let Ok(output) = command.arg(std::str::from_utf8(message)?).output() else { return Ok(None) };
+    command.args(["-P", "64", "-c", "8", "-n", MESSAGES, "--csv"]).args(arguments);
+    let Ok(output) = command.output() else { return Ok(None) };
     let text = String::from_utf8_lossy(&output.stdout);
     let rate = text.lines().find_map(|line| {
         let (_, rest) = line.strip_prefix("\"EVALSHA")?.split_once("\",\"")?;

@@ -221,8 +221,12 @@ struct UnderWay<'a>(&'a Sends);
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.lock().calls -= 1;
-        self.0.gathered.notify_one();
+        let mut state = self.0.lock();
+        state.calls -= 1;
+        // A wake-up for nothing would cost a lone send as much as all its own work.
+        if !state.waiting.is_empty() {
+            self.0.gathered.notify_one();
+        }
     }
 }
 
@@ -254,6 +258,10 @@ async fn gather(sends: Weak<Sends>, gathered: Arc<Notify>) {
 
 /// Sorts messages by queue; says for each message its place in the call.
 fn share(messages: &[Outgoing]) -> (Vec<PushQueue<'_>>, Vec<usize>) {
+    if let [message] = messages {
+        let bodies = vec![&*message.body];
+        return (vec![PushQueue { queue: &message.queue, capacity: message.capacity, bodies }], vec![1]);
+    }
     let mut queues: Vec<PushQueue<'_>> = Vec::new();
     let mut numbers: HashMap<&str, usize> = HashMap::new();
     let mut spots = Vec::with_capacity(messages.len());

@@ -13,8 +13,6 @@ local generation          = ARGV[4]           -- [int]      of the client's conn
 local entries, first_entry = ARGV, 5          -- [bytes...] for each queue its capacity, the count n of its bodies, n bodies
 -- @include "lib/clock"
 -- @include "lib/entry"
--- @include "lib/hand_over"
-
 
 if client ~= '' and redis.call('HGET', prefix .. 'c:' .. client, 'g') ~= generation then
     return {'stale'}
@@ -22,6 +20,35 @@ end
 
 local microseconds, now = clock()
 local deadline = now + expiry
+
+-- First the queues that have messages and room for more, which is what most sends find: nobody waits for those.
+-- One concatenation an entry, for making a string is most of its cost.
+local pushed, dies = entry_time(microseconds), entry_time(deadline)
+local others = {}
+local place = 0
+local slot = first_entry
+for number = first_queue, #queues do
+    local queue, capacity, count = queues[number], tonumber(entries[slot]), tonumber(entries[slot + 1])
+    local batch = {}
+    for i = 1, count do
+        batch[i] = pushed .. entry_place(place + i) .. dies .. entries[slot + 1 + i]
+    end
+    local length = redis.pcall('RPUSHX', queue, unpack(batch))
+    if type(length) == 'number' and length > 0 and length <= capacity then
+        redis.call('PEXPIRE', queue, expiry, 'GT')
+    else
+        others[#others + 1] = {queue, capacity, batch, length, place}
+    end
+    place = place + count
+    slot = slot + 2 + count
+end
+if #others == 0 then
+    -- A text costs the server half of what a list does.
+    return 'sent'
+end
+
+-- Below this a send pays for the functions too, which the server makes anew for each call.
+-- @include "lib/hand_over"
 
 -- Makes room by dropping expired entries from the head; says how many entries stay.
 local function drop_expired(queue, length, capacity)
@@ -36,14 +63,13 @@ local function drop_expired(queue, length, capacity)
     return length
 end
 
--- Sends a batch to one queue; says how many of its last entries were refused, and how many wait or what failed.
-local function send(queue, capacity, batch)
-    local handed = 0
-    -- Nobody waits for a queue that has messages, so only an empty one asks for waiting tickets.
-    local length = redis.pcall('RPUSHX', queue, unpack(batch))
+-- Sends a batch to a queue that was empty, or that it made too long; says how many of its last entries were refused, and how
+-- many wait or what failed.
+local function send(queue, capacity, batch, length)
     if type(length) == 'table' then
         return #batch, length.err
     end
+    local handed = 0
     local existed = length > 0
     if not existed then
         local name = string.sub(queue, #prefix + 3)
@@ -74,26 +100,15 @@ local function send(queue, capacity, batch)
     return refused, length - refused
 end
 
--- One concatenation an entry: what a string costs is to be made.
-local pushed, dies = entry_time(microseconds), entry_time(deadline)
 local reply = {'sent'}
-local place = 0
-local slot = first_entry
-for number = first_queue, #queues do
-    local capacity, count = tonumber(entries[slot]), tonumber(entries[slot + 1])
-    local batch = {}
-    for i = 1, count do
-        batch[i] = pushed .. entry_place(place + i) .. dies .. entries[slot + 1 + i]
-    end
-    local refused, why = send(queues[number], capacity, batch)
-    for i = count - refused + 1, count do
-        reply[#reply + 1] = place + i
+for _, other in ipairs(others) do
+    local queue, capacity, batch, length, before = unpack(other)
+    local refused, why = send(queue, capacity, batch, length)
+    for i = #batch - refused + 1, #batch do
+        reply[#reply + 1] = before + i
         reply[#reply + 1] = why
     end
-    place = place + count
-    slot = slot + 2 + count
 end
--- A text costs the server half of what a list does.
 if #reply == 1 then
     return 'sent'
 end

@@ -20,7 +20,7 @@ use super::script;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The most messages, and bytes of messages, that share a call: the server does nothing else meanwhile.
-const MOST_ENTRIES: usize = 64;
+const MOST_ENTRIES: usize = 128;
 const MOST_BYTES: usize = 1024 * 1024;
 /// How many shared calls may be under way at once.
 const MOST_CALLS: usize = 4;

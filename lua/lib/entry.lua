@@ -3,8 +3,12 @@
 --   bytes 9 and 10  its place in that call                  } pushing, and never given twice
 --   bytes 11 to 18  its deadline in milliseconds
 -- All three are big-endian, so entries sort by their bytes as they sort by id.
-local function entry_header(microseconds, place, deadline)
-    return struct.pack('>I8I2I8', microseconds, place, deadline)
+local function entry_time(number)
+    return struct.pack('>I8', number)
+end
+
+local function entry_place(number)
+    return struct.pack('>I2', number)
 end
 
 local function entry_id(entry)

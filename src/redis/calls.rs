@@ -129,6 +129,9 @@ impl Call for Push<'_> {
     }
 
     fn decode(reply: Value) -> Result<PushReply, Value> {
+        if matches!(&reply, Value::BulkString(text) if text == b"sent") {
+            return Ok(PushReply::Sent { refused: Vec::new() });
+        }
         decode(reply, |tag, rest| match tag {
             b"stale" if rest.is_empty() => Some(PushReply::Stale),
             b"sent" => {

@@ -36,7 +36,7 @@ use crate::name::{ChannelKind, ChannelName};
 ///
 /// # Cost
 ///
-/// A send is one command and one round trip; sends that are under way at once share commands, up to 64 messages each.
+/// A send is one command and one round trip; sends that are under way at once share commands, up to 128 messages each.
 /// A receive is one command; while it waits, one command a third of the lease (20 s by default) stands for all receives
 /// of the process, in parts of 500, and its message is pushed to it. What was received is acknowledged with the next
 /// receive.

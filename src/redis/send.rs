@@ -20,7 +20,7 @@ use super::script;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The most messages, and bytes of messages, that share a call: the server does nothing else meanwhile.
-const MOST_ENTRIES: usize = 64;
+const MOST_ENTRIES: usize = 128;
 const MOST_BYTES: usize = 1024 * 1024;
 /// How many shared calls may be under way at once.
 const MOST_CALLS: usize = 4;
@@ -226,8 +226,12 @@ struct UnderWay<'a>(&'a Sends);
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.lock().calls -= 1;
-        self.0.gathered.notify_one();
+        let mut state = self.0.lock();
+        state.calls -= 1;
+        // A wake-up for nothing would cost a lone send as much as all its own work.
+        if !state.waiting.is_empty() {
+            self.0.gathered.notify_one();
+        }
     }
 }
 
@@ -259,6 +263,10 @@ async fn gather(sends: Weak<Sends>, gathered: Arc<Notify>) {
 
 /// Sorts messages by queue; says for each message its place in the call.
 fn share(messages: &[Outgoing]) -> (Vec<PushQueue<'_>>, Vec<usize>) {
+    if let [message] = messages {
+        let bodies = vec![&*message.body];
+        return (vec![PushQueue { queue: &message.queue, capacity: message.capacity, bodies }], vec![1]);
+    }
     let mut queues: Vec<PushQueue<'_>> = Vec::new();
     let mut numbers: HashMap<&str, usize> = HashMap::new();
     let mut spots = Vec::with_capacity(messages.len());

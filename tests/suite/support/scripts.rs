@@ -250,11 +250,14 @@ impl PushReply {
     pub(crate) const ALL_SENT: Self = Self::Sent(Vec::new());
 
     fn read(reply: Value) -> Self {
+        if matches!(&reply, Value::BulkString(text) if text == b"sent") {
+            return Self::ALL_SENT;
+        }
         let parts = parts(reply);
         let (tag, rest) = parts.split_first().unwrap();
         match tag {
             Value::BulkString(tag) if tag == b"stale" && rest.is_empty() => Self::Stale,
-            Value::BulkString(tag) if tag == b"sent" && rest.len() % 2 == 0 => {
+            Value::BulkString(tag) if tag == b"sent" && !rest.is_empty() && rest.len() % 2 == 0 => {
                 let refused = rest.chunks(2).map(|pair| match pair {
                     [Value::Int(place), Value::Int(live)] => {
                         (positive(*place), Refusal::Full { live: positive(*live) })

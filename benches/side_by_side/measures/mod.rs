@@ -1,0 +1,48 @@
+//! What is measured, one file each.
+
+mod blocked_receive;
+mod idle;
+mod in_flight;
+mod lone_send;
+mod memory;
+mod throughput;
+
+use std::pin::Pin;
+
+use tokio::task::JoinSet;
+
+use crate::Result;
+use crate::bench::Bench;
+use crate::report::Line;
+
+type Measure = for<'a> fn(&'a mut Bench) -> Pin<Box<dyn Future<Output = Result<Vec<Line>>> + 'a>>;
+
+pub(crate) const MEASURES: [(&str, Measure); 6] = [
+    ("lone-send", |bench| Box::pin(lone_send::measure(bench))),
+    ("in-flight", |bench| Box::pin(in_flight::measure(bench))),
+    ("blocked-receive", |bench| Box::pin(blocked_receive::measure(bench))),
+    ("throughput", |bench| Box::pin(throughput::measure(bench))),
+    ("idle", |bench| Box::pin(idle::measure(bench))),
+    ("memory", |bench| Box::pin(memory::measure(bench))),
+];
+
+pub(crate) fn check_name(name: String) -> Result<String> {
+    if MEASURES.iter().any(|(known, _)| *known == name) {
+        Ok(name)
+    } else {
+        let known: Vec<&str> = MEASURES.iter().map(|(known, _)| *known).collect();
+        Err(format!("option --only: {name:?} is none of {}", known.join(", ")).into())
+    }
+}
+
+/// Runs a number of tasks at once until all have ended.
+async fn all_of<T>(tasks: impl IntoIterator<Item = T>) -> Result<()>
+where
+    T: Future<Output = Result<()>> + Send + 'static,
+{
+    let mut running: JoinSet<Result<()>> = tasks.into_iter().collect();
+    while let Some(ended) = running.join_next().await {
+        ended??;
+    }
+    Ok(())
+}

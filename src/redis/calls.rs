@@ -328,3 +328,99 @@ fn decode<T>(reply: Value, read: impl FnOnce(&[u8], &[Value]) -> Option<T>) -> R
 fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    fn list(parts: impl IntoIterator<Item = Value>) -> Value {
+        Value::Array(parts.into_iter().collect())
+    }
+
+    #[test]
+    fn each_reply_of_hello_is_read() {
+        let ok = |known| list([text("ok"), Value::Int(1_795_394_824_299), Value::Int(known)]);
+        assert_eq!(Hello::decode(ok(1)), Ok(HelloReply::Welcome { known: true }));
+        assert_eq!(Hello::decode(ok(0)), Ok(HelloReply::Welcome { known: false }));
+        assert_eq!(
+            Hello::decode(list([text("stale"), Value::Int(7)])),
+            Ok(HelloReply::Stale { generation: 7 })
+        );
+        let schema = list([text("schema"), text("2")]);
+        assert_eq!(Hello::decode(schema), Ok(HelloReply::Schema { schema: "2".to_owned() }));
+    }
+
+    #[test]
+    fn each_reply_of_push_is_read() {
+        assert_eq!(Push::decode(text("sent")), Ok(PushReply::Sent { refused: Vec::new() }));
+        assert_eq!(Push::decode(list([text("stale")])), Ok(PushReply::Stale));
+        let refused =
+            list([text("sent"), Value::Int(2), Value::Int(10), Value::Int(3), text("WRONGTYPE Operation")]);
+        let expected =
+            vec![(2, Refusal::Full { live: 10 }), (3, Refusal::Error("WRONGTYPE Operation".to_owned()))];
+        assert_eq!(Push::decode(refused), Ok(PushReply::Sent { refused: expected }));
+    }
+
+    #[test]
+    fn each_reply_of_pop_is_read() {
+        assert_eq!(Pop::decode(list([text("stale")])), Ok(PopReply::Stale));
+        assert_eq!(
+            Pop::decode(list([text("ok"), Value::Int(3)])),
+            Ok(PopReply::Ok { served: 3, given: Vec::new() })
+        );
+        let entry = text("eighteen bytes ...m payload");
+        let given = [text("12"), text("jobs"), entry, text("13"), text(""), text("WRONGTYPE Operation")];
+        let reply = list([text("ok"), Value::Int(2)].into_iter().chain(given));
+        let entry = Entry::new(Bytes::from_static(b"eighteen bytes ...m payload"));
+        let given = vec![
+            Given { ticket: 12, outcome: Ok(("jobs".to_owned(), entry)) },
+            Given { ticket: 13, outcome: Err("WRONGTYPE Operation".to_owned()) },
+        ];
+        assert_eq!(Pop::decode(reply), Ok(PopReply::Ok { served: 2, given }));
+    }
+
+    #[test]
+    fn each_reply_of_flush_is_read() {
+        let reply = |cursor| list([text(cursor), Value::Int(5)]);
+        assert_eq!(Flush::decode(reply("17")), Ok(FlushReply { next: Some("17".to_owned()) }));
+        assert_eq!(Flush::decode(reply("0")), Ok(FlushReply { next: None }));
+    }
+
+    #[test]
+    fn a_wake_up_has_a_ticket_a_queue_and_an_entry_which_may_hold_spaces() {
+        let (ticket, queue, entry) = decode_wake(b"7 http.request an entry".to_vec()).unwrap();
+        assert_eq!((ticket, queue.as_str()), (7, "http.request"));
+        assert_eq!(entry, Entry::new(Bytes::from_static(b"an entry")));
+        for hostile in [&b""[..], b"7", b"7 queue", b"x queue entry", b"7 \xff entry"] {
+            assert_eq!(decode_wake(hostile.to_vec()), None, "{hostile:?}");
+        }
+    }
+
+    #[test]
+    fn replies_that_are_not_listed_are_given_back_and_not_guessed_at() {
+        let unknown = [
+            Value::Nil,
+            Value::Int(1),
+            text("ok"),
+            list([]),
+            list([text("new")]),
+            list([text("ok")]),
+            list([text("ok"), Value::Int(-1)]),
+            list([text("ok"), Value::Int(1), text("x"), text("queue"), text("entry")]),
+            list([text("ok"), Value::Int(1), text("1"), text("queue")]),
+            list([text("sent"), Value::Int(1)]),
+            list([text("sent"), Value::Int(-1), Value::Int(1)]),
+            list([text("stale"), Value::Int(-7)]),
+        ];
+        for reply in unknown {
+            assert!(Hello::decode(reply.clone()).is_err(), "{reply:?}");
+            assert!(Push::decode(reply.clone()).is_err(), "{reply:?}");
+            assert!(Pop::decode(reply.clone()).is_err(), "{reply:?}");
+        }
+        assert!(Flush::decode(list([Value::Int(0), Value::Int(0)])).is_err());
+    }
+}

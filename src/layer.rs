@@ -156,7 +156,7 @@ pub trait ChannelLayerExt: ChannelLayer {
         N: TryInto<ChannelName, Error: Into<Error>>,
         T: Serialize + ?Sized,
     {
-        let sent = parse(channel).and_then(|channel| Ok((channel, PackedMessage::pack(message)?)));
+        let sent = pack(channel, message);
         async move {
             let (channel, message) = sent?;
             self.send_packed(&channel, message).await
@@ -184,7 +184,7 @@ pub trait ChannelLayerExt: ChannelLayer {
         N: TryInto<ChannelName, Error: Into<Error>>,
         T: Serialize + ?Sized,
     {
-        let sent = parse(channel).and_then(|channel| Ok((channel, PackedMessage::pack(message)?)));
+        let sent = pack(channel, message);
         async move {
             let (channel, message) = sent?;
             let started = tokio::time::Instant::now();
@@ -286,6 +286,14 @@ impl<L: ChannelLayer + ?Sized> ChannelLayerExt for L {}
 
 fn parse<N: TryInto<ChannelName, Error: Into<Error>>>(name: N) -> Result<ChannelName> {
     name.try_into().map_err(Into::into)
+}
+
+fn pack<N, T>(channel: N, message: &T) -> Result<(ChannelName, PackedMessage)>
+where
+    N: TryInto<ChannelName, Error: Into<Error>>,
+    T: Serialize + ?Sized,
+{
+    Ok((parse(channel)?, PackedMessage::pack(message)?))
 }
 
 fn parse_all<I>(names: I) -> Result<Vec<ChannelName>>

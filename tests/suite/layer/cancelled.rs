@@ -10,7 +10,7 @@ use asgi_redis::{ChannelLayerExt, RedisChannelLayer};
 use futures::future::{join_all, poll_fn};
 use tokio::sync::watch;
 
-use super::{MOMENT, PATIENCE, layers, options, soon};
+use super::{MOMENT, PATIENCE, fill, layers, options, soon};
 use crate::support::{Ledger, Sent, Server};
 
 /// Polls a future as often as it is woken, but drops it when it was pending for the `most`-th time.
@@ -145,10 +145,7 @@ async fn a_message_that_arrived_but_was_not_returned_goes_to_another_receiver() 
     let [holder, other, sender] = layers(&options(&server, "arrived")).await;
     {
         let mut receive = pin!(holder.receive::<_, u64>(["a"]));
-        assert!(futures::poll!(receive.as_mut()).is_pending());
-        tokio::time::sleep(MOMENT).await;
-        sender.send("a", &1).await.unwrap();
-        tokio::time::sleep(MOMENT).await;
+        fill(receive.as_mut(), &sender).await;
         assert!(other.try_receive::<_, u64>(["a"]).await.unwrap().is_none(), "it is with the first receiver");
     }
     assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
@@ -248,10 +245,7 @@ async fn what_goes_back_is_pushed_to_a_receive_that_waits_already() {
     let [holder, other, sender] = layers(&options(&server, "to-the-next")).await;
     let waiting = {
         let mut receive = pin!(holder.receive::<_, u64>(["a"]));
-        assert!(futures::poll!(receive.as_mut()).is_pending());
-        tokio::time::sleep(MOMENT).await;
-        sender.send("a", &1).await.unwrap();
-        tokio::time::sleep(MOMENT).await;
+        fill(receive.as_mut(), &sender).await;
         let waiting = tokio::spawn(async move { other.receive::<_, u64>(["a"]).await });
         tokio::time::sleep(MOMENT).await;
         assert!(!waiting.is_finished());
@@ -269,10 +263,7 @@ async fn what_expired_meanwhile_does_not_go_back() {
     let [holder, other, sender] = layers(&options).await;
     let waiting = {
         let mut receive = pin!(holder.receive::<_, u64>(["a"]));
-        assert!(futures::poll!(receive.as_mut()).is_pending());
-        tokio::time::sleep(MOMENT).await;
-        sender.send("a", &1).await.unwrap();
-        tokio::time::sleep(MOMENT).await;
+        fill(receive.as_mut(), &sender).await;
         let waiting = tokio::spawn(async move { other.receive::<_, u64>(["a"]).await });
         tokio::time::sleep(Duration::from_millis(500)).await;
         waiting

@@ -8,7 +8,7 @@ use asgi_redis::{ChannelLayerExt, ConfigBuilder, ErrorKind};
 
 use tokio::sync::watch;
 
-use super::{MOMENT, PATIENCE, layers, options, options_at, soon};
+use super::{MOMENT, PATIENCE, fill, layers, options, options_at, send_at_last, soon, through_and_beside};
 use crate::support::{Direction, Ledger, Proxy, Sent, Server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,13 +116,7 @@ async fn a_blocked_receive_outlives_a_restart_of_the_server() {
     assert!(error.to_string().contains(&server.address()), "{error}");
     assert_eq!(sender.try_receive::<_, u64>(["a"]).await.unwrap_err().kind(), ErrorKind::Connection);
     server.start();
-    let sent = async {
-        while let Err(error) = sender.send("a", &2).await {
-            assert!(error.may_retry(), "{error}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    soon("a send after the restart", sent).await;
+    send_at_last(&sender, 2).await;
     assert_eq!(soon("the message", receive).await.unwrap().unwrap().1, 2);
 }
 
@@ -130,9 +124,7 @@ async fn a_blocked_receive_outlives_a_restart_of_the_server() {
 async fn a_message_pushed_while_the_receiver_was_cut_off_is_received_after_it() {
     let server = Server::shared();
     let proxy = Proxy::start(&server);
-    let options = options_at(&proxy.url(), "cut-off");
-    let receiver = options.connect().await.unwrap();
-    let sender = options.clone().hosts([server.url()]).connect().await.unwrap();
+    let [receiver, sender] = through_and_beside(&proxy, &server, "cut-off").await;
     let receive = tokio::spawn(async move { receiver.receive::<_, u64>(["a"]).await });
     tokio::time::sleep(MOMENT).await;
     // The server publishes to a connection whose news never arrive.
@@ -178,13 +170,7 @@ async fn a_frozen_server_delays_nobody_beyond_the_response_timeout() {
     let error = layer.send("a", &2).await.unwrap_err();
     assert!(!error.perhaps_sent() && started.elapsed() < Duration::from_millis(300), "{error:?}");
     server.unpause();
-    let sent = async {
-        while let Err(error) = layer.send("a", &3).await {
-            assert!(error.may_retry(), "{error}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    soon("a send after the thaw", sent).await;
+    send_at_last(&layer, 3).await;
 }
 
 #[tokio::test]
@@ -263,13 +249,7 @@ async fn a_blocked_receive_waits_while_the_server_refuses_to_write() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert!(!receive.is_finished());
     set(0).await;
-    let sent = async {
-        while let Err(error) = sender.send("a", &2).await {
-            assert!(error.may_retry(), "{error}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    soon("a send", sent).await;
+    send_at_last(&sender, 2).await;
     assert_eq!(soon("the message", receive).await.unwrap().unwrap().1, 2);
 }
 
@@ -277,15 +257,10 @@ async fn a_blocked_receive_waits_while_the_server_refuses_to_write() {
 async fn a_release_whose_call_was_cut_off_is_said_again() {
     let server = Server::shared();
     let proxy = Proxy::start(&server);
-    let options = options_at(&proxy.url(), "said-again");
-    let layer = options.connect().await.unwrap();
-    let other = options.clone().hosts([server.url()]).connect().await.unwrap();
+    let [layer, other] = through_and_beside(&proxy, &server, "said-again").await;
     {
         let mut receive = pin!(layer.receive::<_, u64>(["a"]));
-        assert!(futures::poll!(receive.as_mut()).is_pending());
-        tokio::time::sleep(MOMENT).await;
-        other.send("a", &1).await.unwrap();
-        tokio::time::sleep(MOMENT).await;
+        fill(receive.as_mut(), &other).await;
         proxy.stall_only(Direction::Requests);
     }
     // The release is under way, and never arrives.
@@ -341,9 +316,7 @@ async fn a_message_that_expires_on_its_way_to_a_receiver_is_not_delivered() {
 async fn a_process_whose_connection_ended_swallows_nothing() {
     let server = Server::shared();
     let proxy = Proxy::start(&server);
-    let options = options_at(&proxy.url(), "ended");
-    let gone = options.connect().await.unwrap();
-    let other = options.clone().hosts([server.url()]).connect().await.unwrap();
+    let [gone, other] = through_and_beside(&proxy, &server, "ended").await;
     let receives: Vec<_> = (0..3)
         .map(|_| {
             let gone = gone.clone();

@@ -10,7 +10,7 @@ use asgi_redis::{ChannelLayer, ChannelLayerExt, ChannelName, ConfigBuilder, Erro
 use futures::future::join_all;
 use tokio::sync::watch;
 
-use super::{MOMENT, PATIENCE, layers, options, options_at, soon};
+use super::{MOMENT, PATIENCE, fill, layers, options, options_at, soon, through_and_beside};
 use crate::support::{Ledger, Proxy, Sent, Server, calls, unique_prefix};
 
 #[tokio::test]
@@ -39,10 +39,7 @@ async fn what_arrived_and_was_not_returned_goes_back_when_the_layer_is_closed() 
     let server = Server::shared();
     let [layer, other] = layers(&options(&server, "close-filled")).await;
     let mut receive = pin!(layer.receive::<_, u64>(["a"]));
-    assert!(futures::poll!(receive.as_mut()).is_pending());
-    tokio::time::sleep(MOMENT).await;
-    other.send("a", &1).await.unwrap();
-    tokio::time::sleep(MOMENT).await;
+    fill(receive.as_mut(), &other).await;
     soon("closing", layer.close()).await.unwrap();
     assert_eq!(receive.await.unwrap_err().kind(), ErrorKind::Closed, "or it would be delivered twice");
     assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
@@ -55,10 +52,7 @@ async fn dropping_the_last_clone_gives_back_in_the_background() {
     {
         let layer = layer;
         let mut receive = pin!(layer.receive::<_, u64>(["a"]));
-        assert!(futures::poll!(receive.as_mut()).is_pending());
-        tokio::time::sleep(MOMENT).await;
-        other.send("a", &1).await.unwrap();
-        tokio::time::sleep(MOMENT).await;
+        fill(receive.as_mut(), &other).await;
     }
     assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
 }
@@ -210,14 +204,9 @@ async fn a_layer_closes_while_its_program_opens_and_drops_receives_without_pause
 async fn what_arrived_goes_back_though_the_connection_broke_just_before_closing() {
     let server = Server::shared();
     let proxy = Proxy::start(&server);
-    let options = options_at(&proxy.url(), "close-cut");
-    let layer = options.connect().await.unwrap();
-    let other = options.clone().hosts([server.url()]).connect().await.unwrap();
+    let [layer, other] = through_and_beside(&proxy, &server, "close-cut").await;
     let mut receive = pin!(layer.receive::<_, u64>(["a"]));
-    assert!(futures::poll!(receive.as_mut()).is_pending());
-    tokio::time::sleep(MOMENT).await;
-    other.send("a", &1).await.unwrap();
-    tokio::time::sleep(MOMENT).await;
+    fill(receive.as_mut(), &other).await;
     proxy.cut();
     soon("closing", layer.close()).await.unwrap();
     assert_eq!(receive.await.unwrap_err().kind(), ErrorKind::Closed);

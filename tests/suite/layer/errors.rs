@@ -8,7 +8,7 @@ use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, ErrorKind, Packed
 use futures::future::join_all;
 use serde::Deserialize;
 
-use super::{MOMENT, layers, options, options_at, soon};
+use super::{fill, layers, options, options_at, soon};
 use crate::support::Server;
 
 #[tokio::test]
@@ -192,10 +192,7 @@ async fn what_goes_back_to_a_line_with_a_foreign_key_is_not_lost() {
     let mut admin = server.connection().await;
     {
         let mut receive = pin!(layer.receive::<_, u64>(["a"]));
-        assert!(futures::poll!(receive.as_mut()).is_pending());
-        tokio::time::sleep(MOMENT).await;
-        other.send("a", &1).await.unwrap();
-        tokio::time::sleep(MOMENT).await;
+        fill(receive.as_mut(), &other).await;
         let () =
             redis::cmd("SET").arg(format!("{prefix}w:a")).arg("x").query_async(&mut admin).await.unwrap();
     }

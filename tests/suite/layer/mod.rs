@@ -9,11 +9,12 @@ mod errors;
 mod idle;
 mod scripts;
 
+use std::pin::Pin;
 use std::time::Duration;
 
-use asgi_redis::{ConfigBuilder, RedisChannelLayer};
+use asgi_redis::{ChannelLayerExt, ConfigBuilder, RedisChannelLayer};
 
-use crate::support::{Server, unique_prefix};
+use crate::support::{Proxy, Server, unique_prefix};
 
 /// How long a test waits for what must happen, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -44,4 +45,30 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
         panic!("{what} took more than {PATIENCE:?}");
     };
     output
+}
+
+/// Two layers of one prefix: the first through a proxy, the second beside it.
+async fn through_and_beside(proxy: &Proxy, server: &Server, test: &str) -> [RedisChannelLayer; 2] {
+    let options = options_at(&proxy.url(), test);
+    let beside = options.clone().hosts([server.url()]);
+    [options.connect().await.unwrap(), beside.connect().await.unwrap()]
+}
+
+/// Lets a receive on channel `a` wait, and has the message 1 pushed to it, which it then holds and has not returned.
+async fn fill<T>(mut receive: Pin<&mut impl Future<Output = T>>, sender: &RedisChannelLayer) {
+    assert!(futures::poll!(receive.as_mut()).is_pending());
+    tokio::time::sleep(MOMENT).await;
+    sender.send("a", &1).await.unwrap();
+    tokio::time::sleep(MOMENT).await;
+}
+
+/// Sends to channel `a` again and again until the server is there.
+async fn send_at_last(sender: &RedisChannelLayer, number: u64) {
+    let sent = async {
+        while let Err(error) = sender.send("a", &number).await {
+            assert!(error.may_retry(), "{error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("a send that goes through", sent).await;
 }

@@ -18,7 +18,7 @@ use crate::{Result, meter};
 const ROLE: &str = "ASGI_REDIS_BENCH";
 const MESSAGE_BYTES: usize = 200;
 /// For the rounds of one measure.
-const MOST_TIME: Duration = Duration::from_secs(5);
+const MOST_TIME: Duration = Duration::from_secs(8);
 /// So that nothing is refused or expires.
 pub(crate) const CAPACITY: usize = 1_000_000;
 pub(crate) const EXPIRY: Duration = Duration::from_secs(600);

@@ -12,6 +12,8 @@ use crate::report::{Goal, Line};
 /// The shortest: commands per lease are the same for every lease, so they are counted over a few short ones.
 const SHORT_LEASE: Duration = Duration::from_secs(1);
 const SHORT_LEASES: u32 = 3;
+/// In which all begin to wait.
+const SETTLING: Duration = Duration::from_millis(500);
 /// How long a count over leases of the default length takes.
 const FULL_COUNT: Duration = Duration::from_secs(21);
 const TEN_SECONDS: f64 = 10.0;
@@ -39,8 +41,7 @@ async fn commands_in_ten_seconds(bench: &mut Bench, receives: usize) -> Result<f
         let layer = layer.clone();
         waiting.spawn(async move { layer.receive_packed(&channels).await.map(drop) });
     }
-    // All begin to wait within this.
-    tokio::time::sleep(SHORT_LEASE).await;
+    tokio::time::sleep(SETTLING).await;
     let idle = async {
         tokio::time::sleep(time).await;
         Ok(Vec::new())

@@ -32,8 +32,11 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
 }
 
 async fn commands_in_ten_seconds(bench: &mut Bench, receives: usize) -> Result<f64> {
-    let (lease, time) =
-        if bench.full_idle { (DEFAULT_LEASE, FULL_COUNT) } else { (SHORT_LEASE, SHORT_LEASE * SHORT_LEASES) };
+    let (lease, time) = match (bench.full_idle, bench.quick) {
+        (true, _) => (DEFAULT_LEASE, FULL_COUNT),
+        (false, false) => (SHORT_LEASE, SHORT_LEASE * SHORT_LEASES),
+        (false, true) => (SHORT_LEASE, SHORT_LEASE),
+    };
     let layer = bench.layer_with_lease(lease).await?;
     let mut waiting = JoinSet::new();
     for number in 0..receives {

@@ -4,6 +4,7 @@ mod configuration;
 mod demo;
 mod messages;
 mod refusals;
+mod restarts;
 mod scripts;
 mod signals;
 mod tls;

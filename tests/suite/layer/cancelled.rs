@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use asgi_redis::{ChannelLayerExt, RedisChannelLayer};
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, RedisChannelLayer};
 use futures::future::{join_all, poll_fn};
 use tokio::sync::watch;
 
@@ -287,4 +287,92 @@ async fn a_try_receive_that_found_nothing_leaves_nothing_behind() {
     };
     let fields: u64 = redis::cmd("HLEN").arg(client).query_async(&mut admin).await.unwrap();
     assert_eq!(fields, 2, "its generation and its lease");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_try_receive_dropped_at_each_of_its_await_points_keeps_the_ledger() {
+    let server = Server::shared();
+    let [receiver, sender] = layers(&options(&server, "try-points").capacity(10_000)).await;
+    let ledger = Ledger::default();
+    for _ in 0..400 {
+        let number = ledger.number();
+        sender.send("work", &number).await.unwrap();
+        ledger.sent(number, Sent::Accepted);
+    }
+    for turn in 0..400 {
+        let received = poll_at_most(turn % 4 + 1, receiver.try_receive::<_, u64>(["work", "other"])).await;
+        if let Some((_, number)) = received.transpose().unwrap().flatten() {
+            ledger.received(number);
+        }
+    }
+    drain(&receiver, "work", &ledger, 400).await;
+    ledger.balance();
+}
+
+#[tokio::test]
+async fn a_receive_timeout_whose_time_is_up_as_its_message_comes_keeps_the_ledger() {
+    let server = Server::shared();
+    let [receiver, sender] = layers(&options(&server, "just-in-time").capacity(10_000)).await;
+    let ledger = Ledger::default();
+    for turn in 0..300 {
+        let number = ledger.number();
+        let patience = Duration::from_micros(turn * 10);
+        let (received, sent) =
+            tokio::join!(receiver.receive_timeout::<_, u64>(["a"], patience), sender.send("a", &number));
+        sent.unwrap();
+        ledger.sent(number, Sent::Accepted);
+        if let Some((_, number)) = received.unwrap() {
+            ledger.received(number);
+        }
+    }
+    drain(&receiver, "a", &ledger, 300).await;
+    ledger.balance();
+}
+
+#[tokio::test]
+async fn a_dropped_flush_is_taken_up_by_the_next() {
+    let server = Server::private();
+    let layer = options(&server, "flush-points").connect().await.unwrap();
+    for number in 0..3000 {
+        layer.send(format!("channel-{number}"), &number).await.unwrap();
+    }
+    for polls in 1..4 {
+        poll_at_most(polls, layer.flush()).await;
+    }
+    layer.flush().await.unwrap();
+    let mut admin = server.connection().await;
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*:q:*").query_async(&mut admin).await.unwrap();
+    assert_eq!(keys, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_dropped_close_closes_all_the_same() {
+    let server = Server::shared();
+    let [layer, other] = layers(&options(&server, "close-points")).await;
+    let mut receive = pin!(layer.receive::<_, u64>(["a"]));
+    fill(receive.as_mut(), &other).await;
+    // Not polled even once.
+    drop(layer.close());
+    assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+    assert_eq!(receive.await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn a_dropped_connect_leaves_no_connection_behind() {
+    let server = Server::private();
+    let options = options(&server, "connect-points");
+    for polls in 1..6 {
+        poll_at_most(polls, options.connect()).await;
+    }
+    let mut admin = server.connection().await;
+    let alone = async {
+        loop {
+            let list: String = redis::cmd("CLIENT").arg("LIST").query_async(&mut admin).await.unwrap();
+            if list.lines().count() == 1 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("the end of the connections", alone).await;
 }

@@ -24,8 +24,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long the first attempt to connect again may take. A server that was cut off answers at once when it is back,
 /// unless the attempt is stuck from before; each further attempt may take twice as long, up to `connect_timeout`.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
-/// How often a server may say that it forgot us, or our scripts, before that counts as a fault of the connection.
-const MOST_GREETINGS: usize = 5;
+/// How often in a row a server may say that it forgot us, or our scripts, before that counts as a fault.
+pub(super) const MOST_TRIES: usize = 5;
 
 /// Whether a shard can be asked.
 #[derive(Clone, Debug)]
@@ -214,7 +214,7 @@ impl Task {
     /// Gives the server the scripts it misses and a new generation, and asks for all open tickets; then others may
     /// use the connection.
     async fn greet(&mut self, connection: &mut Connection) -> Result<(), Cause> {
-        for _ in 0..MOST_GREETINGS {
+        for _ in 0..MOST_TRIES {
             match connection.load_missing_scripts().await {
                 Ok(()) => {}
                 Err(Failure::NoScript) => continue,
@@ -256,7 +256,7 @@ impl Task {
         }
         Err(Cause::new(
             ErrorKind::Connection,
-            format!("server {} forgot this client {MOST_GREETINGS} times in a row", self.target.host),
+            format!("server {} forgot this client {MOST_TRIES} times in a row", self.target.host),
         ))
     }
 
@@ -339,7 +339,7 @@ impl Task {
     /// Gives back what is in flight and ends the lease.
     async fn farewell(&mut self, connection: &mut Connection) -> Result<(), Cause> {
         self.tickets.close();
-        for _ in 0..MOST_GREETINGS {
+        for _ in 0..MOST_TRIES {
             let mut said = self.say_all(connection).await?;
             if let Said::Done = said {
                 said = self.say(connection, &NextCall::default(), Duration::ZERO).await?;

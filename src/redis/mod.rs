@@ -19,7 +19,7 @@ mod shard;
 use std::sync::Arc;
 
 use self::entry::message_body;
-use self::receive::{Receiving, Tickets};
+use self::receive::Tickets;
 use self::send::Outgoing;
 use self::shard::Shard;
 
@@ -75,8 +75,11 @@ impl RedisChannelLayer {
     ///
     /// [`Connection`](ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout) when the server cannot be reached,
     /// [`Schema`](ErrorKind::Schema) when its data are another version's, [`Config`](ErrorKind::Config) when there is
-    /// more than one host, which this version does not support yet, or outside of
-    /// a Tokio runtime.
+    /// more than one host, which this version does not support yet, or when there is no Tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped connect leaves nothing behind.
     pub async fn connect(config: Config) -> Result<Self> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Error::config("a layer is connected inside a Tokio runtime, and there is none here"));
@@ -103,10 +106,17 @@ impl RedisChannelLayer {
         self.inner.shards.first().ok_or_else(receive::closed)
     }
 
-    /// Opens a ticket for one message of any of these channels.
-    fn open(&self, channels: &[ChannelName], waits: bool) -> Result<Receiving> {
+    /// One message of any of these channels; `None` if it does not wait and nothing was there.
+    async fn take(
+        &self,
+        channels: &[ChannelName],
+        waits: bool,
+    ) -> Result<Option<(ChannelName, PackedMessage)>> {
         let channels = self.readable(channels)?;
-        self.inner.tickets.open([(0, channels)], waits)
+        let receiving = self.inner.tickets.open([(0, channels)], waits)?;
+        let Some((channel, entry)) = receiving.message().await? else { return Ok(None) };
+        let payload = entry.into_payload(channel.as_str())?;
+        Ok(Some((channel, PackedMessage::from_bytes(payload))))
     }
 
     /// The channels of a receive, each once.
@@ -200,13 +210,8 @@ impl ChannelLayer for RedisChannelLayer {
         channels: &'a [ChannelName],
     ) -> BoxFuture<'a, Result<(ChannelName, PackedMessage)>> {
         Box::pin(async move {
-            match self.open(channels, true)?.message().await? {
-                Some((channel, entry)) => {
-                    let payload = entry.into_payload(channel.as_str())?;
-                    Ok((channel, PackedMessage::from_bytes(payload)))
-                }
-                None => Err(receive::closed()),
-            }
+            // A ticket that waits ends with a message or an error.
+            self.take(channels, true).await?.ok_or_else(receive::closed)
         })
     }
 
@@ -218,13 +223,7 @@ impl ChannelLayer for RedisChannelLayer {
             for shard in &self.inner.shards {
                 shard.check_reachable()?;
             }
-            match self.open(channels, false)?.message().await? {
-                Some((channel, entry)) => {
-                    let payload = entry.into_payload(channel.as_str())?;
-                    Ok(Some((channel, PackedMessage::from_bytes(payload))))
-                }
-                None => Ok(None),
-            }
+            self.take(channels, false).await
         })
     }
 

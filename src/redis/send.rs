@@ -14,7 +14,7 @@ use tokio::task::yield_now;
 use super::calls::{Push, PushQueue, PushReply, Refusal};
 use super::connection::Connection;
 use super::failure::{Failure, refusal};
-use super::link::Link;
+use super::link::{Link, MOST_TRIES};
 use super::receive::closed;
 use super::script;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,8 +24,6 @@ const MOST_ENTRIES: usize = 128;
 const MOST_BYTES: usize = 1024 * 1024;
 /// How many shared calls may be under way at once.
 const MOST_CALLS: usize = 4;
-/// How often a call may meet a server that forgot its scripts or this client.
-const MOST_TRIES: usize = 5;
 
 /// One message on its way.
 #[derive(Clone, Debug)]

@@ -6,15 +6,12 @@ use super::calls::Flush;
 use super::connection::Target;
 use super::failure::Failure;
 use super::keys::Keys;
-use super::link::Link;
+use super::link::{Link, MOST_TRIES};
 use super::receive::Tickets;
 use super::send::{Outgoing, Sends};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
-
-/// How often a call may meet a server that forgot its scripts.
-const MOST_TRIES: usize = 5;
 
 /// One Redis keyspace in which a script is atomic.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes the messages and groups of one step of a scan. Clients and their waiting tickets stay.
+-- Removes the messages and groups of one step of a scan. Clients, their waiting tickets and their inboxes stay.
 -- reply: {cursor, removed}   the next step's cursor, "0" after the last one; how many keys went in this one
 local schema_key = KEYS[1]           -- [string]  <prefix>schema, which stays: it tells where to run
 local prefix     = ARGV[1]           -- [text]    of every key
@@ -7,8 +7,8 @@ local cursor     = ARGV[2]           -- [text]    "0" at first, then what the st
 local count      = tonumber(ARGV[3]) -- [int]     about how many keys to look at
 
 local literal = string.gsub(prefix, '[%*%?%[%]%\\%^%-]', '\\%0')
-local step = redis.call('SCAN', cursor, 'MATCH', literal .. '[qb]:*', 'COUNT', count)
-local types = {q = 'list', b = 'zset'}
+local step = redis.call('SCAN', cursor, 'MATCH', literal .. '[qbgdms]:*', 'COUNT', count)
+local types = {q = 'list', b = 'zset', g = 'zset', d = 'hash', m = 'zset', s = 'zset'}
 local removed = 0
 for _, key in ipairs(step[2]) do
     local kind = string.sub(key, #prefix + 1, #prefix + 1)

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- All that a receiver says: first what became of its finished tickets, then which tickets are open. An open ticket
--- is given its message, the same one however often it is asked for, or else waits for one. Renews the lease.
+-- is given its message, the same one however often it is asked for, or else waits for one. A ticket of an inbox is
+-- given a batch of entries, which stay in the inbox until they are acknowledged. Renews the lease.
 -- reply: {"ok", served, ticket, queue, entry, ticket, queue, entry, ...}   how many tickets were looked at, the rest
 --   being left for another call as the reply grew too large; and each of them that has a message, or that failed:
---   then the queue is "" and an error stands in place of the entry
+--   then the queue is "" and an error stands in place of the entry. Of an inbox a list of entries stands there
 -- reply: {"stale"}   nothing was done: say hello with a higher generation, then ask for all open tickets again
 local client              = KEYS[1]           -- [hash]     <prefix>c:<client>
 local keys, first_key     = KEYS, 2           -- [list...]  <prefix>q:<queue> of each ticket's queues, ticket by ticket
@@ -12,11 +13,13 @@ local client_name         = ARGV[2]           -- [text]     the client; empty: t
 local generation          = ARGV[3]           -- [int]      of the client's connection
 local lease               = tonumber(ARGV[4]) -- [int]      ms, at most an hour; 0 ends it
 local finished            = tonumber(ARGV[5]) -- [int]      how many finished tickets follow
-local items, first_item   = ARGV, 6           -- [bytes...] a finished ticket: number, id of the entry it delivered, or empty; then an open one: number, "wait" or "try", count of its queues
+local items, first_item   = ARGV, 6           -- [bytes...] a finished ticket: number, id of the (last) entry it delivered, or empty; then an open one: number, "wait" or "try", count of its queues
 -- @include "lib/clock"
 -- @include "lib/entry"
+-- @include "lib/inbox"
 -- @include "lib/limits"
 -- @include "lib/record"
+-- @include "lib/batch"
 -- @include "lib/give_back"
 -- @include "lib/take"
 -- @include "lib/lease"
@@ -75,6 +78,8 @@ for slot = first_item, first_open - 1, 2 do
         end
         if entry and entry_id(entry) ~= delivered then
             undelivered[#undelivered + 1] = {queue, entry}
+        elseif delivered ~= '' and was_batch(record) then
+            acknowledge_batch(prefix, record, delivered)
         end
     end
 end
@@ -101,9 +106,45 @@ local function wait_in_lines(ticket, names, place)
     end
 end
 
+-- The same for a ticket of an inbox, and a list of entries.
+local function serve_inbox(ticket, waits, inbox, place)
+    local record = records[ticket]
+    local entries = record and same_batch(prefix, record, now)
+    if entries then
+        return inbox, entries
+    end
+    local length, controls
+    entries, length, controls = next_batch(prefix, inbox, now)
+    if entries then
+        if recorded then
+            return inbox, entries, batch_record(inbox, length, controls, entry_id(entries[#entries]))
+        end
+        trim_inbox(prefix, inbox, length, controls)
+        return inbox, entries
+    elseif length then
+        return '', length
+    elseif not recorded then
+        return nil
+    end
+    -- It is empty: no control entry waits, whatever became of those that did.
+    redis.pcall('HDEL', prefix .. 'i:' .. inbox, 'controls')
+    if waits then
+        local error = wait_in_lines(ticket, {inbox}, place)
+        if error then
+            return '', error
+        end
+        return nil, nil, waiting_record(inbox)
+    elseif record then
+        redis.call('HDEL', client, ticket)
+    end
+end
+
 -- Gives an open ticket what it was handed before, else the next message, else lets it wait. Says the queue and the
 -- entry, or '' and an error, or nothing; and the record to keep.
 local function serve(ticket, waits, names, place)
+    if #names == 1 and is_inbox(names[1]) then
+        return serve_inbox(ticket, waits, names[1], place)
+    end
     local record = records[ticket]
     local lines, queue, entry
     if record then
@@ -138,14 +179,18 @@ for slot = first_open, #items, 3 do
     if bytes >= REPLY_BYTES then
         break
     end
-    local names = {}
+    local names, inboxes = {}, 0
     for i = 1, tonumber(items[slot + 2]) do
         names[i] = string.sub(keys[key], #prefix + 3)
+        inboxes = inboxes + (is_inbox(names[i]) and 1 or 0)
         key = key + 1
     end
     reply[2] = reply[2] + 1
     local ticket = items[slot]
-    local queue, entry, record = serve(ticket, items[slot + 1] == 'wait', names, reply[2])
+    local queue, entry, record = '', 'ERR an inbox is read by a ticket of its own'
+    if inboxes == 0 or #names == 1 then
+        queue, entry, record = serve(ticket, items[slot + 1] == 'wait', names, reply[2])
+    end
     if record then
         records[ticket] = record
         changed[#changed + 1] = ticket
@@ -155,7 +200,9 @@ for slot = first_open, #items, 3 do
         reply[#reply + 1] = ticket
         reply[#reply + 1] = queue
         reply[#reply + 1] = entry
-        bytes = bytes + #entry
+        for _, part in ipairs(type(entry) == 'table' and entry or {entry}) do
+            bytes = bytes + #part
+        end
     end
 end
 if #changed > 0 then

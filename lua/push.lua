@@ -3,7 +3,8 @@
 -- queue is full.
 -- reply: "sent"   all entries were accepted
 -- reply: {"sent", place, live, place, live, ...}   for each refused entry its place in the call, from 1, and how
---   many live messages wait in its queue, or the error that its queue gave; all other entries were accepted
+--   many live messages wait in its queue, or -1 if its mailbox was reported full, or the error that its queue gave;
+--   all other entries were accepted
 -- reply: {"stale"}   nothing was sent: the client says this on a connection that it has since replaced
 local queues, first_queue = KEYS, 1           -- [list...]  <prefix>q:<queue>, each once
 local prefix              = ARGV[1]           -- [text]     of every key
@@ -13,6 +14,8 @@ local generation          = ARGV[4]           -- [int]      of the client's conn
 local entries, first_entry = ARGV, 5          -- [bytes...] for each queue its capacity, the count n of its bodies, n bodies
 -- @include "lib/clock"
 -- @include "lib/entry"
+-- @include "lib/fence"
+-- @include "lib/inbox"
 -- @include "lib/limits"
 
 local too_large = refuse_too_large(#queues, #entries)
@@ -20,12 +23,33 @@ if too_large then
     return too_large
 end
 
-if client ~= '' and redis.call('HGET', prefix .. 'c:' .. client, 'g') ~= generation then
+if is_stale(prefix, client, generation) then
     return {'stale'}
 end
 
 local microseconds, now = clock()
 local deadline = now + expiry
+local reply = {'sent'}
+
+-- Takes the entries out of a batch whose mailboxes were reported full. Says the rest, and the place of each in the call.
+local function refuse_full_mailboxes(queue, batch, place)
+    local addresses = {}
+    for i, entry in ipairs(batch) do
+        addresses[i] = string.match(entry, '^(%S*)', 20)
+    end
+    local marks = redis.pcall('SMISMEMBER', prefix .. 'f:' .. string.sub(queue, #prefix + 3), unpack(addresses))
+    local accepted, places = {}, {}
+    for i, entry in ipairs(batch) do
+        if marks[i] == 1 then
+            reply[#reply + 1] = place + i
+            reply[#reply + 1] = -1
+        else
+            accepted[#accepted + 1] = entry
+            places[#accepted] = place + i
+        end
+    end
+    return accepted, places
+end
 
 -- First the queues that have messages and room for more, which is what most sends find: nobody waits for those.
 -- One concatenation an entry, for making a string is most of its cost.
@@ -35,71 +59,37 @@ local place = 0
 local slot = first_entry
 for number = first_queue, #queues do
     local queue, capacity, count = queues[number], tonumber(entries[slot]), tonumber(entries[slot + 1])
-    local batch = {}
+    local batch, places = {}, nil
     for i = 1, count do
         batch[i] = pushed .. entry_place(place + i) .. dies .. entries[slot + 1 + i]
     end
-    local length = redis.pcall('RPUSHX', queue, unpack(batch))
-    if type(length) == 'number' and length > 0 and length <= capacity then
-        redis.call('PEXPIRE', queue, expiry, 'GT')
-    else
-        others[#others + 1] = {queue, capacity, batch, length, place}
+    if is_inbox(queue) then
+        batch, places = refuse_full_mailboxes(queue, batch, place)
+    end
+    if #batch > 0 then
+        local length = redis.pcall('RPUSHX', queue, unpack(batch))
+        if type(length) == 'number' and length > 0 and length <= capacity then
+            redis.call('PEXPIRE', queue, expiry, 'GT')
+        else
+            others[#others + 1] = {queue, capacity, batch, length, place, places}
+        end
     end
     place = place + count
     slot = slot + 2 + count
 end
-if #others == 0 then
+if #others == 0 and #reply == 1 then
     -- A text costs the server half of what a list does.
     return 'sent'
 end
 
 -- Below this a send pays for the functions too, which the server makes anew for each call.
--- @include "lib/hand_over"
--- @include "lib/make_room"
+-- @include "lib/append"
 
--- Sends a batch to a queue that was empty, or that it made too long; says how many of its last entries were refused,
--- and how many wait or what failed.
-local function send(queue, capacity, batch, length)
-    if type(length) == 'table' then
-        return #batch, length.err
-    end
-    local handed = 0
-    local existed = length > 0
-    if not existed then
-        local name = string.sub(queue, #prefix + 3)
-        while handed < #batch and hand_over(prefix, name, batch[handed + 1], now) do
-            handed = handed + 1
-        end
-        if handed == #batch then
-            return 0
-        end
-        length = redis.call('RPUSH', queue, unpack(batch, handed + 1))
-    end
-
-    local refused = 0
-    if length > capacity then
-        length = make_room(prefix, queue, length, capacity, now)
-        refused = math.max(0, math.min(length - capacity, #batch - handed))
-        if refused > 0 then
-            redis.call('RPOP', queue, refused)
-        end
-    end
-    if refused < #batch - handed then
-        if existed then
-            redis.call('PEXPIRE', queue, expiry, 'GT')
-        else
-            redis.call('PEXPIRE', queue, expiry)
-        end
-    end
-    return refused, length - refused
-end
-
-local reply = {'sent'}
 for _, other in ipairs(others) do
-    local queue, capacity, batch, length, before = unpack(other)
-    local refused, why = send(queue, capacity, batch, length)
+    local queue, capacity, batch, length, before, places = unpack(other, 1, 6)
+    local refused, why = append(prefix, queue, capacity, batch, length, expiry, now)
     for i = #batch - refused + 1, #batch do
-        reply[#reply + 1] = before + i
+        reply[#reply + 1] = places and places[i] or before + i
         reply[#reply + 1] = why
     end
 end

@@ -1,4 +1,6 @@
 -- @include "lib/entry"
+-- @include "lib/inbox"
+-- @include "lib/controls"
 -- @include "lib/lease"
 -- @include "lib/record"
 
@@ -23,7 +25,7 @@ local function next_waiter(prefix, queue, now)
 end
 
 -- Gives an entry to the ticket that waited longest for its queue, and tells that ticket's client; false when
--- nobody waits.
+-- nobody waits. An entry of an inbox is its reader's next batch, and stays in the inbox, where it must be already.
 local function hand_over(prefix, queue, entry, now)
     while true do
         local client, ticket, queues = next_waiter(prefix, queue, now)
@@ -32,10 +34,15 @@ local function hand_over(prefix, queue, entry, now)
         end
         local client_key = prefix .. 'c:' .. client
         if redis.call('PUBLISH', prefix .. 'wake:' .. client, ticket .. ' ' .. queue .. ' ' .. entry) > 0 then
-            -- It has left this line already; only the lines of other queues still hold it.
-            local lines = queues == queue and '' or queues
-            redis.call('HSET', client_key, ticket, handed_record(lines, queue, entry))
-            keep_handed(client_key, entry_deadline(entry), now)
+            if is_inbox(queue) then
+                local controls = is_control(entry) and 1 or 0
+                redis.call('HSET', client_key, ticket, batch_record(queue, 1, controls, entry_id(entry)))
+            else
+                -- It has left this line already; only the lines of other queues still hold it.
+                local lines = queues == queue and '' or queues
+                redis.call('HSET', client_key, ticket, handed_record(lines, queue, entry))
+                keep_handed(client_key, entry_deadline(entry), now)
+            end
             return true
         end
         -- Nobody listens: the client is gone until it says hello again.

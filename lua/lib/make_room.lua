@@ -1,4 +1,5 @@
 -- @include "lib/entry"
+-- @include "lib/controls"
 
 -- How much is looked through at once: a script may not run for long.
 local SWEEP_ENTRIES = 1000
@@ -7,14 +8,14 @@ local SWEEP_STEP = 16
 -- Milliseconds after which at the latest it is worth another look.
 local SWEEP_PAUSE = 1000
 
--- Removes expired entries that stand behind live ones, as they do where senders' expiries differ. Looks again only
+-- The expired entries that stand behind live ones, as they do where senders' expiries differ. Looks again only
 -- when the next of those it saw has expired, and when a second has passed, so a full queue costs little.
-local function sweep(prefix, queue, length, now)
+local function expired_behind(prefix, queue, length, now)
     local swept = prefix .. 'x:' .. string.sub(queue, #prefix + 3)
-    if not redis.call('SET', swept, '', 'NX', 'PX', SWEEP_PAUSE) then
-        return length
-    end
     local expired, pause = {}, SWEEP_PAUSE
+    if not redis.call('SET', swept, '', 'NX', 'PX', SWEEP_PAUSE) then
+        return expired
+    end
     local seen, bytes = 0, 0
     while seen < length and seen < SWEEP_ENTRIES and bytes < SWEEP_BYTES do
         for _, entry in ipairs(redis.call('LRANGE', queue, seen, seen + SWEEP_STEP - 1)) do
@@ -28,24 +29,31 @@ local function sweep(prefix, queue, length, now)
         end
         seen = seen + SWEEP_STEP
     end
-    for _, entry in ipairs(expired) do
-        redis.call('LREM', queue, 1, entry)
-    end
     redis.call('PEXPIRE', swept, pause)
-    return length - #expired
+    return expired
 end
 
--- Makes room in a queue by removing expired entries; says how many stay.
+-- Makes room in a queue by removing expired entries. Says how many entries stay, and how many of those that went were
+-- control entries.
 local function make_room(prefix, queue, length, capacity, now)
+    local controls = 0
     while length > capacity do
         local head = redis.call('LINDEX', queue, 0)
         if not head then
-            return 0
+            return 0, controls
         elseif entry_deadline(head) > now then
-            return sweep(prefix, queue, length, now)
+            break
         end
         redis.call('LPOP', queue)
         length = length - 1
+        controls = controls + (is_control(head) and 1 or 0)
     end
-    return length
+    if length > capacity then
+        for _, entry in ipairs(expired_behind(prefix, queue, length, now)) do
+            redis.call('LREM', queue, 1, entry)
+            length = length - 1
+            controls = controls + (is_control(entry) and 1 or 0)
+        end
+    end
+    return length, controls
 end

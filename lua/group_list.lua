@@ -1,0 +1,52 @@
+#!lua flags=no-writes
+-- Lists the members of a group, in steps of some 1,000. Who is in it all the while is listed, perhaps twice.
+-- reply: {queue, cursor, channel, ...}   where the next step begins, "" and "0" after the last one; and channels
+local index  = KEYS[1] -- [zset]  <prefix>g:<group>
+local prefix = ARGV[1] -- [text]  of every key
+local group  = ARGV[2] -- [text]  the group's name
+local queue  = ARGV[3] -- [text]  empty at first, then what the step before said
+local cursor = ARGV[4] -- [text]  "0" at first, then what the step before said
+-- @include "lib/clock"
+-- @include "lib/groups"
+-- @include "lib/page"
+
+local ENOUGH = 1000
+local PAGE = 100
+
+local _, now = clock()
+local channels, visited = {}, 0
+
+-- Lists members of a queue until there are enough; says where it stopped, "0" at the end.
+local function list(name, from)
+    repeat
+        local step = redis.call('ZSCAN', members_key(prefix, group, name), from, 'COUNT', ENOUGH)
+        from = step[1]
+        for i = 1, #step[2], 2 do
+            if tonumber(step[2][i + 1]) > now then
+                channels[#channels + 1] = name .. step[2][i]
+            end
+        end
+    until from == '0' or #channels >= ENOUGH
+    return from
+end
+
+if cursor ~= '0' then
+    cursor = list(queue, cursor)
+end
+while cursor == '0' and #channels < ENOUGH and visited < ENOUGH do
+    local names = page_of(index, queue, PAGE)
+    for _, name in ipairs(names) do
+        queue = name
+        visited = visited + 1
+        if is_alive(prefix, name, now) then
+            cursor = list(name, '0')
+        end
+        if cursor ~= '0' or #channels >= ENOUGH then
+            return {queue, cursor, unpack(channels)}
+        end
+    end
+    if #names < PAGE then
+        return {'', '0', unpack(channels)}
+    end
+end
+return {queue, cursor, unpack(channels)}

@@ -1,0 +1,99 @@
+-- @include "lib/entry"
+-- @include "lib/controls"
+-- @include "lib/record"
+
+-- The reader of an inbox takes a batch. Its entries stay at the head of the inbox until they are acknowledged, so a
+-- batch that is asked for again is the same again.
+local BATCH_ENTRIES = 200
+local BATCH_BYTES = 1048576
+
+-- The live entries among the first of an inbox. Says them, how many entries they span and how many of these are
+-- control entries; then how many it saw and how many of those are. Or nil, and an error.
+local function look_at_head(key, most, now)
+    local entries, length, controls = {}, 0, 0
+    local seen, seen_controls, bytes, step = 0, 0, 0, 1
+    while seen < most and bytes < BATCH_BYTES do
+        local found = redis.pcall('LRANGE', key, seen, seen + step - 1)
+        if found.err then
+            return nil, found.err
+        end
+        for _, entry in ipairs(found) do
+            seen = seen + 1
+            bytes = bytes + #entry
+            if is_control(entry) then
+                seen_controls = seen_controls + 1
+            end
+            if entry_deadline(entry) > now then
+                entries[#entries + 1] = entry
+                length, controls = seen, seen_controls
+            end
+        end
+        if #found < step then
+            break
+        end
+        -- As many as fit if the next are as large as these.
+        step = math.min(most - seen, math.max(1, math.floor((BATCH_BYTES - bytes) * seen / bytes)))
+    end
+    return entries, length, controls, seen, seen_controls
+end
+
+local function trim_inbox(prefix, inbox, length, controls)
+    redis.call('LTRIM', prefix .. 'q:' .. inbox, length, -1)
+    forget_controls(prefix, inbox, controls)
+end
+
+-- The next batch of an inbox: its entries, its length and its control entries; nil when the inbox is empty, nil and an
+-- error when its key is not ours.
+local function next_batch(prefix, inbox, now)
+    while true do
+        local entries, length, controls, seen, seen_controls = look_at_head(prefix .. 'q:' .. inbox, BATCH_ENTRIES, now)
+        if not entries then
+            return nil, length
+        elseif #entries > 0 then
+            return entries, length, controls
+        elseif seen == 0 then
+            return nil
+        end
+        trim_inbox(prefix, inbox, seen, seen_controls)
+    end
+end
+
+-- What is left of the batch of a record; nil when nothing is.
+local function same_batch(prefix, record, now)
+    local inbox, length, _, last = was_batch(record)
+    if not inbox then
+        return nil
+    end
+    -- Expired entries may have left the head meanwhile, so the last one may stand before its place.
+    local found = redis.pcall('LRANGE', prefix .. 'q:' .. inbox, 0, length - 1)
+    local entries = {}
+    for _, entry in ipairs(found) do
+        if entry_deadline(entry) > now then
+            entries[#entries + 1] = entry
+        end
+        if entry_id(entry) == last then
+            return #entries > 0 and entries or nil
+        end
+    end
+end
+
+-- The reader has the entries of its batch up to the one with this id.
+local function acknowledge_batch(prefix, record, id)
+    local inbox, length, controls, last = was_batch(record)
+    local key = prefix .. 'q:' .. inbox
+    if id == last then
+        local entry = redis.pcall('LINDEX', key, length - 1)
+        if type(entry) == 'string' and entry_id(entry) == last then
+            return trim_inbox(prefix, inbox, length, controls)
+        end
+    end
+    controls = 0
+    for place, entry in ipairs(redis.pcall('LRANGE', key, 0, length - 1)) do
+        if is_control(entry) then
+            controls = controls + 1
+        end
+        if entry_id(entry) == id then
+            return trim_inbox(prefix, inbox, place, controls)
+        end
+    end
+end

@@ -1,0 +1,56 @@
+-- @include "lib/inbox"
+
+-- A group is kept by the queues of its members, each with a row: until when it has members, how many messages it holds
+-- and when a member was added last. The members of one queue are addresses with the end of each one's membership; of a
+-- queue that is no inbox the one address is empty.
+local function index_key(prefix, group)
+    return prefix .. 'g:' .. group
+end
+
+local function rows_key(prefix, group)
+    return prefix .. 'd:' .. group
+end
+
+local function members_key(prefix, group, queue)
+    return prefix .. 'm:' .. group .. ' ' .. queue
+end
+
+local function groups_key(prefix, queue)
+    return prefix .. 's:' .. queue
+end
+
+local function row(deadline, capacity, added)
+    -- Numbers of 13 digits would be cut by tostring.
+    return string.format('%.0f %.0f %.0f', deadline, capacity, added)
+end
+
+-- A row's deadline, capacity, and when a member was added last; nil of what is no row.
+local function read_row(text)
+    local deadline, capacity, added = string.match(text or '', '^(%d+) (%d+) (%d+)$')
+    return tonumber(deadline), tonumber(capacity), tonumber(added)
+end
+
+-- Whether the members of a queue count: those of an inbox do while its owner lives. Says also whether the owner is
+-- still known.
+local function is_alive(prefix, queue, now)
+    if not is_inbox(queue) then
+        return true, true
+    end
+    local lease = redis.pcall('HGET', prefix .. 'i:' .. queue, 'lease')
+    return (tonumber(type(lease) == 'string' and lease or nil) or 0) > now, type(lease) == 'string'
+end
+
+-- Takes a queue out of a group.
+local function remove_queue(prefix, group, queue)
+    redis.call('ZREM', index_key(prefix, group), queue)
+    redis.call('HDEL', rows_key(prefix, group), queue)
+    redis.call('ZREM', groups_key(prefix, queue), group)
+    redis.call('UNLINK', members_key(prefix, group, queue))
+end
+
+-- Lets a key live as long as its latest part.
+local function keep_key(key, left)
+    if redis.call('PEXPIRE', key, left, 'NX') == 0 then
+        redis.call('PEXPIRE', key, left, 'GT')
+    end
+end

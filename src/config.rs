@@ -70,6 +70,8 @@ pub struct ConfigBuilder {
     has_encryption_keys: bool,
     max_message_size: Option<usize>,
     lease: Option<Duration>,
+    membership_lease: Option<Duration>,
+    renew_memberships: Option<bool>,
     response_timeout: Option<Duration>,
     connect_timeout: Option<Duration>,
     max_channels_per_receive: Option<usize>,
@@ -192,6 +194,22 @@ impl ConfigBuilder {
         self
     }
 
+    /// How long the memberships of an inbox's mailboxes count without a sign of life of their process, 1 s to 1 h.
+    /// Defaults to 60 s. A process that dies is out of its groups after that; a shorter disconnection ends nothing.
+    #[must_use]
+    pub fn membership_lease(mut self, lease: Duration) -> Self {
+        self.membership_lease = Some(lease);
+        self
+    }
+
+    /// Whether the memberships of an open mailbox are renewed before `group_expiry` ends them. Defaults to false: they
+    /// end so long after the last time the mailbox was added, as the specification says.
+    #[must_use]
+    pub fn renew_memberships(mut self, renew: bool) -> Self {
+        self.renew_memberships = Some(renew);
+        self
+    }
+
     /// How long to wait for a server's answer, at least 1 ms. Defaults to 5 s.
     #[must_use]
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
@@ -263,6 +281,8 @@ impl ConfigBuilder {
                 1..=MAX_MESSAGE_SIZE,
             )?,
             lease: time("lease", self.lease, seconds(60), SECOND..=HOUR)?,
+            membership_lease: time("membership_lease", self.membership_lease, seconds(60), SECOND..=HOUR)?,
+            renew_memberships: self.renew_memberships.unwrap_or(false),
             response_timeout: time(
                 "response_timeout",
                 self.response_timeout,
@@ -348,6 +368,8 @@ pub struct Config {
     capacities: Capacities,
     max_message_size: usize,
     lease: Duration,
+    membership_lease: Duration,
+    renew_memberships: bool,
     response_timeout: Duration,
     connect_timeout: Duration,
     max_channels_per_receive: usize,
@@ -388,6 +410,16 @@ impl Config {
     /// How long a silent process keeps its place among those who wait.
     pub fn lease(&self) -> Duration {
         self.lease
+    }
+
+    /// How long the memberships of a silent process count.
+    pub fn membership_lease(&self) -> Duration {
+        self.membership_lease
+    }
+
+    /// Whether the memberships of open mailboxes are renewed before they end.
+    pub fn renew_memberships(&self) -> bool {
+        self.renew_memberships
     }
 
     /// How long to wait for a server's answer.

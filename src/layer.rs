@@ -10,8 +10,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::group::GroupReceipt;
+use crate::inbox::Inbox;
 use crate::message::PackedMessage;
-use crate::name::ChannelName;
+use crate::name::{ChannelName, GroupName};
 
 /// A boxed future, as the methods of [`ChannelLayer`] return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -61,8 +63,9 @@ pub trait ChannelLayer: Send + Sync {
     ///
     /// # Errors
     ///
-    /// - [`InvalidName`](ErrorKind::InvalidName): no channel is named, more than the layer's limit, or an address
-    ///   inside an inbox.
+    /// - [`InvalidName`](ErrorKind::InvalidName): no channel is named, more than the layer's limit, an address
+    ///   inside an inbox, or an inbox that this process did not open. An inbox that it did open gives the messages for
+    ///   which it has no mailbox, under their full names; see [`Inbox::next`].
     /// - [`AlreadyReceiving`](ErrorKind::AlreadyReceiving): another receive of this process waits on the same `?`
     ///   channel; such a channel has a single reader.
     /// - [`Decode`](ErrorKind::Decode): what waited was no message. It is taken, and the next receive goes on.
@@ -101,6 +104,122 @@ pub trait ChannelLayer: Send + Sync {
     fn new_channel(&self, pattern: &str) -> Result<ChannelName> {
         ChannelName::random(pattern)
     }
+
+    /// Opens an inbox: a prefix of channels that only this process reads. Its name is the given one, a dot, random letters
+    /// and `!`, checked to be nobody else's ("Channels", on process-specific channels).
+    ///
+    /// # Errors
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the name has a mark, or more than 70 bytes.
+    /// - [`Connection`](ErrorKind::Connection), [`Timeout`](ErrorKind::Timeout): it may be called again.
+    /// - [`Closed`](ErrorKind::Closed): the layer was closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves at most a name on the server, for as long as `membership_lease` and an hour.
+    fn inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>>;
+
+    /// Adds a channel to a group, or renews its membership, which ends `group_expiry` after the last time it was added
+    /// ("Groups"). The channel may be of any kind, and any process may add it. When this returns, it gets what is sent
+    /// to the group from now on.
+    ///
+    /// # Errors
+    ///
+    /// - [`InvalidName`](ErrorKind::InvalidName): the name is an inbox's; add an address in it.
+    /// - [`Connection`](ErrorKind::Connection), [`Timeout`](ErrorKind::Timeout): it may be called again.
+    /// - [`Closed`](ErrorKind::Closed): the layer was closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has added the channel or not; adding it again does no harm.
+    fn add_to_group<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+    ) -> BoxFuture<'a, Result<()>>;
+
+    /// Takes a channel out of a group; one that is not in it is no error ("Groups").
+    ///
+    /// # Errors
+    ///
+    /// As [`add_to_group`](Self::add_to_group).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has taken it out or not; doing it again does no harm.
+    fn discard_from_group<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+    ) -> BoxFuture<'a, Result<()>>;
+
+    /// Takes a channel out of all its groups. One round trip for each 500 groups of its inbox.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_to_group`](Self::add_to_group).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has taken it out of a part of them; doing it again does no harm.
+    fn leave_all_groups<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>>;
+
+    /// Sends a message to all channels that are in a group at that moment ("Groups"). A full channel does not get it,
+    /// which the receipt tells, with the names of the full ones if `name_full`.
+    ///
+    /// # Errors
+    ///
+    /// Never [`ChannelFull`](ErrorKind::ChannelFull).
+    ///
+    /// - [`MessageTooLarge`](ErrorKind::MessageTooLarge): it is larger than the layer carries.
+    /// - [`Connection`](ErrorKind::Connection), [`Timeout`](ErrorKind::Timeout): ask
+    ///   [`Error::perhaps_sent`] whether some may have got it.
+    /// - [`Closed`](ErrorKind::Closed): the layer was closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped send has reached all, some or none; it never reaches anyone twice.
+    fn send_to_group_packed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        message: PackedMessage,
+        name_full: bool,
+    ) -> BoxFuture<'a, Result<GroupReceipt>>;
+
+    /// Lists the channels in a group, each once, in no order. One round trip for each 1,000; who joins or leaves meanwhile
+    /// may be listed or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Connection`](ErrorKind::Connection), [`Timeout`](ErrorKind::Timeout), [`Closed`](ErrorKind::Closed).
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing, so dropping it does not either.
+    fn channels_of_group<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>>;
+
+    /// Counts the channels in a group, but not beyond `enough`. Its cost grows with the processes in the group, not with
+    /// the channels: one round trip for each 1,000 queues.
+    ///
+    /// # Errors
+    ///
+    /// As [`channels_of_group`](Self::channels_of_group).
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing, so dropping it does not either.
+    fn count_group<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>>;
+
+    /// Lists the groups that a channel is in. One round trip for each 1,000 groups of its inbox.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_to_group`](Self::add_to_group).
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing, so dropping it does not either.
+    fn groups_of_channel<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<Vec<GroupName>>>;
 
     /// Removes all messages and groups, in bounded steps. Receives that wait go on waiting and get what is sent
     /// afterwards ("flush" extension).
@@ -280,6 +399,195 @@ pub trait ChannelLayerExt: ChannelLayer {
             Ok(Some((channel, message)))
         }
     }
+
+    /// Adds a channel to a group, or renews its membership. See [`ChannelLayer::add_to_group`]; one round trip.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChannelLayer::add_to_group`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::add_to_group`].
+    fn group_add<G, N>(&self, group: G, channel: N) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+        N: TryInto<ChannelName, Error: Into<Error>>,
+    {
+        let names = group_and_channel(group, channel);
+        async move {
+            let (group, channel) = names?;
+            self.add_to_group(&group, &channel).await
+        }
+    }
+
+    /// Takes a channel out of a group. See [`ChannelLayer::discard_from_group`]; one round trip.
+    ///
+    /// # Errors
+    ///
+    /// As [`group_add`](Self::group_add).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::discard_from_group`].
+    fn group_discard<G, N>(&self, group: G, channel: N) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+        N: TryInto<ChannelName, Error: Into<Error>>,
+    {
+        let names = group_and_channel(group, channel);
+        async move {
+            let (group, channel) = names?;
+            self.discard_from_group(&group, &channel).await
+        }
+    }
+
+    /// Packs a message and sends it to a group. See [`ChannelLayer::send_to_group_packed`]; one round trip for each
+    /// 1,000 queues in the group, whatever the number of its members.
+    ///
+    /// ```no_run
+    /// use asgi_redis::{ChannelLayer, ChannelLayerExt, RedisChannelLayer, Value};
+    ///
+    /// # async fn example(layer: RedisChannelLayer) -> asgi_redis::Result<()> {
+    /// let inbox = layer.inbox("websocket.send").await?;
+    /// let mut mailbox = inbox.open()?;
+    /// layer.group_add("room-7", mailbox.name()).await?;
+    /// let receipt = layer.group_send("room-7", &Value::map([("text", "hi")])).await?;
+    /// assert_eq!((receipt.delivered(), receipt.full()), (1, 0));
+    /// let message: Value = mailbox.receive().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ChannelLayer::send_to_group_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name, and
+    /// [`Encode`](ErrorKind::Encode) for a message that MessagePack cannot say.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::send_to_group_packed`].
+    fn group_send<G, T>(&self, group: G, message: &T) -> impl Future<Output = Result<GroupReceipt>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+        T: Serialize + ?Sized,
+    {
+        let sent = group_and_message(group, message);
+        async move {
+            let (group, message) = sent?;
+            self.send_to_group_packed(&group, message, false).await
+        }
+    }
+
+    /// As [`group_send`](Self::group_send), with the names of the full queues in the receipt.
+    ///
+    /// # Errors
+    ///
+    /// As [`group_send`](Self::group_send).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::send_to_group_packed`].
+    fn group_send_naming_full<G, T>(
+        &self,
+        group: G,
+        message: &T,
+    ) -> impl Future<Output = Result<GroupReceipt>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+        T: Serialize + ?Sized,
+    {
+        let sent = group_and_message(group, message);
+        async move {
+            let (group, message) = sent?;
+            self.send_to_group_packed(&group, message, true).await
+        }
+    }
+
+    /// Lists the channels in a group. See [`ChannelLayer::channels_of_group`]; one round trip for each 1,000.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChannelLayer::channels_of_group`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::channels_of_group`].
+    fn group_channels<G>(&self, group: G) -> impl Future<Output = Result<Vec<ChannelName>>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+    {
+        let group = group.try_into().map_err(Into::into);
+        async move { self.channels_of_group(&group?).await }
+    }
+
+    /// Counts the channels in a group. See [`ChannelLayer::count_group`]; one round trip for each 1,000 queues.
+    ///
+    /// # Errors
+    ///
+    /// As [`group_channels`](Self::group_channels).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::count_group`].
+    fn group_len<G>(&self, group: G) -> impl Future<Output = Result<usize>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+    {
+        let group = group.try_into().map_err(Into::into);
+        async move { self.count_group(&group?, usize::MAX).await }
+    }
+
+    /// Whether no channel is in a group. Mostly one round trip: the first member ends the search.
+    ///
+    /// # Errors
+    ///
+    /// As [`group_channels`](Self::group_channels).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::count_group`].
+    fn group_is_empty<G>(&self, group: G) -> impl Future<Output = Result<bool>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+    {
+        let group = group.try_into().map_err(Into::into);
+        async move { Ok(self.count_group(&group?, 1).await? == 0) }
+    }
+
+    /// Lists the groups that a channel is in. See [`ChannelLayer::groups_of_channel`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ChannelLayer::groups_of_channel`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::groups_of_channel`].
+    fn channel_groups<N>(&self, channel: N) -> impl Future<Output = Result<Vec<GroupName>>> + Send
+    where
+        N: TryInto<ChannelName, Error: Into<Error>>,
+    {
+        let channel = parse(channel);
+        async move { self.groups_of_channel(&channel?).await }
+    }
+
+    /// Takes a channel out of all its groups. See [`ChannelLayer::leave_all_groups`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ChannelLayer::leave_all_groups`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::leave_all_groups`].
+    fn leave_groups<N>(&self, channel: N) -> impl Future<Output = Result<()>> + Send
+    where
+        N: TryInto<ChannelName, Error: Into<Error>>,
+    {
+        let channel = parse(channel);
+        async move { self.leave_all_groups(&channel?).await }
+    }
 }
 
 impl<L: ChannelLayer + ?Sized> ChannelLayerExt for L {}
@@ -294,6 +602,22 @@ where
     T: Serialize + ?Sized,
 {
     Ok((parse(channel)?, PackedMessage::pack(message)?))
+}
+
+fn group_and_channel<G, N>(group: G, channel: N) -> Result<(GroupName, ChannelName)>
+where
+    G: TryInto<GroupName, Error: Into<Error>>,
+    N: TryInto<ChannelName, Error: Into<Error>>,
+{
+    Ok((group.try_into().map_err(Into::into)?, parse(channel)?))
+}
+
+fn group_and_message<G, T>(group: G, message: &T) -> Result<(GroupName, PackedMessage)>
+where
+    G: TryInto<GroupName, Error: Into<Error>>,
+    T: Serialize + ?Sized,
+{
+    Ok((group.try_into().map_err(Into::into)?, PackedMessage::pack(message)?))
 }
 
 fn parse_all<I>(names: I) -> Result<Vec<ChannelName>>

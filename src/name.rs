@@ -93,7 +93,6 @@ impl ChannelName {
     /// [`InvalidName`](ErrorKind::InvalidName) for a pattern that does not end in `?` or has more than 78 bytes. One
     /// that ends in `!` names an inbox, which is opened and not named.
     pub fn random(pattern: &str) -> Result<Self> {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         if pattern.ends_with('!') {
             return Err(invalid(
                 "channel",
@@ -104,15 +103,7 @@ impl ChannelName {
         if !pattern.ends_with('?') {
             return Err(invalid("channel", pattern, "the pattern of a new channel ends in `?`"));
         }
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|error| {
-            Error::new(ErrorKind::Config, "the system gives no random numbers, which new channels need")
-                .with_source(error)
-        })?;
-        let bits = u128::from_be_bytes(bytes);
-        let random = (0..22)
-            .map(|sextet| ALPHABET.get((bits >> (6 * sextet)) as usize & 63).map_or('-', |c| char::from(*c)));
-        Self::new(&pattern.chars().chain(random).collect::<String>())
+        Self::new(&format!("{pattern}{}", random_text(22)?))
     }
 
     /// The name as text.
@@ -155,6 +146,19 @@ impl GroupName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// So many random letters, digits, `-` and `_`, of 6 bits each; at most 22 with 128 bits in all.
+pub(crate) fn random_text(letters: usize) -> Result<String> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::new(ErrorKind::Config, "the system gives no random numbers, which new channels need")
+            .with_source(error)
+    })?;
+    let bits = u128::from_be_bytes(bytes);
+    let letter = |sextet| ALPHABET.get((bits >> (6 * sextet)) as usize & 63).map_or('-', |c| char::from(*c));
+    Ok((0..letters).map(letter).collect())
 }
 
 fn check_text(what: &str, text: &str, marks: &[u8]) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::host::{HOW_TO_WRITE, HostSpec, masked};
 use crate::value::Value;
 
 /// Every option, by the name that documents and asgi_redis use.
-pub(crate) const OPTIONS: [&str; 16] = [
+pub(crate) const OPTIONS: [&str; 18] = [
     "hosts",
     "host",
     "port",
@@ -27,6 +27,8 @@ pub(crate) const OPTIONS: [&str; 16] = [
     "symmetric_encryption_keys",
     "max_message_size",
     "lease",
+    "membership_lease",
+    "renew_memberships",
     "response_timeout",
     "connect_timeout",
     "max_channels_per_receive",
@@ -94,6 +96,10 @@ fn read(builder: ConfigBuilder, option: &str, value: &Value) -> Result<ConfigBui
         "symmetric_encryption_keys" => builder.symmetric_encryption_keys([""]),
         "max_message_size" => builder.max_message_size(count(option, value)?),
         "lease" => builder.lease(seconds(option, value)?),
+        "membership_lease" => builder.membership_lease(seconds(option, value)?),
+        "renew_memberships" => {
+            builder.renew_memberships(value.as_bool().ok_or_else(|| wrong(option, value, "true or false"))?)
+        }
         "response_timeout" => builder.response_timeout(seconds(option, value)?),
         "connect_timeout" => builder.connect_timeout(seconds(option, value)?),
         "max_channels_per_receive" => builder.max_channels_per_receive(count(option, value)?),

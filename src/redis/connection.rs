@@ -103,7 +103,7 @@ fn receive_pushes(
                     _ => None,
                 };
                 match wake {
-                    Some((ticket, queue, entry)) => tickets.arrived(shard, ticket, &queue, entry),
+                    Some((ticket, handed)) => tickets.arrived(shard, ticket, handed),
                     None => tracing::warn!("ignored a wake-up that is none"),
                 }
             }

@@ -1,15 +1,21 @@
 //! An entry as it stands in a queue: the header that the scripts write, and the body that this client writes.
 //!
 //! The layout is published in `lua/README.md`: 8 bytes microseconds, 2 bytes place, 8 bytes deadline, all big-endian;
-//! then the kind, the address inside the inbox, a space, and the payload.
+//! then the kind, the address inside the inbox or the group, a space, and the payload.
 
 use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::name::GroupName;
 
 const ID: usize = 10;
 const HEADER: usize = 18;
 const MESSAGE: u8 = b'm';
+const GROUP_MESSAGE: u8 = b'g';
+const JOINED: u8 = b'+';
+const JOINED_FIRST: u8 = b'=';
+const LEFT: u8 = b'-';
+const READ_AGAIN: u8 = b'r';
 
 /// What makes an acknowledgement exact: when an entry was pushed, and its place in that call.
 pub(super) type EntryId = Bytes;
@@ -17,6 +23,21 @@ pub(super) type EntryId = Bytes;
 /// An entry that a script handed to this client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry(Bytes);
+
+/// What an entry of an inbox says to its owner.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// A message for one address.
+    Message { address: String, payload: Bytes },
+    /// A message for the members of a group.
+    GroupMessage { group: String, payload: Bytes },
+    /// An address is in a group now; perhaps the only one of this inbox.
+    Joined { group: String, address: String, is_first: bool },
+    /// An address is no longer in a group.
+    Left { group: String, address: String },
+    /// So much has changed that it is not told one by one.
+    ReadAgain,
+}
 
 impl Entry {
     pub(super) fn new(bytes: Bytes) -> Self {
@@ -28,29 +49,81 @@ impl Entry {
         self.0.slice(..self.0.len().min(ID))
     }
 
+    /// When it was pushed, in µs of the server's clock.
+    pub(super) fn pushed_us(&self) -> u64 {
+        self.number(0)
+    }
+
+    /// When it expires, in ms of the server's clock; of a change of a group, when the membership ends.
+    pub(super) fn deadline_ms(&self) -> u64 {
+        self.number(ID)
+    }
+
     /// The payload of a message.
     pub(super) fn into_payload(self, queue: &str) -> Result<Bytes> {
-        let space = match self.0.get(HEADER..) {
-            Some([MESSAGE, rest @ ..]) => rest.iter().position(|byte| *byte == b' '),
+        match self.body() {
+            Some((MESSAGE | GROUP_MESSAGE, _, payload)) => Ok(payload),
+            _ => Err(self.unknown(queue)),
+        }
+    }
+
+    /// What an entry of an inbox says.
+    pub(super) fn into_said(self, inbox: &str) -> Result<Said> {
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned).ok();
+        let said = match self.body() {
+            Some((MESSAGE, address, payload)) => {
+                text(address).map(|address| Said::Message { address, payload })
+            }
+            Some((GROUP_MESSAGE, group, payload)) => {
+                text(group).map(|group| Said::GroupMessage { group, payload })
+            }
+            Some((kind @ (JOINED | JOINED_FIRST | LEFT), group, address)) => {
+                text(group).zip(text(&address)).map(|(group, address)| match kind {
+                    LEFT => Said::Left { group, address },
+                    kind => Said::Joined { group, address, is_first: kind == JOINED_FIRST },
+                })
+            }
+            _ if self.0.get(HEADER..) == Some(&[READ_AGAIN]) => Some(Said::ReadAgain),
             _ => None,
         };
-        match space {
-            Some(space) => Ok(self.0.slice(HEADER + 1 + space + 1..)),
-            None => Err(Error::new(
-                ErrorKind::Decode,
-                format!("what waited on channel {queue:?} is no entry of this layer ({} bytes); another program wrote there, or a newer version of this one", self.0.len()),
-            )
-            .with_undecoded(self.0)),
-        }
+        said.ok_or_else(|| self.unknown(inbox))
+    }
+
+    /// The kind, what stands before the first space, and what stands after it.
+    fn body(&self) -> Option<(u8, &[u8], Bytes)> {
+        let [kind, rest @ ..] = self.0.get(HEADER..)? else { return None };
+        let space = rest.iter().position(|byte| *byte == b' ')?;
+        Some((*kind, rest.get(..space)?, self.0.slice(HEADER + 1 + space + 1..)))
+    }
+
+    fn number(&self, from: usize) -> u64 {
+        let bytes = self.0.get(from..from + 8).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(u64::MAX, u64::from_be_bytes)
+    }
+
+    fn unknown(self, queue: &str) -> Error {
+        Error::new(
+            ErrorKind::Decode,
+            format!("what waited on channel {queue:?} is no entry of this layer ({} bytes); another program wrote there, or a newer version of this one", self.0.len()),
+        )
+        .with_undecoded(self.0)
     }
 }
 
 /// The body of a message's entry, which `push` puts behind the header it writes.
 pub(super) fn message_body(local: Option<&str>, payload: &[u8]) -> Bytes {
-    let local = local.unwrap_or_default().as_bytes();
-    let mut body = Vec::with_capacity(2 + local.len() + payload.len());
-    body.push(MESSAGE);
-    body.extend_from_slice(local);
+    body(MESSAGE, local.unwrap_or_default(), payload)
+}
+
+/// The body of the entries of a group's message, which `group_send` puts behind the header it writes.
+pub(super) fn group_body(group: &GroupName, payload: &[u8]) -> Bytes {
+    body(GROUP_MESSAGE, group.as_str(), payload)
+}
+
+fn body(kind: u8, head: &str, payload: &[u8]) -> Bytes {
+    let mut body = Vec::with_capacity(2 + head.len() + payload.len());
+    body.push(kind);
+    body.extend_from_slice(head.as_bytes());
     body.push(b' ');
     body.extend_from_slice(payload);
     body.into()
@@ -76,6 +149,34 @@ mod tests {
             let error = Entry::new(Bytes::copy_from_slice(bytes)).into_payload("q").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Decode);
             assert_eq!(error.undecoded().unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn an_entry_of_an_inbox_says_what_happened_and_when() {
+        let header = [&17_u64.to_be_bytes()[..], &[0, 1], &99_u64.to_be_bytes()].concat();
+        let entry = |body: &[u8]| Entry::new([&header[..], body].concat().into());
+        let said = |body: &[u8]| entry(body).into_said("a!").unwrap();
+        assert_eq!((entry(b"r").pushed_us(), entry(b"r").deadline_ms()), (17, 99));
+        let (group, address) = ("room".to_owned(), "ab".to_owned());
+        assert_eq!(
+            said(b"mab pay load"),
+            Said::Message { address: address.clone(), payload: Bytes::from_static(b"pay load") }
+        );
+        let group_message = group_body(&GroupName::new("room").unwrap(), b"x");
+        assert_eq!(
+            said(&group_message),
+            Said::GroupMessage { group: group.clone(), payload: Bytes::from_static(b"x") }
+        );
+        assert_eq!(entry(&group_message).into_payload("q").unwrap(), &b"x"[..]);
+        for (body, is_first) in [(b"+room ab", false), (b"=room ab", true)] {
+            let joined = Said::Joined { group: group.clone(), address: address.clone(), is_first };
+            assert_eq!(said(body), joined);
+        }
+        assert_eq!(said(b"-room ab"), Said::Left { group, address });
+        assert_eq!(said(b"r"), Said::ReadAgain);
+        for unknown in [&b""[..], b"x y", b"rr", b"m", b"+room", b"+\xff ab"] {
+            assert_eq!(entry(unknown).into_said("a!").unwrap_err().kind(), ErrorKind::Decode, "{unknown:?}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::name::GroupName;
 
 /// The prefix under which all keys of a shard stand.
 #[derive(Clone, Debug)]
@@ -26,6 +27,20 @@ impl Keys {
 
     pub(super) fn queue(&self, queue: &str) -> String {
         [&self.prefix, "q:", queue].concat()
+    }
+
+    /// The queues in which a group has members.
+    pub(super) fn group(&self, group: &GroupName) -> String {
+        [&self.prefix, "g:", group.as_str()].concat()
+    }
+
+    /// The groups that have members in a queue.
+    pub(super) fn groups_of(&self, queue: &str) -> String {
+        [&self.prefix, "s:", queue].concat()
+    }
+
+    pub(super) fn inbox(&self, inbox: &str) -> String {
+        [&self.prefix, "i:", inbox].concat()
     }
 
     pub(super) fn client(&self, client: &ClientId) -> String {

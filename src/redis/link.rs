@@ -103,6 +103,16 @@ impl Link {
         .await
     }
 
+    /// Waits until the server was greeted anew after an epoch, or is up for the first time.
+    pub(super) async fn up_since(&self, epoch: u64) -> Result<Connection> {
+        self.wait_for(|status| match status {
+            Status::Up(connection) => connection.epoch > epoch,
+            Status::Connecting | Status::Down(_) => false,
+            Status::Closed(_) => true,
+        })
+        .await
+    }
+
     /// Gives back what is in flight, ends the lease and the task.
     ///
     /// That goes on even if the future is dropped.
@@ -227,7 +237,11 @@ impl Task {
                 lease_ms: milliseconds(self.lease),
             };
             match connection.call(&hello).await {
-                Ok(HelloReply::Welcome { known: _ }) => {}
+                Ok(HelloReply::Welcome { known }) => {
+                    if !known && self.generation > 1 {
+                        tracing::warn!(host = %self.target.host, "the server has lost its data");
+                    }
+                }
                 Ok(HelloReply::Stale { generation }) => {
                     self.generation = self.generation.max(generation);
                     continue;
@@ -388,7 +402,7 @@ impl Drop for Task {
     }
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

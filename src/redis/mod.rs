@@ -3,12 +3,15 @@
 //! - [`keys`] has every key, [`entry`] the bytes of an entry, [`script`] the scripts, [`calls`] a typed function for
 //!   each of them, [`failure`] what can go wrong with a call.
 //! - [`connection`] is one open connection, [`link`] the task that keeps a shard connected.
-//! - [`send`] are the sends to a shard, [`receive`] the receives of the layer; [`shard`] holds a shard's parts together.
+//! - [`send`] are the sends to a shard, [`receive`] the receives of the layer; [`groups`] the operations on groups,
+//!   [`inbox`] the task that reads an inbox; [`shard`] holds a shard's parts together.
 
 mod calls;
 mod connection;
 mod entry;
 mod failure;
+mod groups;
+mod inbox;
 mod keys;
 mod link;
 mod receive;
@@ -16,7 +19,10 @@ pub(crate) mod script;
 mod send;
 mod shard;
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 
 use self::entry::message_body;
 use self::receive::Tickets;
@@ -25,9 +31,11 @@ use self::shard::Shard;
 
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, ErrorKind, Result};
+use crate::group::GroupReceipt;
+use crate::inbox::{Inbox, Mailboxes};
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
-use crate::name::{ChannelKind, ChannelName};
+use crate::name::{ChannelKind, ChannelName, GroupName};
 
 /// A channel layer whose messages wait in Redis.
 ///
@@ -58,7 +66,11 @@ pub struct RedisChannelLayer {
 struct Inner {
     config: Config,
     tickets: Arc<Tickets>,
-    shards: Vec<Shard>,
+    shards: Vec<Arc<Shard>>,
+    /// The inboxes of this process, by their names.
+    inboxes: Mutex<HashMap<ChannelName, Weak<Mailboxes>>>,
+    /// Where closing goes on in the background.
+    runtime: tokio::runtime::Handle,
 }
 
 impl RedisChannelLayer {
@@ -81,9 +93,9 @@ impl RedisChannelLayer {
     ///
     /// A dropped connect leaves nothing behind.
     pub async fn connect(config: Config) -> Result<Self> {
-        if tokio::runtime::Handle::try_current().is_err() {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Err(Error::config("a layer is connected inside a Tokio runtime, and there is none here"));
-        }
+        };
         if config.hosts().len() > 1 {
             return Err(Error::config(format!(
                 "option `hosts`: this version connects to one host, not to {}",
@@ -92,18 +104,37 @@ impl RedisChannelLayer {
         }
         let tickets = Arc::new(Tickets::new(config.hosts().len()));
         let shards = config.hosts().iter().enumerate();
-        let shards: Vec<Shard> = shards
-            .map(|(number, host)| Shard::start(number, host, &config, &tickets))
+        let shards: Vec<Arc<Shard>> = shards
+            .map(|(number, host)| Shard::start(number, host, &config, &tickets).map(Arc::new))
             .collect::<Result<_>>()?;
         for shard in &shards {
             shard.connected().await?;
         }
-        Ok(Self { inner: Arc::new(Inner { config, tickets, shards }) })
+        let inboxes = Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { config, tickets, shards, inboxes, runtime }) })
     }
 
     /// The shard on which a channel lives.
-    fn shard_of(&self, _channel: &ChannelName) -> Result<&Shard> {
+    fn shard_of(&self, _channel: &ChannelName) -> Result<&Arc<Shard>> {
         self.inner.shards.first().ok_or_else(receive::closed)
+    }
+
+    fn check_size(&self, to: &dyn std::fmt::Display, message: &PackedMessage) -> Result<()> {
+        let most = self.inner.config.max_message_size();
+        if message.len() <= most {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::MessageTooLarge,
+            format!(
+                "{to}: the message has {} bytes, option `max_message_size` allows {most}; send it in parts",
+                message.len()
+            ),
+        ))
+    }
+
+    fn inboxes(&self) -> MutexGuard<'_, HashMap<ChannelName, Weak<Mailboxes>>> {
+        self.inner.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One message of any of these channels; `None` if it does not wait and nothing was there.
@@ -112,15 +143,51 @@ impl RedisChannelLayer {
         channels: &[ChannelName],
         waits: bool,
     ) -> Result<Option<(ChannelName, PackedMessage)>> {
-        let channels = self.readable(channels)?;
+        let (channels, inboxes) = self.readable(channels)?;
+        if inboxes.is_empty() {
+            return self.take_from_queues(channels, waits).await;
+        }
+        if !waits {
+            for inbox in inboxes {
+                if let Some(next) = inbox.try_next() {
+                    return next.map(Some);
+                }
+            }
+            return if channels.is_empty() { Ok(None) } else { self.take_from_queues(channels, false).await };
+        }
+        // The first that has something ends the others, which then have taken nothing.
+        type Next<'a> =
+            Pin<Box<dyn Future<Output = Result<Option<(ChannelName, PackedMessage)>>> + Send + 'a>>;
+        let mut all: Vec<Next<'_>> = Vec::with_capacity(inboxes.len() + 1);
+        if !channels.is_empty() {
+            all.push(Box::pin(self.take_from_queues(channels, true)));
+        }
+        for inbox in &inboxes {
+            all.push(Box::pin(async move { inbox.next().await.map(Some) }));
+        }
+        std::future::poll_fn(|context| {
+            // Looked at from another one each time, so that a busy one does not starve the others.
+            let turn = self.inner.tickets.newest() as usize % all.len();
+            all.rotate_left(turn);
+            let ready = all.iter_mut().map(|next| next.as_mut().poll(context)).find(Poll::is_ready);
+            ready.unwrap_or(Poll::Pending)
+        })
+        .await
+    }
+
+    async fn take_from_queues(
+        &self,
+        channels: Arc<[ChannelName]>,
+        waits: bool,
+    ) -> Result<Option<(ChannelName, PackedMessage)>> {
         let receiving = self.inner.tickets.open([(0, channels)], waits)?;
         let Some((channel, entry)) = receiving.message().await? else { return Ok(None) };
         let payload = entry.into_payload(channel.as_str())?;
         Ok(Some((channel, PackedMessage::from_bytes(payload))))
     }
 
-    /// The channels of a receive, each once.
-    fn readable(&self, channels: &[ChannelName]) -> Result<Arc<[ChannelName]>> {
+    /// The channels of a receive, each once, and the inboxes of this process among them.
+    fn readable(&self, channels: &[ChannelName]) -> Result<(Arc<[ChannelName]>, Vec<Arc<Mailboxes>>)> {
         let invalid = |why: String| Err(Error::new(ErrorKind::InvalidName, why));
         let most = self.inner.config.max_channels_per_receive();
         if channels.is_empty() {
@@ -141,17 +208,24 @@ impl RedisChannelLayer {
                         channel.queue()
                     ));
                 }
-                ChannelKind::Inbox => {
-                    return invalid(format!(
-                        "channel {channel:?} is an inbox, and this version has no inboxes yet"
-                    ));
-                }
+                ChannelKind::Inbox => {}
             }
         }
-        let mut each_once: Vec<ChannelName> = Vec::with_capacity(channels.len());
-        let mut seen = std::collections::HashSet::with_capacity(channels.len());
-        each_once.extend(channels.iter().filter(|channel| seen.insert(channel.as_str())).cloned());
-        Ok(each_once.into())
+        let mut queues: Vec<ChannelName> = Vec::with_capacity(channels.len());
+        let mut inboxes = Vec::new();
+        let mut seen = HashSet::with_capacity(channels.len());
+        for channel in channels.iter().filter(|channel| seen.insert(channel.as_str())) {
+            if channel.kind() != ChannelKind::Inbox {
+                queues.push(channel.clone());
+            } else if let Some(inbox) = self.inboxes().get(channel).and_then(Weak::upgrade) {
+                inboxes.push(inbox);
+            } else {
+                return invalid(format!(
+                    "channel {channel:?} is no inbox of this process; open one with `inbox`, and receive from its name"
+                ));
+            }
+        }
+        Ok((queues.into(), inboxes))
     }
 }
 
@@ -185,16 +259,7 @@ impl ChannelLayer for RedisChannelLayer {
                     ),
                 ));
             }
-            let most = self.inner.config.max_message_size();
-            if message.len() > most {
-                return Err(Error::new(
-                    ErrorKind::MessageTooLarge,
-                    format!(
-                        "channel {channel:?}: the message has {} bytes, option `max_message_size` allows {most}; send it in parts",
-                        message.len()
-                    ),
-                ));
-            }
+            self.check_size(&format_args!("channel {channel:?}"), &message)?;
             let outgoing = Outgoing {
                 queue: channel.queue().into(),
                 capacity: self.inner.config.capacity_of(channel),
@@ -227,6 +292,82 @@ impl ChannelLayer for RedisChannelLayer {
         })
     }
 
+    fn inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
+        Box::pin(async move {
+            let Inner { config, tickets, .. } = &*self.inner;
+            let shard_of = |name: &ChannelName| self.shard_of(name).map(Arc::clone);
+            let mailboxes = inbox::open(name, shard_of, tickets, config).await?;
+            let mut inboxes = self.inboxes();
+            inboxes.retain(|_, inbox| inbox.strong_count() > 0);
+            inboxes.insert(mailboxes.name().clone(), Arc::downgrade(&mailboxes));
+            drop(inboxes);
+            Ok(Inbox::new(mailboxes, config.clone(), Arc::<Inner>::clone(&self.inner)))
+        })
+    }
+
+    fn add_to_group<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.shard_of(channel)?.group_add(group, channel, &self.inner.config).await })
+    }
+
+    fn discard_from_group<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.shard_of(channel)?.group_discard(group, channel).await })
+    }
+
+    fn leave_all_groups<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.shard_of(channel)?.leave_all_groups(channel).await })
+    }
+
+    fn send_to_group_packed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        message: PackedMessage,
+        name_full: bool,
+    ) -> BoxFuture<'a, Result<GroupReceipt>> {
+        Box::pin(async move {
+            self.check_size(&format_args!("group {group:?}"), &message)?;
+            let mut receipt = GroupReceipt::default();
+            for shard in &self.inner.shards {
+                receipt =
+                    receipt.and(shard.group_send(group, &message, name_full, &self.inner.config).await?);
+            }
+            Ok(receipt)
+        })
+    }
+
+    fn channels_of_group<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
+        Box::pin(async move {
+            let mut channels = Vec::new();
+            for shard in &self.inner.shards {
+                channels.extend(shard.group_channels(group).await?);
+            }
+            Ok(channels)
+        })
+    }
+
+    fn count_group<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
+        Box::pin(async move {
+            let mut members = 0;
+            for shard in &self.inner.shards {
+                if members < enough {
+                    members += shard.group_len(group, enough - members).await?;
+                }
+            }
+            Ok(members.min(enough))
+        })
+    }
+
+    fn groups_of_channel<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<Vec<GroupName>>> {
+        Box::pin(async move { self.shard_of(channel)?.channel_groups(channel).await })
+    }
+
     fn flush(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             for shard in &self.inner.shards {
@@ -237,14 +378,35 @@ impl ChannelLayer for RedisChannelLayer {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
-        // Asked for here and not in the future: closing goes on even if that is never polled.
-        let closing: Vec<_> = self.inner.shards.iter().map(Shard::close).collect();
-        Box::pin(async move {
-            let mut outcome = Ok(());
-            for closing in closing {
-                outcome = outcome.and(closing.await);
+        // Begun here and not in the future: closing goes on even if that is never polled.
+        self.inner.tickets.close();
+        let inboxes: Vec<Arc<Mailboxes>> = self.inboxes().values().filter_map(Weak::upgrade).collect();
+        for inbox in &inboxes {
+            inbox.close();
+        }
+        if inboxes.is_empty() {
+            return Box::pin(close_all(&self.inner.shards));
+        }
+        let shards = self.inner.shards.clone();
+        let closing = self.inner.runtime.spawn(async move {
+            // They leave their groups while the server can still be told.
+            for inbox in inboxes {
+                inbox.gone().await;
             }
-            outcome
-        })
+            close_all(&shards).await
+        });
+        // A task that its runtime has dropped has nobody left to tell.
+        Box::pin(async move { closing.await.unwrap_or(Ok(())) })
+    }
+}
+
+fn close_all(shards: &[Arc<Shard>]) -> impl Future<Output = Result<()>> + Send + use<> {
+    let closing: Vec<_> = shards.iter().map(|shard| shard.close()).collect();
+    async move {
+        let mut outcome = Ok(());
+        for closing in closing {
+            outcome = outcome.and(closing.await);
+        }
+        outcome
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A receive opens a ticket, a number that is never used again. Each shard's task asks [`Tickets::next_call`] what to
 //! say to its server and tells [`Tickets::answered`] the reply; what the server pushes goes to [`Tickets::arrived`].
-//! The first entry fills the ticket and wakes its future. The future claims it when it is polled; if it is dropped
+//! The first entry, or of an inbox the first batch, fills the ticket and wakes its future. The future claims it when it is polled; if it is dropped
 //! instead, the ticket is released, and the server gives its entry to the next waiter or back to its place.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::calls::{Finished, Given, OpenTicket};
+use super::calls::{Finished, Given, Handed, OpenTicket};
 use super::entry::{Entry, EntryId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{ChannelKind, ChannelName};
@@ -30,7 +30,7 @@ pub(super) struct Tickets {
 struct State {
     next: u64,
     open: BTreeMap<u64, Open>,
-    /// The `?` channels that have an open ticket: two could reorder when one is cancelled.
+    /// The `?` channels and inboxes that have an open ticket: two could reorder when one is cancelled.
     single_readers: HashSet<ChannelName>,
     shards: Vec<Agenda>,
     closed: bool,
@@ -72,6 +72,7 @@ struct Place {
 #[derive(Debug)]
 enum Arrival {
     Message(ChannelName, Entry),
+    Batch(Vec<Entry>),
     Nothing,
     Failed(Error),
 }
@@ -219,7 +220,7 @@ impl Tickets {
         }
         for given in given {
             match given.outcome {
-                Ok((queue, entry)) => state.fill(shard, given.ticket, &queue, entry),
+                Ok(handed) => state.fill(shard, given.ticket, handed),
                 Err(text) => state.fail_unfilled(given.ticket, failed(&text)),
             }
         }
@@ -237,8 +238,8 @@ impl Tickets {
     }
 
     /// The server pushed an entry that it handed to a ticket.
-    pub(super) fn arrived(&self, shard: usize, ticket: u64, queue: &str, entry: Entry) {
-        self.lock().fill(shard, ticket, queue, entry);
+    pub(super) fn arrived(&self, shard: usize, ticket: u64, handed: Handed) {
+        self.lock().fill(shard, ticket, handed);
     }
 
     /// A shard cannot be asked now: who does not wait is told so.
@@ -298,7 +299,7 @@ impl Open {
 
 impl State {
     /// An entry came for a ticket, in a reply or pushed.
-    fn fill(&mut self, shard: usize, ticket: u64, queue: &str, entry: Entry) {
+    fn fill(&mut self, shard: usize, ticket: u64, handed: Handed) {
         let Some(open) = self.open.get_mut(&ticket) else {
             return self.give_back(shard, ticket);
         };
@@ -307,11 +308,16 @@ impl State {
             Some((from, _)) if *from == shard => {}
             Some(_) => self.give_back(shard, ticket),
             None => {
-                open.filled = Some((shard, entry.id()));
+                open.filled = Some((shard, handed.last_id()));
+                let Handed { queue, first, mut more } = handed;
                 let mut channels =
                     open.places.iter().filter(|place| place.shard == shard).flat_map(|p| p.channels.iter());
                 let arrival = match channels.find(|channel| channel.queue() == queue) {
-                    Some(channel) => Arrival::Message(channel.clone(), entry),
+                    Some(channel) if channel.kind() == ChannelKind::Inbox => {
+                        more.insert(0, first);
+                        Arrival::Batch(more)
+                    }
+                    Some(channel) => Arrival::Message(channel.clone(), first),
                     None => Arrival::Failed(Error::new(
                         ErrorKind::Script,
                         format!(
@@ -399,7 +405,7 @@ impl Agenda {
 
 fn single_readers(places: &[Place]) -> impl Iterator<Item = &ChannelName> {
     let channels = places.iter().flat_map(|place| place.channels.iter());
-    channels.filter(|channel| channel.kind() == ChannelKind::SingleReader)
+    channels.filter(|channel| matches!(channel.kind(), ChannelKind::SingleReader | ChannelKind::Inbox))
 }
 
 pub(super) fn closed() -> Error {
@@ -427,8 +433,26 @@ impl Receiving {
             }
             Ok(Arrival::Nothing) => Ok(None),
             Ok(Arrival::Failed(error)) => Err(error),
-            Err(_) => Err(closed()),
+            // Inboxes have tickets of their own.
+            Ok(Arrival::Batch(_)) | Err(_) => Err(closed()),
         }
+    }
+
+    /// Waits for the batch of an inbox, which stays there until it is acknowledged.
+    ///
+    /// Cancel-safe: nothing is delivered before [`acknowledge`](Self::acknowledge).
+    pub(super) async fn batch(&mut self) -> Result<Vec<Entry>> {
+        match (&mut self.arrival).await {
+            Ok(Arrival::Batch(entries)) => Ok(entries),
+            Ok(Arrival::Failed(error)) => Err(error),
+            _ => Err(closed()),
+        }
+    }
+
+    /// The entries of a batch are where they belong: with its next call the server removes them.
+    pub(super) fn acknowledge(mut self) {
+        self.ended = true;
+        self.tickets.deliver(self.ticket);
     }
 }
 

@@ -119,6 +119,12 @@ impl Sends {
                     "channel {channel:?} is full: {live} messages wait, its capacity is {capacity}; receive some, or send again later"
                 ),
             )),
+            Ok(Some(Refusal::MailboxFull)) => Err(Error::new(
+                ErrorKind::ChannelFull,
+                format!(
+                    "channel {channel:?}: the mailbox has not taken the messages that wait in its process; send again later"
+                ),
+            )),
             Ok(Some(Refusal::Error(text))) => Err(refusal(&self.host, Some(&script::PUSH), &text).to_error()),
             Err(Undone::Failed(cause)) => Err(cause.to_error()),
             Err(Undone::Unreachable(error)) => Err(error.duplicate()),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::calls::Flush;
+use super::calls::{Call, Flush};
 use super::connection::Target;
 use super::failure::Failure;
-use super::keys::Keys;
+use super::keys::{ClientId, Keys};
 use super::link::{Link, MOST_TRIES};
 use super::receive::Tickets;
 use super::send::{Outgoing, Sends};
@@ -16,6 +16,7 @@ use crate::host::Host;
 /// One Redis keyspace in which a script is atomic.
 #[derive(Debug)]
 pub(super) struct Shard {
+    number: usize,
     link: Arc<Link>,
     sends: Arc<Sends>,
     host: Arc<str>,
@@ -36,7 +37,7 @@ impl Shard {
         let link = Arc::new(link);
         let sends =
             Sends::start(Arc::clone(&link), Arc::clone(&name), config.expiry(), config.max_sends_in_flight());
-        Ok(Self { link, sends, host: name })
+        Ok(Self { number, link, sends, host: name })
     }
 
     /// Waits until the first attempt to connect has ended.
@@ -53,26 +54,53 @@ impl Shard {
         self.sends.send(message).await
     }
 
-    /// Removes all messages and groups, in bounded steps.
-    pub(super) async fn flush(&self) -> Result<()> {
+    /// Makes a call, of the current generation. If the server had forgotten its scripts or this client, it is given
+    /// them, and the call is made again.
+    pub(super) async fn ask<C: Call>(&self, call: impl Fn(u64) -> C) -> Result<C::Reply> {
         let mut connection = self.link.connection()?;
-        let mut cursor = Some("0".to_owned());
-        let mut tries = 0;
-        while let Some(here) = &cursor {
-            match connection.call(&Flush { cursor: here }).await {
-                Ok(reply) => cursor = reply.next,
-                Err(Failure::NoScript) if tries < MOST_TRIES => {
-                    tries += 1;
+        for _ in 0..MOST_TRIES {
+            match connection.call(&call(connection.generation)).await {
+                Ok(reply) if !C::is_stale(&reply) => return Ok(reply),
+                Ok(_) | Err(Failure::NoScript) => {
                     connection = self.link.healed_since(connection.epoch).await?;
                 }
-                Err(Failure::NoScript) => {
-                    return Err(Error::new(
-                        ErrorKind::Connection,
-                        format!("server {} forgot its scripts {MOST_TRIES} times in a row", self.host),
-                    ));
+                Err(Failure::Other(cause)) if C::IS_REPEATABLE => {
+                    return Err(cause.not_executed().to_error());
                 }
-                Err(Failure::Other(cause)) => return Err(cause.not_executed().to_error()),
+                Err(Failure::Other(cause)) => return Err(cause.to_error()),
             }
+        }
+        Err(Error::new(
+            ErrorKind::Connection,
+            format!("server {} forgot its scripts or this client {MOST_TRIES} times in a row", self.host),
+        ))
+    }
+
+    /// Waits until the server was greeted anew after an epoch; says the epoch of now.
+    pub(super) async fn up_since(&self, epoch: u64) -> Result<u64> {
+        Ok(self.link.up_since(epoch).await?.epoch)
+    }
+
+    /// The epoch of the connection; nothing while the server is not connected.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        self.link.connection().ok().map(|connection| connection.epoch)
+    }
+
+    /// What this process calls itself here.
+    pub(super) fn client(&self) -> &ClientId {
+        self.link.client()
+    }
+
+    /// The number of the shard.
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Removes all messages and groups, in bounded steps.
+    pub(super) async fn flush(&self) -> Result<()> {
+        let mut cursor = Some("0".to_owned());
+        while let Some(here) = &cursor {
+            cursor = self.ask(|_| Flush { cursor: here }).await?.next;
         }
         Ok(())
     }

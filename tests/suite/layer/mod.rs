@@ -7,6 +7,7 @@ mod delivery;
 mod ending;
 mod errors;
 mod idle;
+mod inboxes;
 mod scripts;
 
 use std::pin::Pin;

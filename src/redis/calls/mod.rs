@@ -1,8 +1,16 @@
 //! One typed function and reply for each script: the only place that knows their slots and answers.
 
+mod groups;
+mod inboxes;
+
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
+pub(super) use self::groups::{
+    Changed, ChannelGroups, GroupAdd, GroupDiscard, GroupLeave, GroupLeaveReply, GroupLen, GroupList,
+    GroupSend, GroupSendReply, ListPlace, Member,
+};
+pub(super) use self::inboxes::{InboxClose, InboxGroups, InboxKeep, InboxKeepReply};
 use super::entry::{Entry, EntryId};
 use super::keys::{ClientId, Keys};
 use super::script::{self, Script};
@@ -21,6 +29,12 @@ pub(super) trait Call {
     fn command(&self, keys: &Keys) -> Cmd;
     /// Reads the answer; gives back one that it does not know.
     fn decode(reply: Value) -> Result<Self::Reply, Value>;
+    /// Whether nothing was done because the generation is not the client's current one.
+    fn is_stale(_reply: &Self::Reply) -> bool {
+        false
+    }
+    /// Whether a call whose reply was lost may be made again.
+    const IS_REPEATABLE: bool = true;
 }
 
 /// Begins a connection.
@@ -96,6 +110,8 @@ pub(super) enum PushReply {
 pub(super) enum Refusal {
     /// So many live messages wait already.
     Full { live: u64 },
+    /// The mailbox takes no more, though its inbox does.
+    MailboxFull,
     /// The queue's key is not what it should be; the server's text.
     Error(String),
 }
@@ -136,6 +152,9 @@ impl Call for Push<'_> {
             b"stale" if rest.is_empty() => Some(PushReply::Stale),
             b"sent" => {
                 let refused = rest.chunks(2).map(|pair| match pair {
+                    [Value::Int(place), Value::Int(-1)] => {
+                        Some((usize::try_from(*place).ok()?, Refusal::MailboxFull))
+                    }
                     [Value::Int(place), Value::Int(live)] => Some((
                         usize::try_from(*place).ok()?,
                         Refusal::Full { live: u64::try_from(*live).ok()? },
@@ -166,7 +185,7 @@ pub(super) struct Pop<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finished {
     pub(super) ticket: u64,
-    /// The entry of this shard that it delivered; whatever else it was handed here goes back.
+    /// The (last) entry of this shard that it delivered; whatever else it was handed here goes back.
     pub(super) delivered: Option<EntryId>,
 }
 
@@ -191,7 +210,23 @@ pub(super) enum PopReply {
 #[derive(Debug, PartialEq)]
 pub(super) struct Given {
     pub(super) ticket: u64,
-    pub(super) outcome: Result<(String, Entry), String>,
+    pub(super) outcome: Result<Handed, String>,
+}
+
+/// What a ticket was handed: one entry of a queue, or a batch of an inbox.
+#[derive(Debug, PartialEq)]
+pub(super) struct Handed {
+    pub(super) queue: String,
+    pub(super) first: Entry,
+    /// The rest of a batch.
+    pub(super) more: Vec<Entry>,
+}
+
+impl Handed {
+    /// What an acknowledgement names.
+    pub(super) fn last_id(&self) -> EntryId {
+        self.more.last().unwrap_or(&self.first).id()
+    }
 }
 
 impl Call for Pop<'_> {
@@ -238,9 +273,9 @@ impl Call for Pop<'_> {
                         (
                             Value::BulkString(ticket),
                             Some(Value::BulkString(queue)),
-                            Some(Value::BulkString(entry)),
+                            Some(entries @ (Value::BulkString(_) | Value::Array(_))),
                         ) => {
-                            given.push(decode_given(&ticket, queue, entry)?);
+                            given.push(decode_given(&ticket, queue, entries)?);
                         }
                         (unknown, ..) => return Err(unknown),
                     }
@@ -252,23 +287,34 @@ impl Call for Pop<'_> {
     }
 }
 
-fn decode_given(ticket: &[u8], queue: Vec<u8>, entry: Vec<u8>) -> Result<Given, Value> {
+fn decode_given(ticket: &[u8], queue: Vec<u8>, entries: Value) -> Result<Given, Value> {
     let number = std::str::from_utf8(ticket).ok().and_then(|text| text.parse().ok());
     let ticket = number.ok_or_else(|| Value::BulkString(ticket.to_vec()))?;
     let queue = String::from_utf8(queue).map_err(|error| Value::BulkString(error.into_bytes()))?;
-    let outcome =
-        if queue.is_empty() { Err(lossy(&entry)) } else { Ok((queue, Entry::new(Bytes::from(entry)))) };
+    let outcome = match entries {
+        Value::BulkString(error) if queue.is_empty() => Err(lossy(&error)),
+        Value::BulkString(entry) => Ok(Handed { queue, first: Entry::new(entry.into()), more: Vec::new() }),
+        Value::Array(batch) if !queue.is_empty() => {
+            let mut entries = batch.into_iter().map(|entry| match entry {
+                Value::BulkString(entry) => Ok(Entry::new(entry.into())),
+                unknown => Err(unknown),
+            });
+            let first = entries.next().unwrap_or_else(|| Err(Value::Array(Vec::new())))?;
+            Ok(Handed { queue, first, more: entries.collect::<Result<_, _>>()? })
+        }
+        unknown => return Err(unknown),
+    };
     Ok(Given { ticket, outcome })
 }
 
 /// Reads what a client is told on its wake channel: a ticket, a queue and the entry that the ticket was handed.
-pub(super) fn decode_wake(message: Vec<u8>) -> Option<(u64, String, Entry)> {
+pub(super) fn decode_wake(message: Vec<u8>) -> Option<(u64, Handed)> {
     let message = Bytes::from(message);
     let mut parts = message.splitn(3, |byte| *byte == b' ');
     let ticket = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
     let queue = std::str::from_utf8(parts.next()?).ok()?.to_owned();
     let entry = message.slice_ref(parts.next()?);
-    Some((ticket, queue, Entry::new(entry)))
+    Some((ticket, Handed { queue, first: Entry::new(entry), more: Vec::new() }))
 }
 
 /// Removes the messages and groups of one step of a scan.
@@ -358,10 +404,20 @@ mod tests {
     fn each_reply_of_push_is_read() {
         assert_eq!(Push::decode(text("sent")), Ok(PushReply::Sent { refused: Vec::new() }));
         assert_eq!(Push::decode(list([text("stale")])), Ok(PushReply::Stale));
-        let refused =
-            list([text("sent"), Value::Int(2), Value::Int(10), Value::Int(3), text("WRONGTYPE Operation")]);
-        let expected =
-            vec![(2, Refusal::Full { live: 10 }), (3, Refusal::Error("WRONGTYPE Operation".to_owned()))];
+        let refused = [
+            Value::Int(2),
+            Value::Int(10),
+            Value::Int(3),
+            text("WRONGTYPE Operation"),
+            Value::Int(4),
+            Value::Int(-1),
+        ];
+        let refused = list([text("sent")].into_iter().chain(refused));
+        let expected = vec![
+            (2, Refusal::Full { live: 10 }),
+            (3, Refusal::Error("WRONGTYPE Operation".to_owned())),
+            (4, Refusal::MailboxFull),
+        ];
         assert_eq!(Push::decode(refused), Ok(PushReply::Sent { refused: expected }));
     }
 
@@ -373,14 +429,18 @@ mod tests {
             Ok(PopReply::Ok { served: 3, given: Vec::new() })
         );
         let entry = text("eighteen bytes ...m payload");
+        let batch = list([text("one"), text("two")]);
         let given = [text("12"), text("jobs"), entry, text("13"), text(""), text("WRONGTYPE Operation")];
-        let reply = list([text("ok"), Value::Int(2)].into_iter().chain(given));
-        let entry = Entry::new(Bytes::from_static(b"eighteen bytes ...m payload"));
+        let given = given.into_iter().chain([text("14"), text("inbox!"), batch]);
+        let reply = list([text("ok"), Value::Int(3)].into_iter().chain(given));
+        let entry = |bytes: &'static [u8]| Entry::new(Bytes::from_static(bytes));
+        let handed = |queue: &str, first, more| Ok(Handed { queue: queue.to_owned(), first, more });
         let given = vec![
-            Given { ticket: 12, outcome: Ok(("jobs".to_owned(), entry)) },
+            Given { ticket: 12, outcome: handed("jobs", entry(b"eighteen bytes ...m payload"), Vec::new()) },
             Given { ticket: 13, outcome: Err("WRONGTYPE Operation".to_owned()) },
+            Given { ticket: 14, outcome: handed("inbox!", entry(b"one"), vec![entry(b"two")]) },
         ];
-        assert_eq!(Pop::decode(reply), Ok(PopReply::Ok { served: 2, given }));
+        assert_eq!(Pop::decode(reply), Ok(PopReply::Ok { served: 3, given }));
     }
 
     #[test]
@@ -392,9 +452,9 @@ mod tests {
 
     #[test]
     fn a_wake_up_has_a_ticket_a_queue_and_an_entry_which_may_hold_spaces() {
-        let (ticket, queue, entry) = decode_wake(b"7 http.request an entry".to_vec()).unwrap();
-        assert_eq!((ticket, queue.as_str()), (7, "http.request"));
-        assert_eq!(entry, Entry::new(Bytes::from_static(b"an entry")));
+        let (ticket, handed) = decode_wake(b"7 http.request an entry".to_vec()).unwrap();
+        assert_eq!((ticket, handed.queue.as_str()), (7, "http.request"));
+        assert_eq!(handed.first, Entry::new(Bytes::from_static(b"an entry")));
         for hostile in [&b""[..], b"7", b"7 queue", b"x queue entry", b"7 \xff entry"] {
             assert_eq!(decode_wake(hostile.to_vec()), None, "{hostile:?}");
         }

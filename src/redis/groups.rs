@@ -1,0 +1,158 @@
+//! The operations on groups, shard by shard: steps of bounded scripts, put together.
+
+use std::collections::HashSet;
+
+use super::calls::{
+    ChannelGroups, GroupAdd, GroupDiscard, GroupLeave, GroupLeaveReply, GroupLen, GroupList, GroupSend,
+    GroupSendReply, ListPlace, Member,
+};
+use super::entry::group_body;
+use super::link::milliseconds;
+use super::receive::closed;
+use super::shard::Shard;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::group::GroupReceipt;
+use crate::message::PackedMessage;
+use crate::name::{ChannelKind, ChannelName, GroupName};
+
+impl Shard {
+    /// Adds a channel of this shard to a group.
+    pub(super) async fn group_add(
+        &self,
+        group: &GroupName,
+        channel: &ChannelName,
+        config: &Config,
+    ) -> Result<()> {
+        let (queue, address) = member(channel)?;
+        let left_ms = milliseconds(config.group_expiry());
+        let members = [Member { queue, address, capacity: config.capacity_of(channel), left_ms }];
+        let fence = |generation| (self.client(), generation);
+        let add =
+            |generation| GroupAdd { group, fence: fence(generation), by_owner: false, members: &members };
+        self.ask(add).await.map(drop)
+    }
+
+    /// Takes a channel of this shard out of a group.
+    pub(super) async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
+        let members = [member(channel)?];
+        let fence = |generation| (self.client(), generation);
+        let discard =
+            |generation| GroupDiscard { group, fence: fence(generation), by_owner: false, members: &members };
+        self.ask(discard).await.map(drop)
+    }
+
+    /// Takes a channel of this shard out of all its groups.
+    pub(super) async fn leave_all_groups(&self, channel: &ChannelName) -> Result<()> {
+        member(channel)?;
+        let mut cursor = String::new();
+        loop {
+            let leave =
+                |generation| GroupLeave { channel, fence: (self.client(), generation), cursor: &cursor };
+            cursor = match self.ask(leave).await? {
+                GroupLeaveReply::Ok { cursor } if !cursor.is_empty() => cursor,
+                _ => return Ok(()),
+            };
+        }
+    }
+
+    /// Sends a message to the queues of a group on this shard.
+    pub(super) async fn group_send(
+        &self,
+        group: &GroupName,
+        message: &PackedMessage,
+        name_full: bool,
+        config: &Config,
+    ) -> Result<GroupReceipt> {
+        let body = group_body(group, message.as_bytes());
+        let expiry_ms = milliseconds(config.expiry());
+        let mut receipt = GroupReceipt::default();
+        let mut cursor = String::new();
+        loop {
+            let send = |generation| GroupSend {
+                group,
+                fence: (self.client(), generation),
+                expiry_ms,
+                cursor: &cursor,
+                name_full,
+                body: &body,
+            };
+            match self.ask(send).await {
+                Ok(GroupSendReply::Sent { cursor: next, delivered, full, expired, failed, full_queues }) => {
+                    let names =
+                        full_queues.iter().map(|name| ChannelName::new(name)).collect::<Result<_>>()?;
+                    let step = GroupReceipt::new(delivered, full, expired, failed).with_full_queues(names);
+                    receipt = receipt.and(step);
+                    if next.is_empty() {
+                        return Ok(receipt);
+                    }
+                    cursor = next;
+                }
+                // Nobody answers stale here; the call is made again until it is not.
+                Ok(GroupSendReply::Stale) => return Err(closed()),
+                Err(error) if cursor.is_empty() => return Err(error),
+                // Some have it already.
+                Err(error) => return Err(error.with_perhaps_sent(true)),
+            }
+        }
+    }
+
+    /// Counts the channels in a group on this shard, but not beyond `enough`.
+    pub(super) async fn group_len(&self, group: &GroupName, enough: usize) -> Result<usize> {
+        let mut members = 0;
+        let mut cursor = String::new();
+        loop {
+            let left = enough.saturating_sub(members).min(i32::MAX as usize);
+            let (next, counted) = self.ask(|_| GroupLen { group, cursor: &cursor, enough: left }).await?;
+            members += counted;
+            if next.is_empty() || members >= enough {
+                return Ok(members);
+            }
+            cursor = next;
+        }
+    }
+
+    /// Lists the channels in a group on this shard.
+    pub(super) async fn group_channels(&self, group: &GroupName) -> Result<Vec<ChannelName>> {
+        let mut channels = HashSet::new();
+        let mut place = ListPlace::start();
+        loop {
+            let (next, listed) = self.ask(|_| GroupList { group, place: &place }).await?;
+            channels.extend(listed);
+            if next.is_start() {
+                return channels.iter().map(|name| ChannelName::new(name)).collect();
+            }
+            place = next;
+        }
+    }
+
+    /// Lists the groups of a channel of this shard.
+    pub(super) async fn channel_groups(&self, channel: &ChannelName) -> Result<Vec<GroupName>> {
+        member(channel)?;
+        let mut groups = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let (next, listed) = self.ask(|_| ChannelGroups { channel, cursor: &cursor }).await?;
+            for group in &listed {
+                groups.push(GroupName::new(group)?);
+            }
+            if next.is_empty() {
+                return Ok(groups);
+            }
+            cursor = next;
+        }
+    }
+}
+
+/// A channel as a member of groups: its queue, and its address in it.
+fn member(channel: &ChannelName) -> Result<(&str, &str)> {
+    if channel.kind() == ChannelKind::Inbox {
+        return Err(Error::new(
+            ErrorKind::InvalidName,
+            format!(
+                "channel {channel:?} is an inbox; an address in it, which follows the `!`, may be in a group"
+            ),
+        ));
+    }
+    Ok((channel.queue(), channel.local().unwrap_or_default()))
+}

@@ -119,7 +119,10 @@ impl Reader {
                         // Its key is not ours. The next beat tries again.
                         tracing::warn!(inbox = %self.mailboxes.name(), %error, "cannot read an inbox");
                         reading = Reading::Nothing;
-                        beat.tick().await;
+                        tokio::select! {
+                            _ = beat.tick() => {}
+                            () = self.mailboxes.changed() => self.note_changes().await,
+                        }
                         self.beat().await;
                     }
                     // The layer was closed.

@@ -26,6 +26,9 @@ const MAX_MESSAGE_SIZE: usize = 16 << 20;
 /// Lua's stack, through which the keys of a call go, has room for fewer than 8,000 values.
 const MAX_CHANNELS_PER_RECEIVE: usize = 5_000;
 
+/// Each server has a part of the 4096 points to which names are spread.
+const MAX_HOSTS: usize = 1024;
+
 const MAX_SENDS_IN_FLIGHT: usize = 1_000_000;
 
 const MAX_PREFIX: usize = 100;
@@ -324,6 +327,12 @@ impl ConfigBuilder {
         }
         if specs.is_empty() {
             return Err(Error::config(format!("option `hosts`: the list [] is empty; {HOW_TO_WRITE}")));
+        }
+        if specs.len() > MAX_HOSTS {
+            return Err(Error::config(format!(
+                "option `hosts`: the list has {} servers, at most {MAX_HOSTS} are allowed",
+                specs.len()
+            )));
         }
         let mut hosts: Vec<Host> = Vec::with_capacity(specs.len());
         for spec in specs {

@@ -66,6 +66,8 @@ struct Place {
     asked: bool,
     /// Whether the server said that nothing waits, for a ticket that does not wait either.
     nothing: bool,
+    /// Whether the server cannot be asked, by a ticket that does not wait until it can.
+    unreachable: bool,
 }
 
 /// What ends a receive.
@@ -104,7 +106,13 @@ impl Tickets {
     ) -> Result<Receiving> {
         let places: Vec<Place> = channels
             .into_iter()
-            .map(|(shard, channels)| Place { shard, channels, asked: false, nothing: false })
+            .map(|(shard, channels)| Place {
+                shard,
+                channels,
+                asked: false,
+                nothing: false,
+                unreachable: false,
+            })
             .collect();
         let (future, arrival) = oneshot::channel();
         let mut state = self.lock();
@@ -242,7 +250,7 @@ impl Tickets {
         self.lock().fill(shard, ticket, handed);
     }
 
-    /// A shard cannot be asked now: who does not wait is told so.
+    /// A shard cannot be asked now: who does not wait takes what others have, or is told so.
     pub(super) fn unreachable(&self, shard: usize, error: impl Fn() -> Error) {
         let mut state = self.lock();
         let impatient: Vec<u64> = state
@@ -253,7 +261,7 @@ impl Tickets {
             })
             .collect();
         for ticket in impatient {
-            state.fail(ticket, error());
+            state.skip(shard, ticket, &error);
         }
     }
 
@@ -294,6 +302,16 @@ impl Open {
         }
         let waits = self.waits;
         self.places.iter_mut().find(|place| place.shard == shard).map(|place| (waits, place))
+    }
+
+    /// Tells the future that nothing was there, once that is so of every place.
+    fn end_if_nowhere(&mut self) {
+        if self.places.iter().all(|place| place.nothing || place.unreachable)
+            && let Some(future) = self.future.take()
+        {
+            // A dropped future releases its ticket itself.
+            let _ = future.send(Arrival::Nothing);
+        }
     }
 }
 
@@ -344,11 +362,20 @@ impl State {
         let Some(open) = self.open.get_mut(&ticket) else { return };
         if let Some((_, place)) = open.unfilled_on(shard) {
             place.nothing = true;
-            if open.places.iter().all(|place| place.nothing)
-                && let Some(future) = open.future.take()
-            {
-                let _ = future.send(Arrival::Nothing);
-            }
+            open.end_if_nowhere();
+        }
+    }
+
+    /// A ticket that does not wait does without a shard; the last one ends it.
+    fn skip(&mut self, shard: usize, ticket: u64, error: impl Fn() -> Error) {
+        let Some(open) = self.open.get_mut(&ticket) else { return };
+        if let Some((_, place)) = open.unfilled_on(shard) {
+            place.unreachable = true;
+        }
+        if open.places.iter().all(|place| place.unreachable) {
+            self.fail(ticket, error());
+        } else {
+            open.end_if_nowhere();
         }
     }
 

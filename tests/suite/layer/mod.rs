@@ -9,6 +9,7 @@ mod errors;
 mod idle;
 mod inboxes;
 mod scripts;
+mod shards;
 
 use std::pin::Pin;
 use std::time::Duration;

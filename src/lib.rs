@@ -94,7 +94,7 @@ pub use inbox::{Inbox, InboxStatistics, Mailbox};
 pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt};
 pub use message::PackedMessage;
 pub use name::{ChannelKind, ChannelName, GroupName};
-pub use redis::RedisChannelLayer;
+pub use redis::{DrainReport, RedisChannelLayer, ShardSurvey};
 pub use value::Value;
 
 /// The scripts of the engine: what runs on the server, for those who call it from any client.

@@ -8,6 +8,7 @@
 
 mod calls;
 mod connection;
+mod drain;
 mod entry;
 mod failure;
 mod groups;
@@ -20,6 +21,8 @@ pub(crate) mod script;
 mod send;
 mod shard;
 mod shards;
+
+pub use self::drain::{DrainReport, ShardSurvey};
 
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;

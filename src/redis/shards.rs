@@ -57,6 +57,22 @@ impl Shards {
         self.all.get(self.ring.shard_of(channel.queue())).ok_or_else(closed)
     }
 
+    pub(super) fn all(&self) -> &[Arc<Shard>] {
+        &self.all
+    }
+
+    /// The shard of a channel's next messages: its own, or of a normal channel each in turn that can be reached.
+    pub(super) fn next_for(&self, channel: &ChannelName) -> Result<&Arc<Shard>> {
+        if channel.kind() != ChannelKind::Normal {
+            return self.of(channel);
+        }
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let turns = (0..self.all.len()).map(|next| first.wrapping_add(next) % self.all.len());
+        let mut reachable =
+            turns.filter_map(|number| self.all.get(number)).filter(|shard| shard.check_reachable().is_ok());
+        reachable.next().map_or_else(|| self.of(channel), Ok)
+    }
+
     /// How many messages a channel's queue may hold on its shard.
     pub(super) fn capacity_on_own_shard(&self, channel: &ChannelName, capacity: usize) -> usize {
         match channel.kind() {

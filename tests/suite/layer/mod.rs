@@ -4,6 +4,7 @@ mod cancelled;
 mod capacity;
 mod connection;
 mod delivery;
+mod drain;
 mod ending;
 mod errors;
 mod idle;

@@ -60,19 +60,19 @@ pub struct DrainReport {
 }
 
 impl RedisChannelLayer {
-    /// Looks through all servers: which queues hold how much, and how many groups there are. Walks all keys of the
-    /// servers, in bounded steps: one round trip for each 1,000.
+    /// Looks through all servers, at once: which queues hold how much, and how many groups there are. Walks all keys of
+    /// each server in bounded steps: one round trip for each 1,000.
     ///
     /// # Errors
     ///
-    /// [`Connection`](crate::ErrorKind::Connection), [`Timeout`](crate::ErrorKind::Timeout),
-    /// [`Closed`](crate::ErrorKind::Closed): of the first server that failed.
+    /// For each server its own: [`Connection`](crate::ErrorKind::Connection), [`Timeout`](crate::ErrorKind::Timeout),
+    /// [`Closed`](crate::ErrorKind::Closed).
     ///
     /// # Cancel safety
     ///
     /// It changes nothing, so dropping it does not either.
-    pub async fn survey(&self) -> Result<Vec<ShardSurvey>> {
-        futures_util::future::try_join_all(self.inner.shards.all().iter().map(|shard| survey(shard))).await
+    pub async fn survey(&self) -> Vec<Result<ShardSurvey>> {
+        futures_util::future::join_all(self.inner.shards.all().iter().map(|shard| survey(shard))).await
     }
 
     /// Moves all waiting messages of this layer's servers to where another layer's host list puts them: those of a `?`

@@ -34,7 +34,8 @@ async fn queues_and_given_back_messages_are_removed_and_clients_stay() {
     assert_eq!(shard.keys().await, expected.into());
     assert!(!client.is_stale().await);
     assert_eq!(client.ask(2, &["a"]).await, Some(kept), "what was handed over is the ticket's own");
-    assert_eq!(client.ask(4, &["a", "body?x", "in.box!"]).await, None);
+    assert_eq!(client.ask(4, &["a", "body?x"]).await, None);
+    assert_eq!(client.ask_batch(5, "in.box!").await, None);
 
     shard.send("b", &["next"]).await;
     let wake = client.wake().await;

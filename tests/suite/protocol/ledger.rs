@@ -121,7 +121,7 @@ async fn send(shard: &Shard, receiver: &Receiver, most: u64, dice: &mut Dice, bo
         match refused.iter().find(|(refused, _)| *refused == place) {
             None => book.accepted(body),
             Some((_, Refusal::Full { live })) => book.full(body, *live, CAPACITY),
-            Some((_, Refusal::Error(error))) => panic!("{}: {error}", book.said()),
+            Some((_, refusal)) => panic!("{}: {refusal:?}", book.said()),
         }
     }
 }

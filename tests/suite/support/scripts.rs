@@ -1,11 +1,15 @@
 //! The engine's scripts, called over a plain connection as any Redis client in any language would: no code of the
 //! layer takes part.
 
+mod groups;
+
 use std::fmt;
 
 use asgi_redis::scripts;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
+
+pub(crate) use groups::{Add, Discard, Fenced, GroupSend, InboxGroups, Keep, Receipt};
 
 /// The schema that the scripts' callers write and read.
 const SCHEMA: u64 = 1;
@@ -241,7 +245,11 @@ pub(crate) enum PushReply {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    Full { live: u64 },
+    Full {
+        live: u64,
+    },
+    /// The mailbox was reported full.
+    FullMailbox,
     Error(String),
 }
 
@@ -259,6 +267,7 @@ impl PushReply {
             Value::BulkString(tag) if tag == b"stale" && rest.is_empty() => Self::Stale,
             Value::BulkString(tag) if tag == b"sent" && !rest.is_empty() && rest.len() % 2 == 0 => {
                 let refused = rest.chunks(2).map(|pair| match pair {
+                    [Value::Int(place), Value::Int(-1)] => (positive(*place), Refusal::FullMailbox),
                     [Value::Int(place), Value::Int(live)] => {
                         (positive(*place), Refusal::Full { live: positive(*live) })
                     }
@@ -280,11 +289,47 @@ pub(crate) enum PopReply {
     Stale,
 }
 
-/// What a ticket got: an entry of a queue, or an error.
+/// What a ticket got: an entry of a queue or the batch of an inbox, or an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Given {
     pub(crate) ticket: u64,
-    pub(crate) outcome: Result<(String, Entry), String>,
+    pub(crate) outcome: Result<(String, Taken), String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    One(Entry),
+    Batch(Vec<Entry>),
+}
+
+impl Given {
+    /// The entry of a ticket that got one.
+    pub(crate) fn entry(&self) -> &Entry {
+        match &self.outcome {
+            Ok((_, Taken::One(entry))) => entry,
+            other => panic!("ticket {} got {other:?}", self.ticket),
+        }
+    }
+
+    /// The queue and the entry of a ticket that got one.
+    pub(crate) fn one(&self) -> (String, Entry) {
+        match &self.outcome {
+            Ok((queue, Taken::One(entry))) => (queue.clone(), entry.clone()),
+            other => panic!("ticket {} got {other:?}", self.ticket),
+        }
+    }
+
+    /// The entries of a ticket that got a batch of this inbox.
+    pub(crate) fn batch(&self, inbox: &str) -> &[Entry] {
+        match &self.outcome {
+            Ok((queue, Taken::Batch(entries))) if queue == inbox => entries,
+            other => panic!("ticket {} got {other:?}", self.ticket),
+        }
+    }
+
+    pub(crate) fn error(&self) -> &str {
+        self.outcome.as_ref().unwrap_err()
+    }
 }
 
 impl PopReply {
@@ -296,10 +341,17 @@ impl PopReply {
                 if tag == b"ok" && rest.len() % 3 == 0 =>
             {
                 let given = rest.chunks(3).map(|given| match given {
-                    [Value::BulkString(ticket), Value::BulkString(queue), Value::BulkString(entry)] => {
-                        let outcome = match &queue[..] {
-                            b"" => Err(text(entry)),
-                            queue => Ok((text(queue), Entry(entry.clone()))),
+                    [Value::BulkString(ticket), Value::BulkString(queue), taken] => {
+                        let outcome = match (&queue[..], taken) {
+                            (b"", Value::BulkString(error)) => Err(text(error)),
+                            (queue, Value::BulkString(entry)) => {
+                                Ok((text(queue), Taken::One(Entry(entry.clone()))))
+                            }
+                            (queue, Value::Array(entries)) => {
+                                let entries = entries.iter().map(|entry| Entry(bytes(entry).to_vec()));
+                                Ok((text(queue), Taken::Batch(entries.collect())))
+                            }
+                            other => panic!("pop gave {other:?}"),
                         };
                         Given { ticket: text(ticket).parse().unwrap(), outcome }
                     }
@@ -360,6 +412,13 @@ fn parts(reply: Value) -> Vec<Value> {
     match reply {
         Value::Array(parts) => parts,
         other => panic!("a script answered {other:?}"),
+    }
+}
+
+fn bytes(value: &Value) -> &[u8] {
+    match value {
+        Value::BulkString(bytes) => bytes,
+        other => panic!("a script answered {other:?} for a text"),
     }
 }
 

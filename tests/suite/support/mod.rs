@@ -17,8 +17,8 @@ pub(crate) use ledger::{Ledger, Sent};
 pub(crate) use observe::{Monitor, calls};
 pub(crate) use proxy::{Direction, Proxy};
 pub(crate) use scripts::{
-    Add, Discard, Entry, Fenced, Given, GroupSend, HelloReply, InboxGroups, Keep, Pop, PopReply, Push,
-    PushReply, Receipt, Refusal, Scripts, Taken,
+    Add, Discard, Entry, Fenced, Given, GroupSend, HelloReply, Keep, Pop, PopReply, Push, PushReply, Receipt,
+    Refusal, Scripts,
 };
 pub(crate) use server::{Kind, Server};
 

@@ -9,7 +9,7 @@ use asgi_redis::scripts;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
 
-pub(crate) use groups::{Add, Discard, Fenced, GroupSend, InboxGroups, Keep, Receipt};
+pub(crate) use groups::{Add, Discard, Fenced, GroupSend, Keep, Receipt};
 
 /// The schema that the scripts' callers write and read.
 const SCHEMA: u64 = 1;
@@ -243,7 +243,7 @@ pub(crate) enum PushReply {
     Stale,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Full {
         live: u64,

@@ -50,13 +50,16 @@ local function add(queue, address, capacity, left, place)
     keep_key(key, left)
 
     local rows, groups = rows_key(prefix, group), groups_key(prefix, queue)
-    local until_now = read_row(redis.call('HGET', rows, queue) or nil) or 0
-    redis.call('ZADD', index, 0, queue)
-    redis.call('HSET', rows, queue, row(math.max(until_now, deadline), capacity, now))
+    -- A queue of one channel has no other member that may stay longer.
+    local alone = mode ~= 'keep' and not is_inbox(queue)
+    local until_now = not alone and read_row(redis.call('HGET', rows, queue) or nil) or 0
+    -- Each is given its end at once, should the next be of another's making; the index comes last.
     redis.call('ZADD', groups, 0, group)
-    keep_key(index, left)
-    keep_key(rows, left)
     keep_key(groups, left)
+    redis.call('HSET', rows, queue, row(math.max(until_now, deadline), capacity, now))
+    keep_key(rows, left)
+    redis.call('ZADD', index, 0, queue)
+    keep_key(index, left)
 
     if mode ~= 'keep' and is_inbox(queue) then
         local header = entry_time(microseconds) .. entry_place(place) .. entry_time(deadline)

@@ -62,7 +62,7 @@ async fn a_channel_leaves_all_its_groups_in_steps_and_others_stay() {
     for number in 0..1200 {
         shard.group_add(&Add::to(&format!("room{number}"), &["one!a", "one!b"])).await;
     }
-    shard.group_add(&Add::to("other", &["one!b"])).await;
+    shard.group_add(&Add::to("without", &["one!b"])).await;
     let (cursor, left) = shard.group_leave_step("one!a", None, "").await.unwrap();
     assert_eq!((cursor.is_empty(), left), (false, 500));
     assert_eq!(shard.group_leave("one!a").await, 700);
@@ -225,22 +225,20 @@ async fn a_list_of_many_members_of_one_queue_comes_in_bounded_steps() {
 async fn a_step_of_a_list_is_bounded_however_many_memberships_have_ended() {
     let shard = Shard::alone().await;
     own(&shard, &["one!"]).await;
-    let names: Vec<String> = (0..20_000).map(|number| format!("one!a{number}")).collect();
+    let names: Vec<String> = (0..6000).map(|number| format!("one!a{number}")).collect();
     for some in names.chunks(800) {
         let some: Vec<&str> = some.iter().map(String::as_str).collect();
-        // None is removed when others are added, since all end later.
-        shard.group_add(&Add::to("room", &some).expiry(5000)).await;
+        shard.group_add(&Add::to("room", &some).expiry(1500)).await;
     }
     shard.group_add(&Add::to("room", &["one!stays"])).await;
-    let end = shard.time().await + 5_050_000;
+    let end = shard.time().await + 1_550_000;
     while shard.time().await < end {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    shard.command(&["CONFIG", "RESETSTAT"]).await;
     let (mut channels, steps) = shard.group_list("room").await;
     channels.dedup();
     assert_eq!(channels, ["one!stays"]);
-    assert!(steps >= 15, "{steps}");
+    assert!(steps >= 5, "{steps}");
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ local schema_key = KEYS[1]           -- [string]  <prefix>schema, which stays: i
 local prefix     = ARGV[1]           -- [text]    of every key
 local cursor     = ARGV[2]           -- [text]    "0" at first, then what the step before said
 local count      = tonumber(ARGV[3]) -- [int]     about how many keys to look at
--- @include "lib/inbox"
 
 local literal = string.gsub(prefix, '[%*%?%[%]%\\%^%-]', '\\%0')
 local step = redis.call('SCAN', cursor, 'MATCH', literal .. '[qbgdms]:*', 'COUNT', count)
@@ -16,10 +15,6 @@ for _, key in ipairs(step[2]) do
     -- The keys of a layer with a longer prefix may look like ours; no channel has a colon in its name.
     if not string.find(key, ':', #prefix + 3, true) and redis.call('TYPE', key).ok == types[kind] then
         removed = removed + redis.call('UNLINK', key)
-        if kind == 'q' and is_inbox(key) then
-            -- No control entry waits there any more.
-            redis.pcall('HDEL', prefix .. 'i:' .. string.sub(key, #prefix + 3), 'controls')
-        end
     end
 end
 return {step[1], removed}

@@ -34,6 +34,8 @@ local microseconds, now = clock()
 local function add(queue, address, capacity, left, place)
     local key = members_key(prefix, group, queue)
     local deadline = now + left
+    local told = mode ~= 'keep' and is_inbox(queue)
+    local before = told and tonumber(redis.call('ZSCORE', key, address) or nil) or 0
     local joined
     if mode == 'keep' then
         joined = redis.call('ZADD', key, 'GT', deadline, address)
@@ -61,10 +63,11 @@ local function add(queue, address, capacity, left, place)
     redis.call('ZADD', index, 0, queue)
     keep_key(index, left)
 
-    if mode ~= 'keep' and is_inbox(queue) then
+    if told then
         local header = entry_time(microseconds) .. entry_place(place) .. entry_time(deadline)
         local kind = joined == 1 and members == 1 and '=' or '+'
-        tell_owner(prefix, queue, header, kind .. group .. ' ' .. address, left, now)
+        -- Who is told late of a membership that is shorter now would still know the longer one.
+        tell_owner(prefix, queue, header, kind .. group .. ' ' .. address, math.max(left, before - now), now)
     end
 end
 

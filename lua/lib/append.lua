@@ -20,6 +20,10 @@ local function append(prefix, queue, capacity, batch, length, expiry, now)
             return 0
         end
         length = redis.call('RPUSH', queue, unpack(batch, handed + 1))
+        if inbox then
+            -- It was empty: those that were counted are gone.
+            redis.pcall('HDEL', prefix .. 'i:' .. name, 'controls')
+        end
     end
 
     local refused, controls = 0, 0

@@ -170,6 +170,85 @@ async fn a_control_entry_is_read_though_the_membership_that_it_tells_of_has_ende
     assert!(batch[1].deadline() < batch[0].deadline());
 }
 
+/// Else the reader would still know the longer one.
+#[tokio::test]
+async fn that_a_membership_is_shorter_now_is_told_as_long_as_the_longer_one_would_have_lasted() {
+    let shard = Shard::new().await;
+    let mut owner = Owner::new(&shard, INBOX).await;
+    add(&shard, "room", "in.box!a").await;
+    owner.read_all().await;
+    shard.group_add(&Add::to("room", &["in.box!a"]).expiry(SHORT)).await;
+    assert!(shard.ttl('q', INBOX).await > 50_000);
+    until_expired().await;
+    assert_eq!(owner.read_all().await, ["+room a"]);
+}
+
+#[tokio::test]
+async fn the_count_is_right_as_soon_as_a_batch_was_acknowledged() {
+    let shard = Shard::new().await;
+    let owner = Owner::new(&shard, INBOX).await;
+    shard.group_add(&Add::to("room", &["in.box!a", "in.box!b"])).await;
+    let batch = owner.client.ask_batch(101, INBOX).await.unwrap();
+    shard.send(INBOX, &["ma m"]).await;
+    add(&shard, "room", "in.box!c").await;
+    owner.client.ack(101, &batch[1]).await;
+    assert_eq!((controls(&shard).await, shard.length(INBOX).await), (1, 2));
+    let batch = owner.client.ask_batch(102, INBOX).await.unwrap();
+    owner.client.ack(102, &batch[0]).await;
+    assert_eq!(controls(&shard).await, 1);
+}
+
+#[tokio::test]
+async fn control_entries_of_every_kind_are_counted() {
+    let shard = Shard::new().await;
+    let mut owner = Owner::new(&shard, INBOX).await;
+    shard.group_add(&Add::to("room", &["in.box!a", "in.box!b"])).await;
+    shard.group_discard(&Discard::from("room", &["in.box!a"])).await;
+    shard.command(&["HSET", &shard.key('i', INBOX), "controls", "1000"]).await;
+    add(&shard, "room", "in.box!c").await;
+    shard.send(INBOX, &["ma 1"]).await;
+    shard.command(&["HSET", &shard.key('i', INBOX), "controls", "9"]).await;
+    let batch = owner.client.ask_batch(101, INBOX).await.unwrap();
+    let texts: Vec<String> = batch.iter().map(crate::support::Entry::text).collect();
+    assert_eq!(texts, ["=room a", "+room b", "-room a", "r", "ma 1"]);
+    for (place, left) in [8, 7, 6, 5].into_iter().enumerate() {
+        owner.client.ask_batch(102 + place as u64, INBOX).await.unwrap();
+        owner.client.ack(102 + place as u64, &batch[place]).await;
+        assert_eq!(controls(&shard).await, left, "{:?}", batch[place]);
+    }
+    shard.command(&["HSET", &shard.key('i', INBOX), "controls", "1"]).await;
+    shard.group_add(&Add::to("room", &["in.box!d", "in.box!e", "in.box!f"])).await;
+    shard.command(&["HSET", &shard.key('i', INBOX), "controls", "1"]).await;
+    let batch = owner.client.ask_batch(201, INBOX).await.unwrap();
+    shard.send(INBOX, &["ma 2"]).await;
+    owner.client.ack(201, batch.last().unwrap()).await;
+    assert_eq!(controls(&shard).await, 0, "never fewer than none");
+    assert_eq!(owner.read_all().await, ["ma 2"]);
+}
+
+/// An inbox may have ended with all that stood in it, by the time of its key or by other hands.
+#[tokio::test]
+async fn control_entries_that_are_gone_give_no_room() {
+    let shard = Shard::new().await;
+    let _owner = Owner::new(&shard, INBOX).await;
+    shard.group_add(&Add::to("room", &["in.box!a", "in.box!b", "in.box!c"])).await;
+    shard.command(&["DEL", &shard.key('q', INBOX)]).await;
+    assert_eq!(push(&shard, 1).await, PushReply::ALL_SENT);
+    assert_eq!(push(&shard, 1).await, PushReply::Sent(vec![(1, Refusal::Full { live: 1 })]));
+
+    shard.command(&["HSET", &shard.key('i', INBOX), "controls", "3"]).await;
+    shard.command(&["DEL", &shard.key('q', INBOX)]).await;
+    add(&shard, "room", "in.box!d").await;
+    assert_eq!(controls(&shard).await, 1);
+    assert_eq!(push(&shard, 1).await, PushReply::ALL_SENT);
+    assert_eq!(push(&shard, 1).await, PushReply::Sent(vec![(1, Refusal::Full { live: 1 })]));
+
+    shard.command(&["HSET", &shard.key('i', INBOX), "controls", "1001"]).await;
+    shard.command(&["DEL", &shard.key('q', INBOX)]).await;
+    add(&shard, "room", "in.box!e").await;
+    assert_eq!(shard.drain_inbox(INBOX).await, ["+room e"]);
+}
+
 #[tokio::test]
 async fn a_batch_of_nothing_but_ended_memberships_can_be_asked_for_again_and_acknowledged() {
     let shard = Shard::new().await;

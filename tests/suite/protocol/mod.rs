@@ -10,6 +10,7 @@ mod expiry;
 mod flush;
 mod foreign_data;
 mod give_back;
+mod group_ledger;
 mod group_send;
 mod groups;
 mod hand_over;

@@ -6,10 +6,10 @@ use super::{Owner, Shard};
 use crate::support::{Add, Discard, GroupSend, Push, PushReply, Refusal};
 
 const INBOX: &str = "in.box!";
-const SHORT: u64 = 50;
+const SHORT: u64 = 200;
 
 async fn until_expired() {
-    tokio::time::sleep(Duration::from_millis(2 * SHORT)).await;
+    tokio::time::sleep(Duration::from_millis(SHORT + 50)).await;
 }
 
 async fn add(shard: &Shard, group: &str, channel: &str) {
@@ -278,6 +278,8 @@ async fn after_a_thousand_that_wait_one_entry_stands_for_all_further_ones() {
     assert_eq!((shard.length(INBOX).await, controls(&shard).await), (1001, 1001));
     assert!(shard.ttl('q', INBOX).await > 23 * 3_600_000, "the last one stays when memberships have ended");
     assert_eq!(push(&shard, 1).await, PushReply::ALL_SENT);
+    let last = shard.raw_entry(INBOX, 1000).await;
+    assert_eq!((last.text(), last.deadline()), ("r".to_owned(), 4_102_444_800_000));
     let read = owner.read_all().await;
     assert_eq!((&*read[999], &*read[1000], &*read[1001]), ("+room a999", "r", "ma m"));
     assert_eq!(read.len(), 1002);

@@ -6,10 +6,10 @@ use super::owner::LONG_LEASE;
 use super::{Owner, Shard};
 use crate::support::{Add, Discard, Fenced, GroupSend};
 
-const SHORT: u64 = 50;
+const SHORT: u64 = 200;
 
 async fn until_expired() {
-    tokio::time::sleep(Duration::from_millis(2 * SHORT)).await;
+    tokio::time::sleep(Duration::from_millis(SHORT + 50)).await;
 }
 
 async fn own(shard: &Shard, inboxes: &[&str]) {

@@ -139,6 +139,7 @@ async fn closing_takes_the_members_out_of_their_groups_in_steps_and_then_removes
 
     let mut steps = Vec::new();
     while steps.last() != Some(&0) {
+        assert!(shard.exists('i', INBOX).await, "it is its owner's to the end");
         steps.push(shard.inbox_close_step(INBOX, owner.id()).await.unwrap());
     }
     assert_eq!(steps, [150, 50, 0]);

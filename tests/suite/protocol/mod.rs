@@ -17,6 +17,7 @@ mod hand_over;
 mod hello;
 mod ids;
 mod inbox_batch;
+mod inbox_expiry;
 mod inbox_owner;
 mod lease;
 mod ledger;

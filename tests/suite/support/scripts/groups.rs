@@ -303,7 +303,7 @@ impl<'a> GroupSend<'a> {
     }
 
     /// The step that begins where another said.
-    pub(crate) fn from_cursor(self, cursor: &str) -> Self {
+    pub(crate) fn at(self, cursor: &str) -> Self {
         Self { cursor: cursor.to_owned(), ..self }
     }
 

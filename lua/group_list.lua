@@ -35,7 +35,7 @@ if cursor ~= '0' then
     cursor = list(queue, cursor)
 end
 while cursor == '0' and visited < ENOUGH do
-    local names = page_of(index, queue, PAGE)
+    local names, more = page_of(index, queue, PAGE)
     for _, name in ipairs(names) do
         queue = name
         visited = visited + 1
@@ -46,7 +46,7 @@ while cursor == '0' and visited < ENOUGH do
             return {queue, cursor, unpack(channels)}
         end
     end
-    if #names < PAGE then
+    if more == '' then
         return {'', '0', unpack(channels)}
     end
 end

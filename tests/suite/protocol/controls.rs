@@ -321,7 +321,9 @@ async fn a_count_that_is_wrong_is_right_again_once_the_inbox_is_empty() {
     shard.command(&["DEL", &shard.key('q', INBOX)]).await;
     assert_eq!(controls(&shard).await, 1);
     assert_eq!(owner.read_all().await, [""; 0]);
+    shard.send(INBOX, &["ma 1"]).await;
     assert_eq!(controls(&shard).await, 0);
+    assert_eq!(owner.read_all().await, ["ma 1"]);
     shard.command(&["HSET", &shard.key('i', INBOX), "controls", "1"]).await;
     add(&shard, "room", "in.box!b").await;
     add(&shard, "room", "in.box!c").await;

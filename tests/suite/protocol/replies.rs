@@ -25,7 +25,7 @@ async fn hello_gives_each_reply_that_it_lists() {
     assert!(matches!(shard.hello("c", 1, 1000).await, HelloReply::Ok { known: false, .. }));
     assert!(matches!(shard.hello("c", 2, 1000).await, HelloReply::Ok { known: true, .. }));
     assert_eq!(shard.hello("c", 2, 1000).await, HelloReply::Stale { generation: 2 });
-    assert_eq!(shard.hello_with_schema("c", 3, 1000, 2).await, HelloReply::Schema { schema: "1".to_owned() });
+    assert_eq!(shard.hello_with_schema("c", 3, 1000, 3).await, HelloReply::Schema { schema: "2".to_owned() });
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ pub(crate) use groups::{Add, Discard, Fenced, GroupSend, Keep, Receipt};
 pub(crate) use replies::{Given, HelloReply, PopReply, PushReply, Refusal};
 
 /// The schema that the scripts' callers write and read.
-const SCHEMA: u64 = 1;
+const SCHEMA: u64 = 2;
 
 /// The scripts under one prefix of keys, over one connection.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ local prefix              = ARGV[1]  -- [text]     of every key
 local group               = ARGV[2]  -- [text]     the group's name
 local client              = ARGV[3]  -- [text]     the client that says this; else empty
 local generation          = ARGV[4]  -- [int]      of the client's connection; else empty
-local mode                = ARGV[5]  -- [text]     "set", or "keep" by an owner for its own members: a membership that lasts longer stays as it is, and the owner is not told
+local mode                = ARGV[5]  -- [text]     "set"; or by an owner for its own members, which is not told then: "keep", a membership that lasts longer stays as it is; "renew", so does one that is none
 local members, first_member = ARGV, 6 -- [text...] of each member its queue, its address inside the inbox or empty, its queue's capacity, and the ms until its membership ends
 -- @include "lib/clock"
 -- @include "lib/entry"
@@ -34,8 +34,13 @@ local microseconds, now = clock()
 local function add(queue, address, capacity, left, place)
     local key = members_key(prefix, group, queue)
     local deadline = now + left
+    if mode == 'renew' and not redis.call('ZSCORE', key, address) then
+        return
+    end
+    local told = mode == 'set' and is_inbox(queue)
+    local before = told and tonumber(redis.call('ZSCORE', key, address) or nil) or 0
     local joined
-    if mode == 'keep' then
+    if mode ~= 'set' then
         joined = redis.call('ZADD', key, 'GT', deadline, address)
     else
         joined = redis.call('ZADD', key, deadline, address)
@@ -50,18 +55,22 @@ local function add(queue, address, capacity, left, place)
     keep_key(key, left)
 
     local rows, groups = rows_key(prefix, group), groups_key(prefix, queue)
-    local until_now = read_row(redis.call('HGET', rows, queue) or nil) or 0
-    redis.call('ZADD', index, 0, queue)
-    redis.call('HSET', rows, queue, row(math.max(until_now, deadline), capacity, now))
+    -- A queue of one channel has no other member that may stay longer.
+    local alone = mode == 'set' and not is_inbox(queue)
+    local until_now = not alone and read_row(redis.call('HGET', rows, queue) or nil) or 0
+    -- Each is given its end at once, should the next be of another's making; the index comes last.
     redis.call('ZADD', groups, 0, group)
-    keep_key(index, left)
-    keep_key(rows, left)
     keep_key(groups, left)
+    redis.call('HSET', rows, queue, row(math.max(until_now, deadline), capacity, now))
+    keep_key(rows, left)
+    redis.call('ZADD', index, 0, queue)
+    keep_key(index, left)
 
-    if mode ~= 'keep' and is_inbox(queue) then
+    if told then
         local header = entry_time(microseconds) .. entry_place(place) .. entry_time(deadline)
         local kind = joined == 1 and members == 1 and '=' or '+'
-        tell_owner(prefix, queue, header, kind .. group .. ' ' .. address, left, now)
+        -- Who is told late of a membership that is shorter now would still know the longer one.
+        tell_owner(prefix, queue, header, kind .. group .. ' ' .. address, math.max(left, before - now), now)
     end
 end
 

@@ -1,4 +1,4 @@
-#!lua flags=allow-oom
+#!lua flags=no-writes
 -- Counts the members of a group, in steps of at most 1,000 queues, without walking them.
 -- reply: {cursor, members}   the next step's cursor, empty after the last one; how many members this one counted
 local index  = KEYS[1]           -- [zset]  <prefix>g:<group>

@@ -16,36 +16,37 @@ local PAGE = 100
 local _, now = clock()
 local channels, visited = {}, 0
 
--- Lists members of a queue until there are enough; says where it stopped, "0" at the end.
+-- Lists members of a queue until enough were looked at; says where it stopped, "0" at the end.
 local function list(name, from)
     repeat
         local step = redis.call('ZSCAN', members_key(prefix, group, name), from, 'COUNT', ENOUGH)
         from = step[1]
+        visited = visited + #step[2] / 2
         for i = 1, #step[2], 2 do
             if tonumber(step[2][i + 1]) > now then
                 channels[#channels + 1] = name .. step[2][i]
             end
         end
-    until from == '0' or #channels >= ENOUGH
+    until from == '0' or visited >= ENOUGH
     return from
 end
 
 if cursor ~= '0' then
     cursor = list(queue, cursor)
 end
-while cursor == '0' and #channels < ENOUGH and visited < ENOUGH do
-    local names = page_of(index, queue, PAGE)
+while cursor == '0' and visited < ENOUGH do
+    local names, more = page_of(index, queue, PAGE)
     for _, name in ipairs(names) do
         queue = name
         visited = visited + 1
         if is_alive(prefix, name, now) then
             cursor = list(name, '0')
         end
-        if cursor ~= '0' or #channels >= ENOUGH then
+        if cursor ~= '0' or visited >= ENOUGH then
             return {queue, cursor, unpack(channels)}
         end
     end
-    if #names < PAGE then
+    if more == '' then
         return {'', '0', unpack(channels)}
     end
 end

@@ -15,7 +15,7 @@ if known and known ~= owner then
     return {'taken'}
 end
 local groups = groups_key(prefix, inbox)
-for _, group in ipairs(page_of(groups, '', 100)) do
+for _, group in ipairs((page_of(groups, '', 100))) do
     remove_queue(prefix, group, inbox)
 end
 local left = redis.call('ZCARD', groups)

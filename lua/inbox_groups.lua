@@ -39,7 +39,7 @@ if cursor ~= '0' then
     cursor = list(group, cursor)
 end
 while cursor == '0' and listed < ENOUGH do
-    local names = page_of(groups, group, PAGE)
+    local names, more = page_of(groups, group, PAGE)
     for _, name in ipairs(names) do
         group = name
         cursor = list(name, '0')
@@ -48,7 +48,7 @@ while cursor == '0' and listed < ENOUGH do
             return reply
         end
     end
-    if #names < PAGE then
+    if more == '' then
         return reply
     end
 end

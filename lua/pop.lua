@@ -126,8 +126,6 @@ local function serve_inbox(ticket, waits, inbox, place)
     elseif not recorded then
         return nil
     end
-    -- It is empty: no control entry waits, whatever became of those that did.
-    redis.pcall('HDEL', prefix .. 'i:' .. inbox, 'controls')
     if waits then
         local error = wait_in_lines(ticket, {inbox}, place)
         if error then

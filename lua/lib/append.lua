@@ -20,15 +20,16 @@ local function append(prefix, queue, capacity, batch, length, expiry, now)
             return 0
         end
         length = redis.call('RPUSH', queue, unpack(batch, handed + 1))
+        if inbox then
+            -- It was empty: those that were counted are gone.
+            redis.pcall('HDEL', prefix .. 'i:' .. name, 'controls')
+        end
     end
 
     local refused, controls = 0, 0
     if length > capacity then
         controls = inbox and waiting_controls(prefix, name) or 0
-        local removed
-        length, removed = make_room(prefix, queue, length, capacity + controls, now)
-        forget_controls(prefix, name, removed)
-        controls = math.max(0, controls - removed)
+        length = make_room(prefix, queue, length, capacity + controls, now)
         refused = math.max(0, math.min(length - controls - capacity, #batch - handed))
         if refused > 0 then
             redis.call('RPOP', queue, refused)

@@ -6,6 +6,14 @@
 -- batch that is asked for again is the same again.
 local BATCH_ENTRIES = 200
 local BATCH_BYTES = 1048576
+-- How many are read at once: small ones may be followed by large ones.
+local BATCH_STEP = 16
+
+-- Whether a reader is given an entry. Control entries are also when the membership has ended of which they tell, for
+-- that may have been a longer one before. What is empty could not be acknowledged.
+local function is_due(entry, now)
+    return is_control(entry) or #entry > 0 and entry_deadline(entry) > now
+end
 
 -- The live entries among the first of an inbox. Says them, how many entries they span and how many of these are
 -- control entries; then how many it saw and how many of those are. Or nil, and an error.
@@ -23,16 +31,19 @@ local function look_at_head(key, most, now)
             if is_control(entry) then
                 seen_controls = seen_controls + 1
             end
-            if entry_deadline(entry) > now then
+            if is_due(entry, now) then
                 entries[#entries + 1] = entry
                 length, controls = seen, seen_controls
+            end
+            if bytes >= BATCH_BYTES then
+                break
             end
         end
         if #found < step then
             break
         end
         -- As many as fit if the next are as large as these.
-        step = math.min(most - seen, math.max(1, math.floor((BATCH_BYTES - bytes) * seen / bytes)))
+        step = math.min(BATCH_STEP, most - seen, math.max(1, math.floor((BATCH_BYTES - bytes) * seen / bytes)))
     end
     return entries, length, controls, seen, seen_controls
 end
@@ -58,26 +69,56 @@ local function next_batch(prefix, inbox, now)
     end
 end
 
+local function is_after(entry, id)
+    local pushed, place = struct.unpack('>I8I2', entry)
+    local last_pushed, last_place = struct.unpack('>I8I2', id)
+    return pushed > last_pushed or pushed == last_pushed and place > last_place
+end
+
+-- How many of some entries go up to the one with an id, and how many of them are control entries. That one may have
+-- expired and left the inbox meanwhile: then all go that were pushed before it.
+local function count_to(entries, id)
+    local controls = 0
+    for place, entry in ipairs(entries) do
+        if is_control(entry) then
+            controls = controls + 1
+        end
+        if entry_id(entry) == id then
+            return place, controls
+        end
+    end
+    local length = 0
+    controls = 0
+    for place, entry in ipairs(entries) do
+        if #id < 10 or #entry < 10 or is_after(entry, id) then
+            break
+        end
+        length = place
+        if is_control(entry) then
+            controls = controls + 1
+        end
+    end
+    return length, controls
+end
+
 -- What is left of the batch of a record; nil when nothing is.
 local function same_batch(prefix, record, now)
     local inbox, length, _, last = was_batch(record)
     if not inbox then
         return nil
     end
-    -- Expired entries may have left the head meanwhile, so the last one may stand before its place.
+    -- Expired entries may have left the inbox meanwhile, so the last one may stand before its place.
     local found = redis.pcall('LRANGE', prefix .. 'q:' .. inbox, 0, length - 1)
     local entries = {}
-    for _, entry in ipairs(found) do
-        if entry_deadline(entry) > now then
-            entries[#entries + 1] = entry
-        end
-        if entry_id(entry) == last then
-            return #entries > 0 and entries or nil
+    for place = 1, (count_to(found, last)) do
+        if is_due(found[place], now) then
+            entries[#entries + 1] = found[place]
         end
     end
+    return #entries > 0 and entries or nil
 end
 
--- The reader has the entries of its batch up to the one with this id.
+-- The reader has the entries of its batch up to the one with this id. What was pushed behind the batch it cannot have.
 local function acknowledge_batch(prefix, record, id)
     local inbox, length, controls, last = was_batch(record)
     local key = prefix .. 'q:' .. inbox
@@ -87,13 +128,11 @@ local function acknowledge_batch(prefix, record, id)
             return trim_inbox(prefix, inbox, length, controls)
         end
     end
-    controls = 0
-    for place, entry in ipairs(redis.pcall('LRANGE', key, 0, length - 1)) do
-        if is_control(entry) then
-            controls = controls + 1
-        end
-        if entry_id(entry) == id then
-            return trim_inbox(prefix, inbox, place, controls)
-        end
+    if #id >= 10 and #last >= 10 and is_after(id, last) then
+        return
+    end
+    length, controls = count_to(redis.pcall('LRANGE', key, 0, length - 1), id)
+    if length > 0 then
+        trim_inbox(prefix, inbox, length, controls)
     end
 end

@@ -3,7 +3,7 @@
 --   =<group> <address>   joined, and the group had nobody here before
 --   -<group> <address>   left
 --   r                    so many of these wait that no more are written: read all memberships again
--- They do not count as messages; how many wait is a field of the inbox.
+-- They do not count as messages; how many wait is a field of the inbox. Only its reader takes them out.
 local CONTROLS = {[43] = true, [61] = true, [45] = true, [114] = true}
 
 local function is_control(entry)
@@ -11,7 +11,8 @@ local function is_control(entry)
 end
 
 local function waiting_controls(prefix, inbox)
-    return tonumber(redis.call('HGET', prefix .. 'i:' .. inbox, 'controls') or 0)
+    local count = redis.pcall('HGET', prefix .. 'i:' .. inbox, 'controls')
+    return type(count) == 'string' and tonumber(count) or 0
 end
 
 -- Control entries left an inbox.

@@ -40,11 +40,11 @@ local function is_alive(prefix, queue, now)
     return (tonumber(type(lease) == 'string' and lease or nil) or 0) > now, type(lease) == 'string'
 end
 
--- Takes a queue out of a group.
+-- Takes a queue out of a group, though some of the keys may be of another's making.
 local function remove_queue(prefix, group, queue)
-    redis.call('ZREM', index_key(prefix, group), queue)
-    redis.call('HDEL', rows_key(prefix, group), queue)
-    redis.call('ZREM', groups_key(prefix, queue), group)
+    redis.pcall('ZREM', index_key(prefix, group), queue)
+    redis.pcall('HDEL', rows_key(prefix, group), queue)
+    redis.pcall('ZREM', groups_key(prefix, queue), group)
     redis.call('UNLINK', members_key(prefix, group, queue))
 end
 

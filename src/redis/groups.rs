@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::calls::{
-    ChannelGroups, GroupAdd, GroupDiscard, GroupLeave, GroupLeaveReply, GroupLen, GroupList, GroupSend,
-    GroupSendReply, ListPlace, Member,
+    AddMode, ChannelGroups, GroupAdd, GroupDiscard, GroupLeave, GroupLeaveReply, GroupLen, GroupList,
+    GroupSend, GroupSendReply, ListPlace, Member,
 };
 use super::entry::group_body;
 use super::link::milliseconds;
@@ -30,7 +30,7 @@ impl Shard {
         let members = [Member { queue, address, capacity, left_ms: milliseconds(expiry) }];
         let fence = |generation| (self.client(), generation);
         let add =
-            |generation| GroupAdd { group, fence: fence(generation), by_owner: false, members: &members };
+            |generation| GroupAdd { group, fence: fence(generation), mode: AddMode::Set, members: &members };
         self.ask(add).await.map(drop)
     }
 

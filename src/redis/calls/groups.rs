@@ -24,9 +24,19 @@ pub(in crate::redis) struct Member<'a> {
 pub(in crate::redis) struct GroupAdd<'a> {
     pub(in crate::redis) group: &'a GroupName,
     pub(in crate::redis) fence: Fence<'a>,
-    /// Whether the owner of the members says it, who need not be told.
-    pub(in crate::redis) by_owner: bool,
+    pub(in crate::redis) mode: AddMode,
     pub(in crate::redis) members: &'a [Member<'a>],
+}
+
+/// How members are added, and whether their owner need be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::redis) enum AddMode {
+    /// By anybody.
+    Set,
+    /// By their owner, after the server has lost them: a membership that lasts longer stays as it is.
+    Keep,
+    /// By their owner, while they are members: who is none any more does not become one.
+    Renew,
 }
 
 /// What a change of members answers: a number, or nothing was done.
@@ -55,7 +65,11 @@ impl Call for GroupAdd<'_> {
     fn command(&self, keys: &Keys) -> Cmd {
         let mut cmd = evalsha(Self::script(), 1, 256 + 64 * self.members.len());
         cmd.arg(keys.group(self.group)).arg(keys.prefix()).arg(self.group.as_str());
-        cmd.arg(self.fence.0.as_str()).arg(self.fence.1).arg(if self.by_owner { "keep" } else { "set" });
+        cmd.arg(self.fence.0.as_str()).arg(self.fence.1).arg(match self.mode {
+            AddMode::Set => "set",
+            AddMode::Keep => "keep",
+            AddMode::Renew => "renew",
+        });
         for member in self.members {
             cmd.arg(member.queue).arg(member.address).arg(member.capacity).arg(member.left_ms);
         }

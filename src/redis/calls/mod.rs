@@ -9,8 +9,8 @@ use redis::{Cmd, Value};
 
 pub(super) use self::drain::{DrainDone, DrainPut, DrainTake, QueueList, Taken};
 pub(super) use self::groups::{
-    Changed, ChannelGroups, GroupAdd, GroupDiscard, GroupLeave, GroupLeaveReply, GroupLen, GroupList,
-    GroupSend, GroupSendReply, ListPlace, Member,
+    AddMode, Changed, ChannelGroups, GroupAdd, GroupDiscard, GroupLeave, GroupLeaveReply, GroupLen,
+    GroupList, GroupSend, GroupSendReply, ListPlace, Member,
 };
 pub(super) use self::inboxes::{InboxClose, InboxGroups, InboxKeep, InboxKeepReply};
 use super::entry::{Entry, EntryId};
@@ -19,7 +19,7 @@ use super::script::{self, Script};
 use crate::name::ChannelName;
 
 /// The layout of keys and entries that this version reads and writes.
-pub(super) const SCHEMA: i64 = 1;
+pub(super) const SCHEMA: i64 = 2;
 
 /// A call of a script, and how its answer is read.
 pub(super) trait Call {

@@ -13,7 +13,8 @@ use crate::error::{ErrorKind, Result};
 use crate::inbox::{Mailboxes, Slot};
 use crate::name::{ChannelName, GroupName};
 use crate::redis::calls::{
-    self, Changed, GroupAdd, GroupDiscard, InboxClose, InboxGroups, InboxKeep, InboxKeepReply, ListPlace,
+    self, AddMode, Changed, GroupAdd, GroupDiscard, InboxClose, InboxGroups, InboxKeep, InboxKeepReply,
+    ListPlace,
 };
 use crate::redis::link::milliseconds;
 use crate::redis::shard::Shard;
@@ -198,21 +199,27 @@ impl Keeper {
     /// Adds all members again, for as long as they had left when the server was heard of last.
     async fn add_again(&self, mirror: &mut Mirror, lost_since_us: u64) -> Result<()> {
         let left = |member: &Member| member.deadline_ms.saturating_sub(lost_since_us / 1000);
-        self.add(mirror, |member| Some(left(member)).filter(|left| *left > 0)).await
+        self.add(mirror, AddMode::Keep, |member| Some(left(member)).filter(|left| *left > 0)).await
     }
 
     /// Renews the memberships of which half the time is over.
     pub(super) async fn renew(&self, mirror: &mut Mirror, expiry: Duration) {
         let expiry_ms = milliseconds(expiry);
         let soon = self.now_us / 1000 + expiry_ms / 2;
-        let renewed = self.add(mirror, |member| (member.deadline_ms < soon).then_some(expiry_ms)).await;
+        let renewed =
+            self.add(mirror, AddMode::Renew, |member| (member.deadline_ms < soon).then_some(expiry_ms)).await;
         if let Err(error) = renewed {
             tracing::debug!(inbox = %self.inbox, %error, "could not renew memberships");
         }
     }
 
     /// Adds members for which there is a time.
-    async fn add(&self, mirror: &mut Mirror, left_ms: impl Fn(&Member) -> Option<u64>) -> Result<()> {
+    async fn add(
+        &self,
+        mirror: &mut Mirror,
+        mode: AddMode,
+        left_ms: impl Fn(&Member) -> Option<u64>,
+    ) -> Result<()> {
         let mut due: Vec<(GroupName, Vec<(Arc<str>, u64)>)> = Vec::new();
         for (group, members) in mirror.groups() {
             let members =
@@ -230,12 +237,14 @@ impl Keeper {
                 let add = |generation| GroupAdd {
                     group: &group,
                     fence: (self.shard.client(), generation),
-                    by_owner: true,
+                    mode,
                     members: &named,
                 };
                 if let Changed::Ok(now_us) = self.shard.ask(add).await? {
                     for (address, left_ms) in members {
-                        mirror.renew(&group, address, now_us / 1000 + left_ms, now_us);
+                        // Who was added just now is in; who was renewed may have left, which an entry will tell.
+                        let since_us = (mode == AddMode::Keep).then_some(now_us);
+                        mirror.prolong(&group, address, now_us / 1000 + left_ms, since_us);
                     }
                 }
             }

@@ -53,11 +53,17 @@ impl Mirror {
         }
     }
 
-    /// A membership was renewed.
-    pub(super) fn renew(&mut self, group: &GroupName, address: &str, deadline_ms: u64, since_us: u64) {
+    /// A membership lasts longer; since when that is so, if it was begun anew.
+    pub(super) fn prolong(
+        &mut self,
+        group: &GroupName,
+        address: &str,
+        deadline_ms: u64,
+        since_us: Option<u64>,
+    ) {
         if let Some(member) = self.groups.get_mut(group).and_then(|members| members.get_mut(address)) {
             member.deadline_ms = member.deadline_ms.max(deadline_ms);
-            member.since_us = since_us;
+            member.since_us = since_us.unwrap_or(member.since_us);
         }
     }
 

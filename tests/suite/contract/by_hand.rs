@@ -23,6 +23,12 @@ async fn pop_by_hand(connection: &mut MultiplexedConnection, prefix: &str, queue
     let keys = [format!("{prefix}c:"), format!("{prefix}q:{queue}")];
     let mut cmd = by_hand(connection, "pop", &keys).await;
     cmd.arg(prefix).arg("").arg(0).arg(0).arg(0).arg(1).arg("try").arg(1);
+    if queue.ends_with('!') {
+        let reply: (String, u64, String, String, [Vec<u8>; 1]) = cmd.query_async(connection).await.unwrap();
+        assert_eq!((&*reply.0, reply.1, &*reply.2, &*reply.3), ("ok", 1, "1", queue));
+        let [entry] = reply.4;
+        return entry;
+    }
     let reply: (String, u64, String, String, Vec<u8>) = cmd.query_async(connection).await.unwrap();
     assert_eq!((&*reply.0, reply.1, &*reply.2, &*reply.3), ("ok", 1, "1", queue));
     reply.4

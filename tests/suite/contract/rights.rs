@@ -6,7 +6,7 @@ use std::time::Duration;
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, RedisChannelLayer};
 
 use super::{PATIENCE, ask, give_back, keys, section, time, until};
-use crate::support::{Server, calls};
+use crate::support::{Add, Discard, GroupSend, Pop, Push, Scripts, Server, calls};
 
 /// The command of the section on rights, in words.
 fn rights() -> Vec<&'static str> {
@@ -72,6 +72,8 @@ async fn the_published_rights_are_enough_and_none_is_there_for_nothing() {
         layer.close().await.unwrap();
     }
 
+    use_groups(&url).await;
+
     layer.flush().await.unwrap();
     small.close().await.unwrap();
     layer.close().await.unwrap();
@@ -85,6 +87,25 @@ async fn the_published_rights_are_enough_and_none_is_there_for_nothing() {
     for right in rights().iter().filter_map(|word| word.strip_prefix('+')) {
         assert_ne!(calls(&mut admin, right).await, 0, "+{right} was never used");
     }
+}
+
+/// A group's life and that of an inbox, by hand.
+async fn use_groups(url: &str) {
+    let connection = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let scripts = Scripts::new(connection, "asgi:");
+    scripts.load().await;
+    scripts.inbox_keep("in!", "owner", 60_000, &["slow"], &["quick"]).await;
+    scripts.group_add(&Add::to("room", &["in!a", "in!b", "news"])).await;
+    scripts.group_send(&GroupSend::to("room", "hi")).await;
+    scripts.push(&Push::to("in!", &["mslow direct"])).await;
+    scripts.pop(None, 0, &Pop::new().attempt(1, &["in!"])).await;
+    scripts.group_len_step("room", "", 100).await;
+    scripts.group_list_step("room", "", "0").await;
+    scripts.channel_groups_step("in!a", "").await;
+    scripts.inbox_groups_step("in!", "", "0").await;
+    scripts.group_discard(&Discard::from("room", &["in!a"])).await;
+    scripts.group_leave_step("news", None, "").await;
+    assert_eq!(scripts.inbox_close_step("in!", "owner").await, Some(0));
 }
 
 async fn received(layer: &RedisChannelLayer, channel: &str) -> String {

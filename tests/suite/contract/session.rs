@@ -30,7 +30,8 @@ fn session() -> Vec<Block> {
 
 /// Two headers of entries, and two times, are alike.
 fn masked(line: &str) -> String {
-    let header = Regex::new(r"\\x00.*m \\x81").unwrap().replace(line, "<header>m \\x81").into_owned();
+    let header = Regex::new(r"\\x00.*(m |groom |=room )").unwrap().replace(line, "<header>$1").into_owned();
+    let header = Regex::new(r"\b\d{16}\b").unwrap().replace(&header, "<µs>").into_owned();
     Regex::new(r"\b\d{13}\b").unwrap().replace(&header, "<ms>").into_owned()
 }
 
@@ -49,7 +50,7 @@ fn shell(server: &Server, text: &str) -> Command {
     );
     let address = server.address();
     let (host, port) = address.split_once(':').unwrap();
-    let show = Regex::new("asgi-redis scripts show ([a-z]+)").unwrap();
+    let show = Regex::new("asgi-redis scripts show ([a-z_]+)").unwrap();
     let text = show.replace_all(text, "printf %s \"$$SOURCE_$1\"");
     let text = text.replace("redis-cli", &format!("{cli} -h {host} -p {port}"));
     let mut shell = Command::new("sh");

@@ -7,7 +7,7 @@ use asgi_redis::{ChannelLayer, ChannelLayerExt, RedisChannelLayer, Value};
 use regex::Regex;
 
 use super::{CONTRACT, ask, cells, give_back, keys, section, table, until};
-use crate::support::{Server, unique_prefix};
+use crate::support::{Add, Scripts, Server, unique_prefix};
 
 /// Names of keys in the text of a slot would be taken for HTML.
 fn marked(text: &str) -> String {
@@ -52,9 +52,10 @@ fn key_rows() -> BTreeMap<&'static str, Vec<&'static str>> {
     rows.into_iter().map(|row| (cells(row)[0].trim_matches('`'), cells(row))).collect()
 }
 
-/// The shape of a key without its last part, such as `<prefix>q:`.
+/// The shape of a key without what follows its kind, such as `<prefix>q:`.
 fn stem(shape: &str) -> &str {
-    shape.rsplit_once('<').filter(|(head, _)| !head.is_empty()).map_or(shape, |(head, _)| head)
+    let name = shape.rmatch_indices('<').map(|(at, _)| at).filter(|at| *at > 0).min();
+    name.map_or(shape, |at| &shape[..at])
 }
 
 #[test]
@@ -92,6 +93,11 @@ async fn every_key_on_a_server_has_the_type_and_the_time_of_the_key_table() {
     small.connect().await.unwrap().send("queued", "refused").await.unwrap_err();
     // It stands for a second at most, which may be short on a busy machine.
     let () = ask(&mut connection, &["PEXPIRE", &format!("{prefix}x:queued"), "60000"]).await;
+
+    let by_hand = Scripts::new(connection.clone(), &prefix);
+    by_hand.load().await;
+    by_hand.inbox_keep("in!", "owner", 60_000, &["slow"], &[]).await;
+    by_hand.group_add(&Add::to("room", &["in!a", "queued"])).await;
 
     let rows = key_rows();
     let mut seen = BTreeSet::new();

@@ -84,5 +84,5 @@ async fn a_call_acknowledges_first_and_then_takes() {
     shard.send("a", &["m1", "m2"]).await;
     let m1 = client.ask(1, &["a"]).await.unwrap();
     let given = client.say(&Pop::new().ack(1, &m1).wait(2, &["a"])).await;
-    assert_eq!(given[0].outcome.as_ref().unwrap().1.text(), "m2");
+    assert_eq!(given[0].entry().text(), "m2");
 }

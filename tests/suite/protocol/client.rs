@@ -100,6 +100,16 @@ impl Client {
         one_entry(&self.say(&Pop::new().attempt(ticket, queues)).await, ticket)
     }
 
+    /// Asks for the batch of an inbox, with one open ticket that waits.
+    pub(super) async fn ask_batch(&self, ticket: u64, inbox: &str) -> Option<Vec<Entry>> {
+        one_batch(&self.say(&Pop::new().wait(ticket, &[inbox])).await, ticket, inbox)
+    }
+
+    /// Asks for the batch of an inbox, with one open ticket that does not wait.
+    pub(super) async fn attempt_batch(&self, ticket: u64, inbox: &str) -> Option<Vec<Entry>> {
+        one_batch(&self.say(&Pop::new().attempt(ticket, &[inbox])).await, ticket, inbox)
+    }
+
     pub(super) async fn ack(&self, ticket: u64, entry: &Entry) {
         assert_eq!(self.say(&Pop::new().ack(ticket, entry)).await, []);
     }
@@ -157,7 +167,16 @@ impl Client {
 pub(super) fn one_entry(given: &[Given], ticket: u64) -> Option<Entry> {
     match given {
         [] => None,
-        [given] if given.ticket == ticket => Some(given.outcome.clone().unwrap().1),
+        [given] if given.ticket == ticket => Some(given.entry().clone()),
+        other => panic!("asked for ticket {ticket}, got {other:?}"),
+    }
+}
+
+/// What one ticket of an inbox got that was asked for alone.
+pub(super) fn one_batch(given: &[Given], ticket: u64, inbox: &str) -> Option<Vec<Entry>> {
+    match given {
+        [] => None,
+        [given] if given.ticket == ticket => Some(given.batch(inbox).to_vec()),
         other => panic!("asked for ticket {ticket}, got {other:?}"),
     }
 }

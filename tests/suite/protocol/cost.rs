@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Shard;
-use crate::support::{Pop, Push};
+use super::{Owner, Shard};
+use crate::support::{Add, GroupSend, Pop, Push};
 
 /// The commands that scripts ran since [`begin`].
 async fn commands(shard: &Shard) -> BTreeMap<String, u64> {
@@ -109,4 +109,79 @@ async fn idle_queues_cost_a_message_nothing() {
     begin(&shard).await;
     client.ask(2, &names).await.unwrap();
     at_most(&shard, 5, "taking from one of 30 queues").await;
+}
+
+#[tokio::test]
+async fn a_send_to_a_group_costs_three_commands_a_queue_however_many_members_there_are() {
+    let shard = Shard::alone().await;
+    let inboxes = ["one!", "two!", "three!", "four!"];
+    let mut owners = Vec::new();
+    for inbox in inboxes {
+        owners.push(Owner::new(&shard, inbox).await);
+    }
+    let mut costs = Vec::new();
+    for (group, members) in [("small", 1), ("large", 2000)] {
+        for inbox in inboxes {
+            let names: Vec<String> = (0..members).map(|number| format!("{inbox}a{number}")).collect();
+            for some in names.chunks(500) {
+                let some: Vec<&str> = some.iter().map(String::as_str).collect();
+                shard.group_add(&Add::to(group, &some).capacity(5000)).await;
+            }
+        }
+        begin(&shard).await;
+        let receipt = shard.group_send(&GroupSend::to(group, "hi")).await.unwrap();
+        assert_eq!(receipt.delivered, 4);
+        at_most(&shard, 3 + 3 * 4, group).await;
+        costs.push(commands(&shard).await);
+    }
+    assert_eq!(costs[0], costs[1]);
+
+    for owner in &mut owners {
+        owner.read_all().await;
+    }
+    begin(&shard).await;
+    shard.group_send(&GroupSend::to("large", "hi")).await;
+    at_most(&shard, 3 + 6 * 4, "a send to four inboxes that are empty").await;
+    for owner in &mut owners {
+        owner.read_all().await;
+        owner.wait().await;
+    }
+    begin(&shard).await;
+    shard.group_send(&GroupSend::to("large", "hi")).await;
+    at_most(&shard, 3 + 9 * 4, "a send to four readers that wait").await;
+}
+
+#[tokio::test]
+async fn to_count_a_group_costs_two_commands_a_queue_however_many_members_there_are() {
+    let shard = Shard::alone().await;
+    let mut owner = Owner::new(&shard, "one!").await;
+    let names: Vec<String> = (0..2000).map(|number| format!("one!a{number}")).collect();
+    for some in names.chunks(500) {
+        let some: Vec<&str> = some.iter().map(String::as_str).collect();
+        shard.group_add(&Add::to("room", &some)).await;
+    }
+    owner.read_all().await;
+    begin(&shard).await;
+    assert_eq!(shard.group_len_step("room", "", 5000).await.1, 2000);
+    at_most(&shard, 4, "a count").await;
+}
+
+#[tokio::test]
+async fn a_member_costs_some_twenty_commands_to_add_and_a_batch_ten_for_each_hundred_entries() {
+    let shard = Shard::alone().await;
+    let owner = Owner::new(&shard, "one!").await;
+    shard.group_add(&Add::to("room", &["one!a"])).await;
+    begin(&shard).await;
+    shard.group_add(&Add::to("room", &["one!b"])).await;
+    at_most(&shard, 22, "adding a member").await;
+
+    let bodies = vec!["ma m"; 198];
+    shard.push(&Push::to("one!", &bodies).capacity(500)).await;
+    begin(&shard).await;
+    let batch = owner.client.ask_batch(101, "one!").await.unwrap();
+    assert_eq!(batch.len(), 200);
+    at_most(&shard, 20, "a batch of 200").await;
+    begin(&shard).await;
+    owner.client.ack(101, &batch[199]).await;
+    at_most(&shard, 7, "acknowledging it").await;
 }

@@ -1,7 +1,7 @@
 //! flush: removes what waits, in bounded steps, and leaves who waits.
 
-use super::Shard;
-use crate::support::{Push, PushReply};
+use super::{Owner, Shard};
+use crate::support::{Add, GroupSend, Push, PushReply};
 
 /// Runs all steps; how many keys each removed.
 async fn flush(shard: &Shard, count: usize) -> Vec<usize> {
@@ -34,11 +34,43 @@ async fn queues_and_given_back_messages_are_removed_and_clients_stay() {
     assert_eq!(shard.keys().await, expected.into());
     assert!(!client.is_stale().await);
     assert_eq!(client.ask(2, &["a"]).await, Some(kept), "what was handed over is the ticket's own");
-    assert_eq!(client.ask(4, &["a", "body?x", "in.box!"]).await, None);
+    assert_eq!(client.ask(4, &["a", "body?x"]).await, None);
+    assert_eq!(client.ask_batch(5, "in.box!").await, None);
 
     shard.send("b", &["next"]).await;
     let wake = client.wake().await;
     assert_eq!((wake.ticket, wake.entry.text().as_str()), (3, "next"));
+}
+
+#[tokio::test]
+async fn groups_are_removed_and_inboxes_stay() {
+    let shard = Shard::new().await;
+    let mut owner = Owner::new(&shard, "in.box!").await;
+    shard.inbox_keep("in.box!", owner.id(), 60_000, &["slow"], &[]).await;
+    shard.group_add(&Add::to("room", &["in.box!a", "chat"])).await;
+    // The list of the inbox, and of the group its index, its rows, and for two queues the members and their groups.
+    assert_eq!(flush(&shard, 1000).await.iter().sum::<usize>(), 1 + 2 + 2 * 2);
+    let expected = [&*format!("c:{}", owner.id()), "f:in.box!", "i:in.box!", "schema"].map(str::to_owned);
+    assert_eq!(shard.keys().await, expected.into());
+    assert_eq!(shard.group_len("room").await, 0);
+    assert_eq!(shard.group_send(&GroupSend::to("room", "hi")).await.unwrap().delivered, 0);
+
+    // The mirror of the owner has members that the server forgot: the first one tells that they are gone.
+    shard.group_add(&Add::to("room", &["in.box!b"])).await;
+    assert_eq!(owner.read_all().await, ["=room b"]);
+}
+
+#[tokio::test]
+async fn keys_of_groups_that_are_none_are_left_alone() {
+    let shard = Shard::new().await;
+    for kind in ['g', 'd', 'm', 's'] {
+        shard.command(&["SET", &shard.key(kind, "name"), "text"]).await;
+    }
+    assert_eq!(flush(&shard, 1000).await.iter().sum::<usize>(), 0);
+    let other = shard.beside(&format!("{}m:", shard.prefix())).await;
+    other.group_add(&Add::to("room", &["chat"])).await;
+    assert_eq!(flush(&shard, 1000).await.iter().sum::<usize>(), 0);
+    assert_eq!(other.group_len("room").await, 1);
 }
 
 #[tokio::test]

@@ -20,10 +20,10 @@ const CAPACITY: usize = 8;
 const SHORT: u64 = 20;
 
 /// A small generator, so that a seed is a program. (SplitMix64.)
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -31,11 +31,11 @@ impl Dice {
         (mixed ^ (mixed >> 31)) % sides
     }
 
-    fn index(&mut self, length: usize) -> usize {
+    pub(super) fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.roll(length as u64)).unwrap()
     }
 
-    fn one_in(&mut self, sides: u64) -> bool {
+    pub(super) fn one_in(&mut self, sides: u64) -> bool {
         self.roll(sides) == 0
     }
 }
@@ -121,7 +121,7 @@ async fn send(shard: &Shard, receiver: &Receiver, most: u64, dice: &mut Dice, bo
         match refused.iter().find(|(refused, _)| *refused == place) {
             None => book.accepted(body),
             Some((_, Refusal::Full { live })) => book.full(body, *live, CAPACITY),
-            Some((_, Refusal::Error(error))) => panic!("{}: {error}", book.said()),
+            Some((_, refusal)) => panic!("{}: {refusal:?}", book.said()),
         }
     }
 }

@@ -3,7 +3,9 @@
 use asgi_redis::scripts;
 
 use super::Shard;
-use crate::support::{HelloReply, Pop, PopReply, Push, PushReply, Refusal};
+use crate::support::{
+    Add, Discard, Fenced, GroupSend, HelloReply, Keep, Pop, PopReply, Push, PushReply, Refusal,
+};
 
 /// The shapes that a script's header lists.
 fn listed(name: &str) -> Vec<&'static str> {
@@ -23,7 +25,7 @@ async fn hello_gives_each_reply_that_it_lists() {
     assert!(matches!(shard.hello("c", 1, 1000).await, HelloReply::Ok { known: false, .. }));
     assert!(matches!(shard.hello("c", 2, 1000).await, HelloReply::Ok { known: true, .. }));
     assert_eq!(shard.hello("c", 2, 1000).await, HelloReply::Stale { generation: 2 });
-    assert_eq!(shard.hello_with_schema("c", 3, 1000, 2).await, HelloReply::Schema { schema: "1".to_owned() });
+    assert_eq!(shard.hello_with_schema("c", 3, 1000, 3).await, HelloReply::Schema { schema: "2".to_owned() });
 }
 
 #[tokio::test]
@@ -72,5 +74,77 @@ async fn flush_gives_the_reply_that_it_lists() {
 #[test]
 fn the_scripts_are_those_whose_replies_are_shown_here() {
     let names: Vec<&str> = scripts::all().iter().map(|script| script.name()).collect();
-    assert_eq!(names, ["flush", "hello", "pop", "push"]);
+    assert_eq!(
+        names,
+        [
+            "channel_groups",
+            "flush",
+            "group_add",
+            "group_discard",
+            "group_leave",
+            "group_len",
+            "group_list",
+            "group_send",
+            "hello",
+            "inbox_close",
+            "inbox_groups",
+            "inbox_keep",
+            "pop",
+            "push",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_scripts_of_groups_give_each_reply_that_they_list() {
+    let shard = Shard::new().await;
+    assert_eq!(listed("group_add"), [r#"{"ok", now}"#, r#"{"stale"}"#]);
+    let add = Add::to("room", &["a", "b", "c", "d"]);
+    assert!(matches!(shard.group_add(&add).await, Fenced::Ok(1..)));
+    assert_eq!(shard.group_add(&add.fence("c", 1)).await, Fenced::Stale);
+
+    assert_eq!(listed("group_len"), ["{cursor, members}"]);
+    assert_eq!(shard.group_len_step("room", "", 100).await, (String::new(), 4));
+    assert_eq!(listed("group_list"), ["{queue, cursor, channel, ...}"]);
+    let all = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+    assert_eq!(shard.group_list_step("room", "", "0").await, (String::new(), "0".to_owned(), all));
+    assert_eq!(listed("channel_groups"), ["{cursor, group, ...}"]);
+    assert_eq!(shard.channel_groups_step("a", "").await, (String::new(), vec!["room".to_owned()]));
+
+    let shape = r#"{"ok", cursor, delivered, full, expired, failed, queue, ...}"#;
+    assert_eq!(listed("group_send"), [shape, r#"{"stale"}"#]);
+    shard.group_add(&Add::to("room", &["a"]).capacity(0)).await;
+    shard.group_add(&Add::to("room", &["b"]).expiry(1)).await;
+    shard.command(&["SET", &shard.key('q', "c"), "text"]).await;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let send = GroupSend::to("room", "hi").names();
+    let Fenced::Ok(receipt) = shard.group_send(&send).await else { panic!() };
+    let counts = (receipt.delivered, receipt.full, receipt.expired, receipt.failed);
+    assert_eq!((&*receipt.cursor, counts), ("", (1, 1, 1, 1)));
+    assert_eq!(receipt.names, ["a"]);
+    assert_eq!(shard.group_send(&send.fence("c", 1)).await, Fenced::Stale);
+
+    assert_eq!(listed("group_discard"), [r#"{"ok", removed}"#, r#"{"stale"}"#]);
+    let discard = Discard::from("room", &["a", "absent"]);
+    assert_eq!(shard.group_discard(&discard).await, Fenced::Ok(1));
+    assert_eq!(shard.group_discard(&discard.fence("c", 1)).await, Fenced::Stale);
+    assert_eq!(listed("group_leave"), [r#"{"ok", cursor, removed}"#, r#"{"stale"}"#]);
+    assert_eq!(shard.group_leave_step("d", Some(("c", 1)), "").await, Fenced::Stale);
+    assert_eq!(shard.group_leave_step("d", None, "").await, Fenced::Ok((String::new(), 1)));
+}
+
+#[tokio::test]
+async fn the_scripts_of_inboxes_give_each_reply_that_they_list() {
+    let shard = Shard::new().await;
+    assert_eq!(listed("inbox_keep"), [r#"{"ok", now}"#, r#"{"new", now}"#, r#"{"taken"}"#]);
+    assert!(matches!(shard.inbox_keep("in!", "one", 1000, &[], &[]).await, Keep::New { now: 1.. }));
+    assert!(matches!(shard.inbox_keep("in!", "one", 1000, &[], &[]).await, Keep::Ok { now: 1.. }));
+    assert_eq!(shard.inbox_keep("in!", "two", 1000, &[], &[]).await, Keep::Taken);
+    let shape = "{now, group, cursor, name, {address, deadline, ...}";
+    assert_eq!(listed("inbox_groups"), [shape]);
+    shard.group_add(&Add::to("room", &["in!a"])).await;
+    assert_eq!(shard.inbox_groups_step("in!", "", "0").await.members.len(), 1);
+    assert_eq!(listed("inbox_close"), ["{groups}", r#"{"taken"}"#]);
+    assert_eq!(shard.inbox_close_step("in!", "two").await, None);
+    assert_eq!(shard.inbox_close_step("in!", "one").await, Some(0));
 }

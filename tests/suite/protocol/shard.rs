@@ -10,7 +10,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::Client;
-use super::client::{Listening, PATIENCE, one_entry};
+use super::client::{Listening, PATIENCE, one_batch, one_entry};
 use crate::support::{Entry, Pop, PopReply, Push, PushReply, Scripts, Server, unique_prefix};
 
 /// A lease that no test outlives.
@@ -110,6 +110,25 @@ impl Shard {
             texts.push(entry.text());
         }
         texts
+    }
+
+    /// Takes all that waits in an inbox, as nobody.
+    pub(super) async fn drain_inbox(&self, inbox: &str) -> Vec<String> {
+        let mut texts = Vec::new();
+        loop {
+            let PopReply::Ok { given, .. } = self.pop(None, 0, &Pop::new().attempt(1, &[inbox])).await else {
+                panic!("a pop of nobody cannot be stale")
+            };
+            match one_batch(&given, 1, inbox) {
+                Some(batch) => texts.extend(batch.iter().map(Entry::text)),
+                None => return texts,
+            }
+        }
+    }
+
+    /// What stands at a place of a queue's list.
+    pub(super) async fn raw_entry(&self, queue: &str, place: usize) -> Entry {
+        Entry(self.ask(redis::cmd("LINDEX").arg(self.key('q', queue)).arg(place)).await)
     }
 
     /// How many entries stand in a queue's list, dead or alive.

@@ -16,7 +16,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) use ledger::{Ledger, Sent};
 pub(crate) use observe::{Monitor, calls};
 pub(crate) use proxy::{Direction, Proxy};
-pub(crate) use scripts::{Entry, Given, HelloReply, Pop, PopReply, Push, PushReply, Refusal, Scripts};
+pub(crate) use scripts::{
+    Add, Discard, Entry, Fenced, Given, GroupSend, HelloReply, Keep, Pop, PopReply, Push, PushReply, Receipt,
+    Refusal, Scripts,
+};
 pub(crate) use server::{Kind, Server};
 
 /// A prefix of keys that no other test of this run has, so that tests can share a server.

@@ -1,14 +1,20 @@
 //! The engine's scripts, called over a plain connection as any Redis client in any language would: no code of the
 //! layer takes part.
 
+mod groups;
+mod replies;
+
 use std::fmt;
 
 use asgi_redis::scripts;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
 
+pub(crate) use groups::{Add, Discard, Fenced, GroupSend, Keep, Receipt};
+pub(crate) use replies::{Given, HelloReply, PopReply, PushReply, Refusal};
+
 /// The schema that the scripts' callers write and read.
-const SCHEMA: u64 = 1;
+const SCHEMA: u64 = 2;
 
 /// The scripts under one prefix of keys, over one connection.
 #[derive(Clone)]
@@ -208,110 +214,6 @@ impl Pop {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum HelloReply {
-    Ok { now: u64, known: bool },
-    Stale { generation: u64 },
-    Schema { schema: String },
-}
-
-impl HelloReply {
-    fn read(reply: Value) -> Self {
-        match &parts(reply)[..] {
-            [Value::BulkString(tag), Value::Int(now), Value::Int(known @ (0 | 1))] if tag == b"ok" => {
-                Self::Ok { now: positive(*now), known: *known == 1 }
-            }
-            [Value::BulkString(tag), Value::Int(generation)] if tag == b"stale" => {
-                Self::Stale { generation: positive(*generation) }
-            }
-            [Value::BulkString(tag), Value::BulkString(schema)] if tag == b"schema" => {
-                Self::Schema { schema: String::from_utf8_lossy(schema).into_owned() }
-            }
-            other => panic!("hello answered {other:?}"),
-        }
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum PushReply {
-    /// All were sent but these places.
-    Sent(Vec<(u64, Refusal)>),
-    Stale,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Full { live: u64 },
-    Error(String),
-}
-
-impl PushReply {
-    /// The reply to a push of which nothing was refused.
-    pub(crate) const ALL_SENT: Self = Self::Sent(Vec::new());
-
-    fn read(reply: Value) -> Self {
-        if matches!(&reply, Value::BulkString(text) if text == b"sent") {
-            return Self::ALL_SENT;
-        }
-        let parts = parts(reply);
-        let (tag, rest) = parts.split_first().unwrap();
-        match tag {
-            Value::BulkString(tag) if tag == b"stale" && rest.is_empty() => Self::Stale,
-            Value::BulkString(tag) if tag == b"sent" && !rest.is_empty() && rest.len() % 2 == 0 => {
-                let refused = rest.chunks(2).map(|pair| match pair {
-                    [Value::Int(place), Value::Int(live)] => {
-                        (positive(*place), Refusal::Full { live: positive(*live) })
-                    }
-                    [Value::Int(place), Value::BulkString(error)] => {
-                        (positive(*place), Refusal::Error(text(error)))
-                    }
-                    other => panic!("push refused with {other:?}"),
-                });
-                Self::Sent(refused.collect())
-            }
-            other => panic!("push answered {other:?} {rest:?}"),
-        }
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum PopReply {
-    Ok { served: usize, given: Vec<Given> },
-    Stale,
-}
-
-/// What a ticket got: an entry of a queue, or an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Given {
-    pub(crate) ticket: u64,
-    pub(crate) outcome: Result<(String, Entry), String>,
-}
-
-impl PopReply {
-    fn read(reply: Value) -> Self {
-        let parts = parts(reply);
-        match &parts[..] {
-            [Value::BulkString(tag)] if tag == b"stale" => Self::Stale,
-            [Value::BulkString(tag), Value::Int(served), rest @ ..]
-                if tag == b"ok" && rest.len() % 3 == 0 =>
-            {
-                let given = rest.chunks(3).map(|given| match given {
-                    [Value::BulkString(ticket), Value::BulkString(queue), Value::BulkString(entry)] => {
-                        let outcome = match &queue[..] {
-                            b"" => Err(text(entry)),
-                            queue => Ok((text(queue), Entry(entry.clone()))),
-                        };
-                        Given { ticket: text(ticket).parse().unwrap(), outcome }
-                    }
-                    other => panic!("pop gave {other:?}"),
-                });
-                Self::Ok { served: usize::try_from(*served).unwrap(), given: given.collect() }
-            }
-            other => panic!("pop answered {other:?}"),
-        }
-    }
-}
-
 /// An entry: a header of 18 bytes, and the body.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Entry(pub(crate) Vec<u8>);
@@ -360,6 +262,13 @@ fn parts(reply: Value) -> Vec<Value> {
     match reply {
         Value::Array(parts) => parts,
         other => panic!("a script answered {other:?}"),
+    }
+}
+
+fn bytes(value: &Value) -> &[u8] {
+    match value {
+        Value::BulkString(bytes) => bytes,
+        other => panic!("a script answered {other:?} for a text"),
     }
 }
 

@@ -7,7 +7,7 @@ use super::super::Shard;
 use super::super::client::{Client, Listening, Wake};
 use super::Dice;
 use super::book::Book;
-use crate::support::{Entry, Given, Pop, PopReply, Push, PushReply};
+use crate::support::{Entry, Pop, PopReply, Push, PushReply};
 
 const MOST_OPEN: usize = 6;
 
@@ -119,9 +119,9 @@ impl Receiver {
             PopReply::Ok { served, given } => {
                 assert_eq!(served, asked.len());
                 self.finished.retain(|ticket, _| !said.contains_key(ticket));
-                for Given { ticket, outcome } in given {
-                    let (queue, entry) = outcome.unwrap();
-                    self.arrived(ticket, queue, entry);
+                for given in given {
+                    let (queue, entry) = given.one();
+                    self.arrived(given.ticket, queue, entry);
                 }
                 true
             }

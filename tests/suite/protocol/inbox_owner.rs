@@ -1,0 +1,220 @@
+//! Who owns an inbox, which of its mailboxes take messages, and how it ends.
+
+use std::time::Duration;
+
+use super::owner::LONG_LEASE;
+use super::{Owner, Shard};
+use crate::support::{Add, Keep, Push, PushReply, Refusal};
+
+const INBOX: &str = "in.box!";
+
+fn full_mailbox(place: u64) -> (u64, Refusal) {
+    (place, Refusal::FullMailbox)
+}
+
+#[tokio::test]
+async fn the_first_to_keep_an_inbox_owns_it_and_others_are_told() {
+    let shard = Shard::new().await;
+    let before = shard.time().await;
+    let Keep::New { now } = shard.inbox_keep(INBOX, "one", 1000, &[], &[]).await else { panic!() };
+    assert!((before..=shard.time().await).contains(&now));
+    let Keep::Ok { now: again } = shard.inbox_keep(INBOX, "one", 1000, &[], &[]).await else { panic!() };
+    assert!(again > now);
+    assert_eq!(shard.inbox_keep(INBOX, "two", 99_000, &["a"], &[]).await, Keep::Taken);
+    assert!(!shard.exists('f', INBOX).await, "nothing was done");
+    assert!(shard.ttl('i', INBOX).await <= 3_601_000);
+    assert_eq!(shard.inbox_close_step(INBOX, "two").await, None);
+    assert!(shard.exists('i', INBOX).await);
+}
+
+#[tokio::test]
+async fn a_lost_inbox_is_new_again_and_no_mailbox_is_full() {
+    let shard = Shard::new().await;
+    shard.inbox_keep(INBOX, "one", 1000, &["a"], &[]).await;
+    shard.command(&["DEL", &shard.key('i', INBOX)]).await;
+    assert!(matches!(shard.inbox_keep(INBOX, "one", 1000, &["b"], &[]).await, Keep::New { .. }));
+    let push = Push::to(INBOX, &["ma 1", "mb 2"]);
+    assert_eq!(shard.push(&push).await, PushReply::Sent(vec![full_mailbox(2)]));
+}
+
+#[tokio::test]
+async fn an_inbox_is_remembered_for_its_lease_and_an_hour() {
+    let shard = Shard::new().await;
+    shard.inbox_keep(INBOX, "one", 20_000, &["a"], &[]).await;
+    for kind in ['i', 'f'] {
+        let left = shard.ttl(kind, INBOX).await;
+        assert!((3_610_000..=3_620_000).contains(&left), "{kind}: {left}");
+    }
+    shard.inbox_keep(INBOX, "one", 60_000, &[], &[]).await;
+    for kind in ['i', 'f'] {
+        let left = shard.ttl(kind, INBOX).await;
+        assert!((3_650_000..=3_660_000).contains(&left), "{kind}: {left}");
+    }
+}
+
+#[tokio::test]
+async fn a_mailbox_that_was_reported_full_is_refused_until_it_has_room_and_its_neighbours_are_not() {
+    let shard = Shard::new().await;
+    shard.inbox_keep(INBOX, "one", LONG_LEASE, &["slow", "slower"], &[]).await;
+    let push = Push::to("a", &["m 1"])
+        .and(INBOX, &["mslow 2", "mother 3", "mslower 4", "mslo 5"])
+        .and("b", &["m 6"]);
+    let refused = vec![full_mailbox(2), full_mailbox(4)];
+    assert_eq!(shard.push(&push).await, PushReply::Sent(refused.clone()));
+    assert_eq!(shard.push(&push).await, PushReply::Sent(refused), "into an inbox with messages too");
+    assert_eq!(shard.drain_inbox(INBOX).await, ["mother 3", "mslo 5", "mother 3", "mslo 5"]);
+
+    shard.inbox_keep(INBOX, "one", LONG_LEASE, &["third"], &["slow", "unknown"]).await;
+    let push = Push::to(INBOX, &["mslow 1", "mslower 2", "mthird 3"]);
+    assert_eq!(shard.push(&push).await, PushReply::Sent(vec![full_mailbox(2), full_mailbox(3)]));
+    assert_eq!(shard.drain_inbox(INBOX).await, ["mslow 1"]);
+    shard.inbox_keep(INBOX, "one", LONG_LEASE, &[], &["slower", "third"]).await;
+    assert!(!shard.exists('f', INBOX).await);
+}
+
+#[tokio::test]
+async fn the_places_of_full_mailboxes_and_of_a_full_inbox_are_told_apart() {
+    let shard = Shard::new().await;
+    shard.inbox_keep(INBOX, "one", LONG_LEASE, &["slow"], &[]).await;
+    let push = Push::to("a", &["m 1"])
+        .and(INBOX, &["ma 2", "mslow 3", "ma 4", "mslow 5", "ma 6"])
+        .capacity(2)
+        .and("other!", &["mslow 7"]);
+    let PushReply::Sent(mut refused) = shard.push(&push).await else { panic!() };
+    refused.sort_by_key(|(place, _)| *place);
+    assert_eq!(refused, [full_mailbox(3), full_mailbox(5), (6, Refusal::Full { live: 2 })]);
+    assert_eq!(shard.drain_inbox(INBOX).await, ["ma 2", "ma 4"]);
+    assert_eq!(shard.drain_inbox("other!").await, ["mslow 7"]);
+}
+
+#[tokio::test]
+async fn a_call_of_full_mailboxes_alone_sends_nothing_and_wakes_nobody() {
+    let shard = Shard::new().await;
+    let mut owner = Owner::new(&shard, INBOX).await;
+    shard.inbox_keep(INBOX, owner.id(), LONG_LEASE, &["slow"], &[]).await;
+    owner.wait().await;
+    let push = Push::to(INBOX, &["mslow 1"]);
+    assert_eq!(shard.push(&push).await, PushReply::Sent(vec![full_mailbox(1)]));
+    assert!(!shard.exists('q', INBOX).await);
+    assert_eq!(owner.client.wakes().await, []);
+}
+
+#[tokio::test]
+async fn marks_of_full_mailboxes_that_are_none_stop_no_push() {
+    let shard = Shard::new().await;
+    shard.command(&["SET", &shard.key('f', INBOX), "text"]).await;
+    let push = Push::to("a", &["m 1"]).and(INBOX, &["ma 2"]);
+    assert_eq!(shard.push(&push).await, PushReply::ALL_SENT);
+    assert_eq!(shard.drain_inbox(INBOX).await, ["ma 2"]);
+}
+
+/// What is known of an inbox is asked for only when it is full, which may be in the middle of a call.
+#[tokio::test]
+async fn an_owner_that_is_none_stops_no_push_and_no_pop() {
+    let shard = Shard::new().await;
+    shard.command(&["SET", &shard.key('i', INBOX), "text"]).await;
+    let push = Push::to("a", &["m 1"]).and(INBOX, &["ma 2", "ma 3"]).capacity(1).and("b", &["m 4"]);
+    assert_eq!(shard.push(&push).await, PushReply::Sent(vec![(3, Refusal::Full { live: 1 })]));
+    assert_eq!(shard.drain("b").await, ["m 4"]);
+
+    let control = [&[0_u8; 10][..], &4_102_444_800_000_u64.to_be_bytes(), b"+room a"].concat();
+    let _: u64 = shard.ask(redis::cmd("RPUSH").arg(shard.key('q', INBOX)).arg(control)).await;
+    let client = shard.client().await;
+    let batch = client.ask_batch(1, INBOX).await.unwrap();
+    assert_eq!(batch.len(), 2);
+    client.ack(1, &batch[1]).await;
+    assert_eq!(client.ask_batch(2, INBOX).await, None);
+}
+
+#[tokio::test]
+async fn closing_takes_the_members_out_of_their_groups_in_steps_and_then_removes_the_inbox() {
+    let shard = Shard::new().await;
+    let owner = Owner::new(&shard, INBOX).await;
+    let groups: Vec<String> = (0..250).map(|number| format!("room{number}")).collect();
+    for group in &groups {
+        shard.group_add(&Add::to(group, &["in.box!a", "in.box!b", "chat"])).await;
+    }
+    shard.inbox_keep(INBOX, owner.id(), LONG_LEASE, &["a"], &[]).await;
+    shard.send("chat", &["m stays"]).await;
+
+    let mut steps = Vec::new();
+    while steps.last() != Some(&0) {
+        assert!(shard.exists('i', INBOX).await, "it is its owner's to the end");
+        steps.push(shard.inbox_close_step(INBOX, owner.id()).await.unwrap());
+    }
+    assert_eq!(steps, [150, 50, 0]);
+    let keys = shard.keys().await;
+    assert!(keys.iter().all(|key| !key.contains(INBOX)), "{keys:?}");
+    assert_eq!(shard.group_list("room7").await.0, ["chat"]);
+    assert_eq!(shard.channel_groups("chat").await.len(), 250);
+    assert_eq!(shard.drain("chat").await, ["m stays"]);
+    assert_eq!(shard.inbox_close_step(INBOX, owner.id()).await, Some(0), "closing again is no error");
+}
+
+#[tokio::test]
+async fn who_closes_an_inbox_leaves_nothing_of_it() {
+    let shard = Shard::new().await;
+    let mut owner = Owner::new(&shard, INBOX).await;
+    shard.group_add(&Add::to("room", &["in.box!a"])).await;
+    owner.read_all().await;
+    assert_eq!(shard.inbox_close_step(INBOX, owner.id()).await, Some(0));
+    let keys: Vec<String> = shard.keys().await.into_iter().collect();
+    assert_eq!(keys, [format!("c:{}", owner.id()), "schema".to_owned()]);
+}
+
+#[tokio::test]
+async fn an_owner_lists_its_members_group_by_group_with_the_end_of_each() {
+    let shard = Shard::new().await;
+    let _owner = Owner::new(&shard, INBOX).await;
+    let added = shard.group_add(&Add::to("b", &["in.box!x", "other!y"]).expiry(12_345)).await.unwrap();
+    shard.group_add(&Add::to("a", &["in.box!x", "in.box!z"])).await;
+    let step = shard.inbox_groups_step(INBOX, "", "0").await;
+    assert!(step.now > added);
+    assert_eq!((&*step.group, &*step.cursor), ("", "0"));
+    let names: Vec<&str> = step.members.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(step.members[1].1, [("x".to_owned(), added / 1000 + 12_345)]);
+    assert_eq!(step.members[0].1.len(), 2);
+    assert_eq!(shard.inbox_groups_step("nobodys!", "", "0").await.members, []);
+}
+
+#[tokio::test]
+async fn an_owner_lists_many_members_and_groups_in_bounded_steps() {
+    let shard = Shard::new().await;
+    let _owner = Owner::new(&shard, INBOX).await;
+    let mailboxes: Vec<String> = (0..2500).map(|number| format!("{INBOX}a{number:04}")).collect();
+    for some in mailboxes.chunks(500) {
+        let some: Vec<&str> = some.iter().map(String::as_str).collect();
+        shard.group_add(&Add::to("large", &some)).await;
+    }
+    let groups: Vec<String> = (0..1200).map(|number| format!("room{number:04}")).collect();
+    for group in &groups {
+        shard.group_add(&Add::to(group, &["in.box!x", "in.box!y"])).await;
+    }
+    let mut all = shard.inbox_members(INBOX).await;
+    all.dedup();
+    assert_eq!(all.len(), 2500 + 2400);
+    let (mut group, mut cursor, mut steps) = (String::new(), "0".to_owned(), 0);
+    loop {
+        let step = shard.inbox_groups_step(INBOX, &group, &cursor).await;
+        let members: usize = step.members.iter().map(|(_, members)| members.len()).sum();
+        assert!(members < 2200, "{members}");
+        steps += 1;
+        (group, cursor) = (step.group, step.cursor);
+        if group.is_empty() {
+            break;
+        }
+    }
+    assert!(steps >= 4, "{steps}");
+}
+
+#[tokio::test]
+async fn a_lease_that_ended_is_renewed_by_the_same_owner() {
+    let shard = Shard::new().await;
+    shard.inbox_keep(INBOX, "one", 1, &[], &[]).await;
+    shard.group_add(&Add::to("room", &["in.box!a"])).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(shard.group_len("room").await, 0);
+    assert!(matches!(shard.inbox_keep(INBOX, "one", LONG_LEASE, &[], &[]).await, Keep::Ok { .. }));
+    assert_eq!(shard.group_len("room").await, 1);
+}

@@ -2,7 +2,7 @@
 -- Lists the queues that hold something, and counts the groups, of one step of a scan. A queue may be listed in parts.
 -- reply: {cursor, groups, queue, entries, ...}   the next step's cursor, "0" after the last one; how many groups this
 --   one found; then queues, each with how many entries this one found in it
-local schema_key = KEYS[1] -- [string]  <prefix>schema: it tells where to run
+local schema_key = KEYS[1] -- [string]  <prefix>schema, which tells where to run
 local prefix     = ARGV[1] -- [text]    of every key
 local cursor     = ARGV[2] -- [text]    "0" at first, then what the step before said
 local count      = ARGV[3] -- [int]     about how many keys to look at

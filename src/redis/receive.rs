@@ -133,8 +133,13 @@ impl Tickets {
         state.single_readers.extend(single_readers(&places).cloned());
         let ticket = state.next;
         state.next += 1;
+        let State { shards, open, .. } = &mut *state;
         for place in &places {
-            if let Some(agenda) = state.shards.get_mut(place.shard) {
+            if let Some(agenda) = shards.get_mut(place.shard) {
+                // A server that is down is asked nothing, and is not to be remembered what nobody wants any more.
+                if agenda.ask.len() > 2 * open.len() + MOST_TICKETS {
+                    agenda.ask.retain(|ticket| open.contains_key(ticket));
+                }
                 agenda.ask.push_back(ticket);
                 agenda.something_to_say.notify_one();
             }
@@ -488,5 +493,25 @@ impl Drop for Receiving {
         if !self.ended {
             self.tickets.release(self.ticket);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_asked_nothing_is_not_remembered_every_receive_that_ended() {
+        let tickets = Arc::new(Tickets::new(2));
+        let channels: Arc<[ChannelName]> = [ChannelName::new("jobs").unwrap()].into();
+        let both = || [(0, Arc::clone(&channels)), (1, Arc::clone(&channels))];
+        let waiting = tickets.open(both(), true).unwrap();
+        for _ in 0..10_000 {
+            drop(tickets.open(both(), true).unwrap());
+            tickets.next_call(0);
+        }
+        let asked = |shard: usize| tickets.lock().shards[shard].ask.len();
+        assert!(asked(1) <= MOST_TICKETS + 3, "{} tickets to ask for", asked(1));
+        assert!(tickets.next_call(1).unwrap().open.iter().any(|open| open.ticket == waiting.ticket));
     }
 }

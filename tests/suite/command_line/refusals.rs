@@ -103,7 +103,7 @@ fn a_password_is_never_shown() {
 
 #[test]
 fn help_lists_the_exit_statuses_and_goes_to_standard_output() {
-    for command in ["", "demo", "send", "receive", "new-channel", "flush", "scripts"] {
+    for command in ["", "demo", "send", "receive", "new-channel", "group", "group send", "flush", "scripts"] {
         let help = run(program().args(command.split_whitespace()).arg("--help")).done();
         for listed in
             ["Exit status:", "0    done", "1    nothing", "2    wrong", "3    the channel", "4    no server"]

@@ -210,7 +210,9 @@ fn outcome(group: &GroupName, receipt: &GroupReceipt) -> Status {
     let (missing, why, status) = match (receipt.failed(), receipt.full()) {
         (0, 0) => return Status::Done,
         (0, full) => (full, "were full", Status::ChannelFull),
-        (failed, _) => (failed, "could not be written to, other programs' keys stand in their place", Status::Failed),
+        (failed, _) => {
+            (failed, "could not be written to, other programs' keys stand in their place", Status::Failed)
+        }
     };
     tell(&format!("group {group:?}: {missing} of {queues} queues {why}"));
     status

@@ -31,7 +31,10 @@ fn wrong_use_is_exit_status_2_whether_or_not_a_server_is_there() {
             &["demo", "--capacity", "1"],
             "demo chooses its own prefix, expiry and capacities; leave out --capacity",
         ),
-        (&["scripts", "show", "nonsense"], "there is no script \"nonsense\"; the scripts are channel_groups, "),
+        (
+            &["scripts", "show", "nonsense"],
+            "there is no script \"nonsense\"; the scripts are channel_groups, ",
+        ),
         (&["scripts", "locate", "push", "0"], "script push has no line 0; it has "),
         (&["scripts", "locate", "push", "99999"], "script push has no line 99999; it has "),
     ] {

@@ -6,6 +6,7 @@ mod connection;
 mod delivery;
 mod ending;
 mod errors;
+mod flushed_groups;
 mod idle;
 mod inboxes;
 mod scripts;

@@ -5,15 +5,14 @@ local schema_key = KEYS[1]           -- [string]  <prefix>schema, which stays: i
 local prefix     = ARGV[1]           -- [text]    of every key
 local cursor     = ARGV[2]           -- [text]    "0" at first, then what the step before said
 local count      = tonumber(ARGV[3]) -- [int]     about how many keys to look at
+-- @include "lib/pattern"
 
-local literal = string.gsub(prefix, '[%*%?%[%]%\\%^%-]', '\\%0')
-local step = redis.call('SCAN', cursor, 'MATCH', literal .. '[qbgdms]:*', 'COUNT', count)
+local step = redis.call('SCAN', cursor, 'MATCH', pattern_of(prefix) .. '[qbgdms]:*', 'COUNT', count)
 local types = {q = 'list', b = 'zset', g = 'zset', d = 'hash', m = 'zset', s = 'zset'}
 local removed = 0
 for _, key in ipairs(step[2]) do
     local kind = string.sub(key, #prefix + 1, #prefix + 1)
-    -- The keys of a layer with a longer prefix may look like ours; no channel has a colon in its name.
-    if not string.find(key, ':', #prefix + 3, true) and redis.call('TYPE', key).ok == types[kind] then
+    if is_name(string.sub(key, #prefix + 3)) and redis.call('TYPE', key).ok == types[kind] then
         removed = removed + redis.call('UNLINK', key)
     end
 end

@@ -261,7 +261,7 @@ impl ChannelLayer for RedisChannelLayer {
             }
             self.check_size(&format_args!("channel {channel:?}"), &message)?;
             let outgoing = Outgoing {
-                queue: channel.queue().into(),
+                channel: channel.clone(),
                 capacity: self.inner.config.capacity_of(channel),
                 body: message_body(channel.local(), message.as_bytes()),
                 ordered: channel.kind() != ChannelKind::Normal,

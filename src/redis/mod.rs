@@ -170,7 +170,7 @@ impl RedisChannelLayer {
         }
         std::future::poll_fn(|context| {
             // Looked at from another one each time, so that a busy one does not starve the others.
-            let turn = usize::from(self.inner.tickets.newest() % 2 == 0);
+            let turn = usize::from(self.inner.tickets.newest().is_multiple_of(2));
             all.rotate_left(turn);
             let ready = all.iter_mut().map(|next| next.as_mut().poll(context)).find(Poll::is_ready);
             ready.unwrap_or(Poll::Pending)

@@ -129,9 +129,9 @@ impl Mailboxes {
 
     /// The owner of a mailbox is gone.
     pub(crate) fn drop_mailbox(&self, slot: &Arc<Slot>) {
-        slot.end();
+        let unread = slot.close();
         let mut state = self.lock();
-        state.unread += slot.len() as u64;
+        state.unread += unread as u64;
         state.missed += slot.missed();
         state.expired += slot.expired();
         if state.open.remove(slot.address()).is_some() {

@@ -137,7 +137,6 @@ impl Reader {
             }
         }
         self.keeper.close().await;
-        self.mailboxes.end();
     }
 
     /// Keeps the inbox's memberships, and heals what the server has lost.
@@ -225,5 +224,12 @@ impl Reader {
             }
         }
         self.mailboxes.post_to_whole(without_mailbox, deadline, message);
+    }
+}
+
+impl Drop for Reader {
+    /// A reader that its runtime dropped leaves nobody waiting.
+    fn drop(&mut self) {
+        self.mailboxes.end();
     }
 }

@@ -48,6 +48,7 @@ pub(super) async fn open(
             mirror: Mirror::default(),
             renew_after: config.renew_memberships().then(|| config.group_expiry()),
             period: config.membership_lease() / 3,
+            read_us: 0,
         };
         tokio::spawn(reader.run());
         return Ok(mailboxes);
@@ -63,6 +64,8 @@ struct Reader {
     /// Memberships are renewed for so long, when half of it is over.
     renew_after: Option<Duration>,
     period: Duration,
+    /// When the last entry was sent that was read.
+    read_us: u64,
 }
 
 /// Where the reader is.
@@ -150,6 +153,8 @@ impl Reader {
             self.keeper.renew(&mut self.mirror, expiry).await;
         }
     }
+        // Whatever is read from now on was sent later.
+        self.mirror.prune(self.read_us);
 
     async fn tell_news(&mut self) {
         if self.keeper.has_news() {
@@ -171,7 +176,11 @@ impl Reader {
     /// Gives what an entry says to whom it concerns.
     async fn give(&mut self, entry: Entry) {
         let (sent_us, deadline_ms) = (entry.pushed_us(), entry.deadline_ms());
-        match entry.into_said(self.mailboxes.name().as_str()) {
+        let said = entry.into_said(self.mailboxes.name().as_str());
+        if said.is_ok() {
+            self.read_us = sent_us;
+        }
+        match said {
             Ok(Said::Message { address, payload }) => {
                 let message = PackedMessage::from_bytes(payload);
                 let deadline = self.keeper.instant(deadline_ms);

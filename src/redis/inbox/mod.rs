@@ -196,7 +196,7 @@ impl Reader {
             }
             Ok(Said::Joined { group, address, is_first }) => {
                 let Ok(group) = GroupName::new(&group) else { return };
-                if is_first {
+                if is_first && !self.keeper.has_lost_members() {
                     self.mirror.begin(&group, sent_us);
                 }
                 self.keeper.join(&mut self.mirror, &self.mailboxes, group, &address, deadline_ms, sent_us);

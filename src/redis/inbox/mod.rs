@@ -144,6 +144,7 @@ impl Reader {
 
     /// Keeps the inbox's memberships, and heals what the server has lost.
     async fn beat(&mut self) {
+        self.mailboxes.drop_expired();
         let with_room: Vec<Arc<Slot>> =
             self.keeper.marked().filter(|slot| slot.drop_expired()).map(Arc::clone).collect();
         self.keeper.note(with_room);
@@ -152,9 +153,9 @@ impl Reader {
         {
             self.keeper.renew(&mut self.mirror, expiry).await;
         }
-    }
         // Whatever is read from now on was sent later.
         self.mirror.prune(self.read_us);
+    }
 
     async fn tell_news(&mut self) {
         if self.keeper.has_news() {

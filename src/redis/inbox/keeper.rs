@@ -107,6 +107,11 @@ impl Keeper {
         self.marked.values()
     }
 
+    /// Whether the server has lost members that it was not given again yet.
+    pub(super) fn has_lost_members(&self) -> bool {
+        self.lost_since_us.is_some()
+    }
+
     /// Whether there is something to tell.
     pub(super) fn has_news(&self) -> bool {
         !self.to_report.is_empty() || !self.leaving.is_empty() || self.lost_since_us.is_some()

@@ -366,7 +366,8 @@ async fn what_is_no_message_is_told_to_next_and_counted_and_the_rest_goes_on() {
     // What another program lays there wakes nobody before the next beat.
     sender.send(mailbox.name(), &1).await.unwrap();
     assert_eq!(super::soon("the message", mailbox.receive::<u64>()).await.unwrap(), 1);
-    assert_eq!(inbox.statistics().undecodable, 4);
+    // What is empty could not be acknowledged, so the server drops it.
+    assert_eq!(inbox.statistics().undecodable, 3);
     let (failed, ()) = tokio::join!(promptly("the failure", inbox.next::<u64>()), async {
         tokio::time::sleep(MOMENT).await;
         garbage(b"more").await;

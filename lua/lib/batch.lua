@@ -53,7 +53,7 @@ local function look_at_head(key, most, now)
 end
 
 local function trim_inbox(prefix, inbox, length, controls)
-    redis.call('LTRIM', prefix .. 'q:' .. inbox, length, -1)
+    redis.call('LTRIM', prefix .. 'q:' .. inbox, length, '-1')
     forget_controls(prefix, inbox, controls)
 end
 

@@ -18,7 +18,7 @@ local members, first_member = ARGV, 6 -- [text...] of each member its queue, its
 -- @include "lib/tell_owner"
 
 -- So many memberships that have ended are removed with each that begins.
-local PRUNED = 16
+local PRUNED = '16'
 
 local too_large = refuse_too_large(1, #members)
 if too_large then
@@ -33,7 +33,7 @@ local microseconds, now = clock()
 
 local function add(queue, address, capacity, left, place)
     local key = members_key(prefix, group, queue)
-    local deadline = now + left
+    local deadline = now + tonumber(left)
     if mode == 'renew' and not redis.call('ZSCORE', key, address) then
         return
     end
@@ -47,7 +47,7 @@ local function add(queue, address, capacity, left, place)
     end
     local members = redis.call('ZCARD', key)
     if members > 1 then
-        local ended = redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, PRUNED)
+        local ended = redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', '0', PRUNED)
         if #ended > 0 then
             redis.call('ZREM', key, unpack(ended))
         end
@@ -59,22 +59,22 @@ local function add(queue, address, capacity, left, place)
     local alone = mode == 'set' and not is_inbox(queue)
     local until_now = not alone and read_row(redis.call('HGET', rows, queue) or nil) or 0
     -- Each is given its end at once, should the next be of another's making; the index comes last.
-    redis.call('ZADD', groups, 0, group)
+    redis.call('ZADD', groups, '0', group)
     keep_key(groups, left)
     redis.call('HSET', rows, queue, row(math.max(until_now, deadline), capacity, now))
     keep_key(rows, left)
-    redis.call('ZADD', index, 0, queue)
+    redis.call('ZADD', index, '0', queue)
     keep_key(index, left)
 
     if told then
         local header = entry_time(microseconds) .. entry_place(place) .. entry_time(deadline)
         local kind = joined == 1 and members == 1 and '=' or '+'
         -- Who is told late of a membership that is shorter now would still know the longer one.
-        tell_owner(prefix, queue, header, kind .. group .. ' ' .. address, math.max(left, before - now), now)
+        tell_owner(prefix, queue, header, kind .. group .. ' ' .. address, math.max(deadline, before) - now, now)
     end
 end
 
 for slot = first_member, #members, 4 do
-    add(members[slot], members[slot + 1], tonumber(members[slot + 2]), tonumber(members[slot + 3]), slot)
+    add(members[slot], members[slot + 1], tonumber(members[slot + 2]), members[slot + 3], slot)
 end
 return {'ok', microseconds}

@@ -32,12 +32,12 @@ local deadline = now + expiry
 local reply = {'sent'}
 
 -- Takes the entries out of a batch whose mailboxes were reported full. Says the rest, and the place of each in the call.
-local function refuse_full_mailboxes(queue, batch, place)
+local function refuse_full_mailboxes(marks_key, batch, place)
     local addresses = {}
     for i, entry in ipairs(batch) do
         addresses[i] = string.match(entry, '^(%S*)', 20)
     end
-    local marks = redis.pcall('SMISMEMBER', prefix .. 'f:' .. string.sub(queue, #prefix + 3), unpack(addresses))
+    local marks = redis.pcall('SMISMEMBER', marks_key, unpack(addresses))
     local accepted, places = {}, {}
     for i, entry in ipairs(batch) do
         if marks[i] == 1 then
@@ -64,7 +64,11 @@ for number = first_queue, #queues do
         batch[i] = pushed .. entry_place(place + i) .. dies .. entries[slot + 1 + i]
     end
     if is_inbox(queue) then
-        batch, places = refuse_full_mailboxes(queue, batch, place)
+        local marks_key = prefix .. 'f:' .. string.sub(queue, #prefix + 3)
+        -- Mostly no mailbox is full, and then no address needs to be looked at.
+        if redis.call('EXISTS', marks_key) == 1 then
+            batch, places = refuse_full_mailboxes(marks_key, batch, place)
+        end
     end
     if #batch > 0 then
         local length = redis.pcall('RPUSHX', queue, unpack(batch))

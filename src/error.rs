@@ -29,7 +29,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The channel holds as many live messages as its capacity; nothing was sent.
+    /// The channel, or the mailbox in its process, holds as many live messages as its capacity; nothing was sent.
     ChannelFull,
     /// The packed message is larger than `max_message_size`, or nested too deeply; nothing was sent.
     MessageTooLarge,
@@ -49,7 +49,7 @@ pub enum ErrorKind {
     Decode,
     /// A single-reader channel is being read by another receive of this process.
     AlreadyReceiving,
-    /// The layer was closed.
+    /// The layer, or the inbox, was closed.
     Closed,
     /// The server has no memory left for the message; nothing was sent.
     ServerFull,

@@ -3,7 +3,9 @@
 //!
 //! A **channel** is a name. Whoever sends to it puts a message into a queue, unless as many wait there as its capacity
 //! says; whoever receives from it, alone or with any number of others, takes one out, or waits for one. Nobody is given
-//! what another was given, and what nobody takes in time expires. Every atomic step is a Lua script inside Redis;
+//! what another was given, and what nobody takes in time expires. A **group** is a set of channels; a message to it
+//! reaches each of them. A process that has many channels, one for each of its websockets say, opens an **inbox** with a
+//! **mailbox** for each: however many of them are in a group, its messages reach the process once. Every atomic step is a Lua script inside Redis;
 //! this crate names, packs and calls. Programs without it may call the same [`scripts`], by the contract in
 //! `lua/README.md`.
 //!
@@ -47,6 +49,8 @@
 //!
 //! - [`RedisChannelLayer`] is the layer; [`ChannelLayer`] is what it promises, and [`ChannelLayerExt`] the same
 //!   operations for any serde type: most programs call these.
+//! - [`Inbox`] is a process's own prefix of channels, [`Mailbox`] one channel in it, [`InboxStatistics`] what became of
+//!   messages that were not taken. [`GroupReceipt`] is what became of a message to a group.
 //! - [`ConfigBuilder`] has the options, [`Config`] has them checked; [`HostSpec`] and [`Host`] are a server before and
 //!   after that. [`glob`] and [`regex()`] make a [`Pattern`] of channels with a capacity of their own.
 //! - [`ChannelLayers`] reads a `CHANNEL_LAYERS` document: for each alias a [`ConfiguredLayer`], whose [`Backend`] says
@@ -59,8 +63,7 @@
 //! # Scope
 //!
 //! One Redis (7.0 or newer) or Valkey (7.2 or newer) server, over TCP, TLS or a unix socket, on a Tokio runtime. This
-//! version has no groups, no inboxes (`!` channels can be sent to, not received from), no encryption, no Redis Cluster
-//! and no Sentinel; what it does not have it refuses by name.
+//! version has no encryption, no Redis Cluster and no Sentinel; what it does not have it refuses by name.
 //!
 //! # Features
 //!

@@ -109,7 +109,7 @@ impl Bench {
 
     /// A layer with a connection of its own.
     pub(crate) async fn layer(&self) -> Result<RedisChannelLayer> {
-        self.layer_with_lease(DEFAULT_LEASE).await
+        layer_at(&self.url).await
     }
 
     pub(crate) async fn layer_with_lease(&self, lease: Duration) -> Result<RedisChannelLayer> {
@@ -137,6 +137,12 @@ impl Bench {
 
 /// The layer's default, which the extrapolation of idle commands rests on.
 pub(crate) const DEFAULT_LEASE: Duration = Duration::from_secs(60);
+
+/// A layer with a connection of its own.
+pub(crate) async fn layer_at(url: &str) -> Result<RedisChannelLayer> {
+    let layer = RedisChannelLayer::builder().hosts([url]).capacity(CAPACITY).expiry(EXPIRY);
+    Ok(layer.connect().await?)
+}
 
 /// What is sent: bytes that are packed already, as both sides only carry them.
 pub(crate) fn message() -> PackedMessage {

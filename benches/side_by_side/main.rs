@@ -8,12 +8,14 @@
 //! This process starts a server of its own ([`server`]) and, for each way to place the server and the programs on
 //! cores ([`placement`]), runs itself again as the program that measures. That one runs the [`measures`], which set the
 //! layer beside the commands of [`floor`], count what both cost ([`meter`]), compare them round by round ([`compare`])
-//! and write a line for each figure; this process prints the lines as a table ([`report`]).
+//! and write a line for each figure; this process prints the lines as a table ([`report`]). Where a group is to have
+//! members in several processes, the measuring program runs itself again as each of them ([`members`]).
 
 mod bench;
 mod compare;
 mod floor;
 mod measures;
+mod members;
 mod meter;
 mod options;
 mod placement;
@@ -32,10 +34,13 @@ use server::Server;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
-    let outcome = Options::from_arguments().and_then(|options| match bench::Role::from_environment()? {
-        Some(role) => role.measure(&options),
-        None => supervise(&options),
-    });
+    let outcome = match members::role_from_environment() {
+        Some(url) => members::serve(&url),
+        None => Options::from_arguments().and_then(|options| match bench::Role::from_environment()? {
+            Some(role) => role.measure(&options),
+            None => supervise(&options),
+        }),
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,7 +2,8 @@
 //!
 //! The server's are differences of `INFO` before and after: CPU time is `used_cpu_user + used_cpu_sys`, reads are
 //! `total_reads_processed`, commands those of `commandstats` that clients send, which leaves out what scripts call.
-//! The client's CPU time is that of the one thread on which the measuring program runs.
+//! Script time is what `commandstats` says of `evalsha`. The client's CPU time is that of the one thread on which the
+//! measuring program runs, and of the main threads of the processes that it has started.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ pub(crate) struct Meter {
     connection: MultiplexedConnection,
     /// What does not count as a command that clients send.
     uncounted: HashSet<String>,
+    /// Processes whose CPU time counts as the client's.
+    processes: Vec<u32>,
 }
 
 /// Some messages, one after another or at once.
@@ -28,6 +31,7 @@ pub(crate) struct Slice {
     commands: f64,
     reads: f64,
     server_us: f64,
+    script_us: f64,
     client_us: Option<f64>,
 }
 
@@ -36,6 +40,7 @@ struct Counts {
     commands: f64,
     reads: f64,
     server_us: f64,
+    script_us: f64,
     client_us: Option<f64>,
 }
 
@@ -45,7 +50,12 @@ impl Meter {
             scripts::all().iter().flat_map(|script| called_by(script)).collect();
         // Ours, for counting.
         uncounted.insert("info".to_owned());
-        Self { connection, uncounted }
+        Self { connection, uncounted, processes: Vec::new() }
+    }
+
+    /// Counts the CPU time of these processes too from now on.
+    pub(crate) fn count_processes(&mut self, processes: Vec<u32>) {
+        self.processes = processes;
     }
 
     /// Does some work, which gives the time of each message if it knows them.
@@ -59,7 +69,7 @@ impl Meter {
         let mut latencies = work.await?;
         let elapsed = started.elapsed();
         // Read first, because asking the server costs both sides.
-        let client_us = thread_cpu_us();
+        let client_us = self.client_us();
         let after = self.counts().await?;
         latencies.sort_unstable();
         Ok(Slice {
@@ -70,6 +80,7 @@ impl Meter {
             // One of them asked for these counts.
             reads: after.reads - before.reads - 1.0,
             server_us: after.server_us - before.server_us,
+            script_us: after.script_us - before.script_us,
             client_us: client_us.zip(before.client_us).map(|(after, before)| after - before),
         })
     }
@@ -87,12 +98,54 @@ impl Meter {
             let calls = rest.split(',').next()?.parse::<f64>().ok()?;
             (!self.uncounted.contains(name)).then_some(calls)
         });
+        let script_us = text.lines().find_map(|line| {
+            let (_, rest) = line.strip_prefix("cmdstat_evalsha:")?.split_once("usec=")?;
+            rest.split(',').next()?.parse::<f64>().ok()
+        });
         Ok(Counts {
             commands: commands.sum(),
             reads: field("total_reads_processed")?,
             server_us: 1e6 * (field("used_cpu_user")? + field("used_cpu_sys")?),
-            client_us: thread_cpu_us(),
+            script_us: script_us.unwrap_or_default(),
+            client_us: self.client_us(),
         })
+    }
+
+    fn client_us(&self) -> Option<f64> {
+        let processes = self.processes.iter().map(|process| cpu_us(&process.to_string()));
+        std::iter::once(cpu_us("thread-self")).chain(processes).sum()
+    }
+
+    /// Does some work; says how long the server was in each call of a script meanwhile.
+    pub(crate) async fn times_of_calls(
+        &mut self,
+        script: &str,
+        work: impl Future<Output = Result<()>>,
+    ) -> Result<Vec<Duration>> {
+        const MOST_CALLS: usize = 10_000;
+        let sha = scripts::get(script).ok_or("there is no such script")?.sha();
+        self.configure("slowlog-max-len", &MOST_CALLS.to_string()).await?;
+        self.configure("slowlog-log-slower-than", "0").await?;
+        let () = redis::cmd("SLOWLOG").arg("RESET").query_async(&mut self.connection).await?;
+        work.await?;
+        let calls: Vec<Vec<redis::Value>> =
+            redis::cmd("SLOWLOG").arg("GET").arg(MOST_CALLS).query_async(&mut self.connection).await?;
+        self.configure("slowlog-log-slower-than", "-1").await?;
+        // Number, time of day, duration, arguments, and who called.
+        let times = calls.into_iter().filter_map(|call| match call.get(2..4)? {
+            [redis::Value::Int(us), redis::Value::Array(arguments)] => {
+                let is_ours =
+                    matches!(arguments.get(1), Some(redis::Value::BulkString(arg)) if arg == sha.as_bytes());
+                is_ours.then(|| Some(Duration::from_micros(u64::try_from(*us).ok()?)))?
+            }
+            _ => None,
+        });
+        Ok(times.collect())
+    }
+
+    async fn configure(&mut self, option: &str, value: &str) -> Result<()> {
+        let mut config = redis::cmd("CONFIG");
+        Ok(config.arg("SET").arg(option).arg(value).query_async(&mut self.connection).await?)
     }
 }
 
@@ -128,6 +181,10 @@ impl Slice {
         self.server_us / self.messages
     }
 
+    pub(crate) fn script_us_per_message(&self) -> f64 {
+        self.script_us / self.messages
+    }
+
     pub(crate) fn client_us_per_message(&self) -> f64 {
         self.client_us.map_or(f64::NAN, |us| us / self.messages)
     }
@@ -152,9 +209,9 @@ fn called_by(script: &scripts::Script) -> impl Iterator<Item = String> {
     calls.filter_map(|rest| Some(rest.split_once('\'')?.0.to_lowercase()))
 }
 
-/// The CPU time of this thread, where Linux tells it.
-fn thread_cpu_us() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+/// The CPU time of a thread, or of the main thread of a process, where Linux tells it.
+fn cpu_us(thread: &str) -> Option<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{thread}/schedstat")).ok()?;
     let nanoseconds: f64 = text.split_whitespace().next()?.parse().ok()?;
     Some(nanoseconds / 1e3)
 }

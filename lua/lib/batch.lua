@@ -18,7 +18,7 @@ end
 -- The live entries among the first of an inbox. Says them, how many entries they span and how many of these are
 -- control entries; then how many it saw and how many of those are. Or nil, and an error.
 local function look_at_head(key, most, now)
-    local entries, length, controls = {}, 0, 0
+    local entries, due, length, controls = {}, 0, 0, 0
     local seen, seen_controls, bytes, step = 0, 0, 0, 1
     while seen < most and bytes < BATCH_BYTES do
         local found = redis.pcall('LRANGE', key, seen, seen + step - 1)
@@ -28,11 +28,15 @@ local function look_at_head(key, most, now)
         for _, entry in ipairs(found) do
             seen = seen + 1
             bytes = bytes + #entry
-            if is_control(entry) then
+            -- As is_due, in one step, for this is most of what a batch costs.
+            local deadline, kind = entry_deadline_and_kind(entry)
+            local control = CONTROLS[kind]
+            if control then
                 seen_controls = seen_controls + 1
             end
-            if is_due(entry, now) then
-                entries[#entries + 1] = entry
+            if control or #entry > 0 and deadline > now then
+                due = due + 1
+                entries[due] = entry
                 length, controls = seen, seen_controls
             end
             if bytes >= BATCH_BYTES then
@@ -49,7 +53,7 @@ local function look_at_head(key, most, now)
 end
 
 local function trim_inbox(prefix, inbox, length, controls)
-    redis.call('LTRIM', prefix .. 'q:' .. inbox, length, -1)
+    redis.call('LTRIM', prefix .. 'q:' .. inbox, length, '-1')
     forget_controls(prefix, inbox, controls)
 end
 

@@ -24,3 +24,12 @@ local function entry_deadline(entry)
     end
     return math.min(struct.unpack('>I8', entry, 11), FAR_FUTURE)
 end
+
+-- The same and the number of its kind, in one step.
+local unpack_entry = struct.unpack
+local function entry_deadline_and_kind(entry)
+    if #entry < 19 then
+        return FAR_FUTURE
+    end
+    return unpack_entry('>I8B', entry, 11)
+end

@@ -35,8 +35,8 @@ local function hand_over(prefix, queue, entry, now)
         local client_key = prefix .. 'c:' .. client
         if redis.call('PUBLISH', prefix .. 'wake:' .. client, ticket .. ' ' .. queue .. ' ' .. entry) > 0 then
             if is_inbox(queue) then
-                local controls = is_control(entry) and 1 or 0
-                redis.call('HSET', client_key, ticket, batch_record(queue, 1, controls, entry_id(entry)))
+                local controls = is_control(entry) and '1' or '0'
+                redis.call('HSET', client_key, ticket, batch_record(queue, '1', controls, entry_id(entry)))
             else
                 -- It has left this line already; only the lines of other queues still hold it.
                 local lines = queues == queue and '' or queues

@@ -1,12 +1,15 @@
 //! The commands, and what each of them is given: its arguments, the options that all share, and a runtime.
 //!
 //! Everything here is over the public API of the library. [`options`] turns options into a layer, [`json`] turns JSON
-//! into messages and back, [`outcome`] has the exit statuses, [`output`] writes, [`signals`] are requests to end.
+//! into messages and back, [`message`] is a message as an argument, [`outcome`] has the exit statuses, [`output`] writes,
+//! [`signals`] are requests to end.
 
 mod demo;
 mod drain;
 mod flush;
+mod group;
 mod json;
+mod message;
 mod new_channel;
 mod options;
 mod outcome;
@@ -55,6 +58,9 @@ enum Command {
     /// Print the name of a new single-reader channel.
     #[command(after_help = EXIT_STATUS)]
     NewChannel(new_channel::NewChannel),
+    /// Add channels to a group, take them out, list them, and send to all of them.
+    #[command(after_help = EXIT_STATUS)]
+    Group(group::Group),
     /// Remove all messages and groups under the prefix. Receives that wait go on waiting.
     #[command(after_help = EXIT_STATUS)]
     Flush,
@@ -107,6 +113,7 @@ impl Cli {
             Command::Send(send) => send.run(options).await,
             Command::Receive(receive) => receive.run(options).await,
             Command::NewChannel(new_channel) => new_channel.run(options),
+            Command::Group(group) => group.run(options).await,
             Command::Flush => flush::run(options).await,
             Command::Shards(shards) => shards.run(options).await,
             Command::Drain(drain) => drain.run(options).await,

@@ -13,7 +13,7 @@ Exit status:
   0    done; also when whoever read the output has gone
   1    nothing, or too little, arrived in time; of demo: messages were lost or repeated, or the sums differ
   2    wrong use, name, message or option
-  3    the channel is full
+  3    the channel is full; of group send: a queue of the group was
   4    no server: it cannot be reached, or did not answer
   5    any other failure: a message too large or undecodable, a server without memory, a script that failed
   129, 130, 143    ended by SIGHUP, SIGINT or SIGTERM, with nothing in flight lost";

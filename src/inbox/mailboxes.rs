@@ -129,9 +129,9 @@ impl Mailboxes {
 
     /// The owner of a mailbox is gone.
     pub(crate) fn drop_mailbox(&self, slot: &Arc<Slot>) {
-        slot.end();
+        let unread = slot.close();
         let mut state = self.lock();
-        state.unread += slot.len() as u64;
+        state.unread += unread as u64;
         state.missed += slot.missed();
         state.expired += slot.expired();
         if state.open.remove(slot.address()).is_some() {
@@ -163,22 +163,19 @@ impl Mailboxes {
     /// The next message for an address without a mailbox, if one is there.
     pub(crate) fn try_next(&self) -> Option<Result<(ChannelName, PackedMessage)>> {
         let mut state = self.lock();
+        let was_full = state.whole.len() >= self.capacity;
         state.is_read_whole = true;
         state.begin_reading(&self.changed);
         let next = loop {
+            state.drop_expired();
             match state.whole.front_mut() {
                 None => break None,
-                Some(Item::Message { addresses, deadline, message }) if *deadline > Instant::now() => {
+                Some(Item::Message { addresses, message, .. }) => {
                     let Some(address) = addresses.pop() else {
                         state.whole.pop_front();
                         continue;
                     };
                     break Some(Ok((address, message.clone())));
-                }
-                Some(Item::Message { addresses, .. }) => {
-                    let expired = addresses.len() as u64;
-                    state.expired += expired;
-                    state.whole.pop_front();
                 }
                 Some(Item::Failed(_)) => {
                     if let Some(Item::Failed(error)) = state.whole.pop_front() {
@@ -192,7 +189,7 @@ impl Mailboxes {
             state.whole.pop_front();
         }
         let (more, ended) = (!state.whole.is_empty(), state.ended);
-        if next.is_some() && state.whole.len() < self.capacity {
+        if was_full && state.whole.len() < self.capacity {
             self.changed.notify_one();
         }
         drop(state);
@@ -249,6 +246,11 @@ impl Mailboxes {
     pub(crate) fn wants_more(&self) -> bool {
         let state = self.lock();
         state.is_read && state.whole.len() < self.capacity
+    }
+
+    /// Drops what has expired of what nobody has taken who reads the inbox as a whole.
+    pub(crate) fn drop_expired(&self) {
+        self.lock().drop_expired();
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -342,6 +344,16 @@ impl Mailboxes {
 }
 
 impl State {
+    /// Drops what expired at the head.
+    fn drop_expired(&mut self) {
+        while let Some(Item::Message { addresses, deadline, .. }) = self.whole.front()
+            && *deadline <= Instant::now()
+        {
+            self.expired += addresses.len() as u64;
+            self.whole.pop_front();
+        }
+    }
+
     /// The reader begins when the program has said what it wants: before, no message could be known to be unknown.
     fn begin_reading(&mut self, changed: &Notify) {
         if !std::mem::replace(&mut self.is_read, true) {

@@ -155,6 +155,13 @@ impl Slot {
         state.wake();
     }
 
+    /// The owner is gone, and what waits with it; says how much that was.
+    pub(crate) fn close(&self) -> usize {
+        let mut state = self.lock();
+        state.ended = true;
+        std::mem::take(&mut state.waiting).len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code that holds the lock can panic halfway through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

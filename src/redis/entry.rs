@@ -46,7 +46,8 @@ impl Entry {
 
     /// What an acknowledgement names. Of an entry that is no entry it is the first bytes, as the scripts take them.
     pub(super) fn id(&self) -> EntryId {
-        self.0.slice(..self.0.len().min(ID))
+        // Copied, or whoever keeps the id would keep the message.
+        Bytes::copy_from_slice(self.0.get(..ID).unwrap_or(&self.0))
     }
 
     /// When it was pushed, in µs of the server's clock.

@@ -66,6 +66,9 @@ pub struct RedisChannelLayer {
     inner: Arc<Inner>,
 }
 
+/// What a receive reads: queues on the servers, and inboxes of this process.
+type Readable = (Arc<[ChannelName]>, Vec<Arc<Mailboxes>>);
+
 #[derive(Debug)]
 struct Inner {
     config: Config,
@@ -163,7 +166,7 @@ impl RedisChannelLayer {
         }
         std::future::poll_fn(|context| {
             // Looked at from another one each time, so that a busy one does not starve the others.
-            let turn = self.inner.tickets.newest() as usize % all.len();
+            let turn = usize::from(self.inner.tickets.newest().is_multiple_of(2));
             all.rotate_left(turn);
             let ready = all.iter_mut().map(|next| next.as_mut().poll(context)).find(Poll::is_ready);
             ready.unwrap_or(Poll::Pending)
@@ -187,7 +190,7 @@ impl RedisChannelLayer {
     }
 
     /// The channels of a receive, each once, and the inboxes of this process among them.
-    fn readable(&self, channels: &[ChannelName]) -> Result<(Arc<[ChannelName]>, Vec<Arc<Mailboxes>>)> {
+    fn readable(&self, channels: &[ChannelName]) -> Result<Readable> {
         let invalid = |why: String| Err(Error::new(ErrorKind::InvalidName, why));
         let most = self.inner.config.max_channels_per_receive();
         if channels.is_empty() {

@@ -79,8 +79,10 @@ mod tests {
         for (name, shard) in golden {
             assert_eq!(ring.shard_of(name), shard, "{name}");
         }
-        let table =
-            ring.points.iter().fold(0_u32, |sum, shard| sum.wrapping_mul(31).wrapping_add(*shard as u32));
+        let table = ring
+            .points
+            .iter()
+            .fold(0_u32, |sum, shard| sum.wrapping_mul(31).wrapping_add(u32::try_from(*shard).unwrap()));
         assert_eq!(table, 3_234_565_474);
     }
 

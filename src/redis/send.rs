@@ -18,6 +18,7 @@ use super::link::{Link, MOST_TRIES};
 use super::receive::closed;
 use super::script;
 use crate::error::{Error, ErrorKind, Result};
+use crate::name::ChannelName;
 
 /// The most messages, and bytes of messages, that share a call: the server does nothing else meanwhile.
 const MOST_ENTRIES: usize = 128;
@@ -28,7 +29,7 @@ const MOST_CALLS: usize = 4;
 /// One message on its way.
 #[derive(Clone, Debug)]
 pub(super) struct Outgoing {
-    pub(super) queue: Arc<str>,
+    pub(super) channel: ChannelName,
     pub(super) capacity: usize,
     pub(super) body: Bytes,
     /// Whether the order of the queue counts, across reconnections too.
@@ -98,7 +99,7 @@ impl Sends {
     /// A dropped send has sent the message or not, and never sends it again.
     pub(super) async fn send(&self, message: Outgoing) -> Result<()> {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| closed())?;
-        let channel = Arc::clone(&message.queue);
+        let channel = message.channel.clone();
         let capacity = message.capacity;
         let outcome = match self.join(message, room) {
             Joined::Alone(message, _room) => {
@@ -122,7 +123,7 @@ impl Sends {
             Ok(Some(Refusal::MailboxFull)) => Err(Error::new(
                 ErrorKind::ChannelFull,
                 format!(
-                    "channel {channel:?}: the mailbox has not taken the messages that wait in its process; send again later"
+                    "channel {channel:?} is full: its mailbox has not taken what waits in its process; send again later"
                 ),
             )),
             Ok(Some(Refusal::Error(text))) => Err(refusal(&self.host, Some(&script::PUSH), &text).to_error()),
@@ -269,14 +270,21 @@ async fn gather(sends: Weak<Sends>, gathered: Arc<Notify>) {
 fn share(messages: &[Outgoing]) -> (Vec<PushQueue<'_>>, Vec<usize>) {
     if let [message] = messages {
         let bodies = vec![&*message.body];
-        return (vec![PushQueue { queue: &message.queue, capacity: message.capacity, bodies }], vec![1]);
+        return (
+            vec![PushQueue { queue: message.channel.queue(), capacity: message.capacity, bodies }],
+            vec![1],
+        );
     }
     let mut queues: Vec<PushQueue<'_>> = Vec::new();
     let mut numbers: HashMap<&str, usize> = HashMap::new();
     let mut spots = Vec::with_capacity(messages.len());
     for message in messages {
-        let number = *numbers.entry(&message.queue).or_insert_with(|| {
-            queues.push(PushQueue { queue: &message.queue, capacity: message.capacity, bodies: Vec::new() });
+        let number = *numbers.entry(message.channel.queue()).or_insert_with(|| {
+            queues.push(PushQueue {
+                queue: message.channel.queue(),
+                capacity: message.capacity,
+                bodies: Vec::new(),
+            });
             queues.len() - 1
         });
         if let Some(queue) = queues.get_mut(number) {

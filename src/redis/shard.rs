@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::calls::{Call, Flush};
+use super::calls::{Call, Flush, FlushInboxes};
 use super::connection::Target;
 use super::failure::Failure;
 use super::keys::{ClientId, Keys};
@@ -121,6 +121,10 @@ impl Shard {
         let mut cursor = Some("0".to_owned());
         while let Some(here) = &cursor {
             cursor = self.ask(|_| Flush { cursor: here }).await?.next;
+        }
+        cursor = Some("0".to_owned());
+        while let Some(here) = &cursor {
+            cursor = self.ask(|_| FlushInboxes { cursor: here }).await?.next;
         }
         Ok(())
     }

@@ -90,7 +90,7 @@ impl Shards {
         message: &PackedMessage,
     ) -> Result<()> {
         let outgoing = Outgoing {
-            queue: channel.queue().into(),
+            channel: channel.clone(),
             capacity,
             body: message_body(channel.local(), message.as_bytes()),
             ordered: channel.kind() != ChannelKind::Normal,
@@ -106,7 +106,7 @@ impl Shards {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let (mut full, mut no_memory, mut down) = (false, None, None);
         for number in (0..self.all.len()).map(|next| first.wrapping_add(next) % self.all.len()) {
-            let share = self.ring.share(&message.queue, number, message.capacity);
+            let share = self.ring.share(message.channel.queue(), number, message.capacity);
             let Some(shard) = self.all.get(number).filter(|_| share > 0) else { continue };
             let Err(error) = shard.send(Outgoing { capacity: share, ..message.clone() }).await else {
                 return Ok(());

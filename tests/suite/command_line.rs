@@ -2,6 +2,7 @@
 
 mod configuration;
 mod demo;
+mod groups;
 mod messages;
 mod refusals;
 mod restarts;

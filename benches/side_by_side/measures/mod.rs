@@ -1,10 +1,16 @@
 //! What is measured, one file each.
 
 mod blocked_receive;
+mod group_add;
+mod group_send;
 mod idle;
 mod in_flight;
+mod inbox;
+mod kinds;
+mod last_mailbox;
 mod lone_send;
 mod memory;
+mod slow_mailbox;
 mod throughput;
 
 use std::pin::Pin;
@@ -17,11 +23,17 @@ use crate::report::Line;
 
 type Measure = for<'a> fn(&'a mut Bench) -> Pin<Box<dyn Future<Output = Result<Vec<Line>>> + 'a>>;
 
-pub(crate) const MEASURES: [(&str, Measure); 6] = [
+pub(crate) const MEASURES: [(&str, Measure); 12] = [
     ("lone-send", |bench| Box::pin(lone_send::measure(bench))),
+    ("kinds", |bench| Box::pin(kinds::measure(bench))),
     ("in-flight", |bench| Box::pin(in_flight::measure(bench))),
     ("blocked-receive", |bench| Box::pin(blocked_receive::measure(bench))),
     ("throughput", |bench| Box::pin(throughput::measure(bench))),
+    ("inbox", |bench| Box::pin(inbox::measure(bench))),
+    ("slow-mailbox", |bench| Box::pin(slow_mailbox::measure(bench))),
+    ("group-send", |bench| Box::pin(group_send::measure(bench))),
+    ("last-mailbox", |bench| Box::pin(last_mailbox::measure(bench))),
+    ("group-add", |bench| Box::pin(group_add::measure(bench))),
     ("idle", |bench| Box::pin(idle::measure(bench))),
     ("memory", |bench| Box::pin(memory::measure(bench))),
 ];
@@ -36,7 +48,7 @@ pub(crate) fn check_name(name: String) -> Result<String> {
 }
 
 /// Runs a number of tasks at once until all have ended.
-async fn all_of<T>(tasks: impl IntoIterator<Item = T>) -> Result<()>
+pub(crate) async fn all_of<T>(tasks: impl IntoIterator<Item = T>) -> Result<()>
 where
     T: Future<Output = Result<()>> + Send + 'static,
 {

@@ -1,14 +1,18 @@
 //! `demo`: the main job of a channel layer on real messages, and whether the sums meet.
 //!
 //! [`stage`] has the server and the layers, [`play`] the producers and consumers, [`ledger`] what became of each
-//! message, [`report`] the progress and the table, [`server`] the private server for when none is named.
+//! message; [`rooms`] are groups of mailboxes, [`copies`] what became of each copy of a message to them; [`report`] has the
+//! progress and the table, [`server`] the private server for when none is named.
 
+mod copies;
 mod ledger;
 mod play;
 mod report;
+mod rooms;
 mod server;
 mod stage;
 
+use self::copies::Copies;
 use self::ledger::Ledger;
 use self::report::{Report, show_progress};
 use self::stage::Stage;
@@ -30,11 +34,11 @@ pub(crate) async fn run(options: &LayerOptions) -> Result<Status, Failure> {
     };
     tell(&format!("demo on {}", stage.server()));
 
-    let ledger = Ledger::new();
+    let (ledger, copies) = (Ledger::new(), Copies::new());
     let played = tokio::select! {
-        played = play::perform(&stage, &ledger) => played.map(|()| None),
+        played = play::perform(&stage, &ledger, &copies) => played.map(|()| None),
         interrupted = signals.next() => Ok(Some(interrupted)),
-        never = show_progress(&ledger) => match never {},
+        never = show_progress(&ledger, &copies) => match never {},
     };
     let server = stage.server().to_owned();
     tokio::select! {
@@ -45,12 +49,12 @@ pub(crate) async fn run(options: &LayerOptions) -> Result<Status, Failure> {
         return Ok(interrupted);
     }
 
-    let sums = ledger.sums();
-    let problems = sums.problems();
+    let (sums, copy_sums) = (ledger.sums(), copies.sums());
+    let problems = [sums.problems(), copy_sums.problems()].concat();
     for problem in &problems {
         tell(&format!("demo: {problem}"));
     }
-    let report = Report::new(server, &sums);
+    let report = Report::new(server, &sums, copy_sums);
     if options.json {
         output::json(&report)?;
     } else {

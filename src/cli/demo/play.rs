@@ -12,7 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::copies::Copies;
 use super::ledger::Ledger;
+use super::rooms::Rooms;
 use super::stage::{BRIEF_EXPIRY, FULL_CAPACITY, Stage};
 use crate::cli::outcome::{Failure, Status};
 
@@ -42,8 +44,8 @@ struct Message {
 
 type Tasks = JoinSet<Result<(), Error>>;
 
-/// Plays all of it; what happened is in the ledger.
-pub(super) async fn perform(stage: &Stage, ledger: &Ledger) -> Result<(), Failure> {
+/// Plays all of it; what happened is in the ledger, and in that of the copies.
+pub(super) async fn perform(stage: &Stage, ledger: &Ledger, copies: &Copies) -> Result<(), Failure> {
     let channels = &stage.channels;
     let mut consumers = Tasks::new();
     for (number, layer) in stage.consuming.iter().cycle().take(WORKERS).enumerate() {
@@ -53,6 +55,7 @@ pub(super) async fn perform(stage: &Stage, ledger: &Ledger) -> Result<(), Failur
     for (number, (layer, reply)) in stage.consuming.iter().zip(&channels.replies).enumerate() {
         consumers.spawn(consume(layer.clone(), vec![reply.clone()], number == 1, ledger.clone()));
     }
+    let rooms = Rooms::open(&stage.rooms, copies).await?;
     sleep(BLOCKED).await;
 
     let mut unread = Tasks::new();
@@ -78,7 +81,11 @@ pub(super) async fn perform(stage: &Stage, ledger: &Ledger) -> Result<(), Failur
     for (layer, channel) in stage.producing.iter().zip(&channels.replies) {
         producers.spawn(produce(layer.clone(), channel.clone(), end, ledger.clone()));
     }
+    for play in rooms.plays(end) {
+        producers.spawn(play);
+    }
     all(&mut producers, &mut consumers).await?;
+    unless_one_fails(&mut consumers, rooms.end()).await?;
     unless_one_fails(&mut consumers, all_received(ledger)).await?;
     sleep((BRIEF_EXPIRY + WHEN_FULL).saturating_sub(unread_sent.elapsed())).await;
     consumers.shutdown().await;
@@ -110,7 +117,7 @@ async fn unless_one_fails<T>(
     }
 }
 
-fn outcome(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Failure> {
+pub(super) fn outcome(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Failure> {
     match ended {
         Ok(ended) => Ok(ended?),
         Err(error) => match error.try_into_panic() {

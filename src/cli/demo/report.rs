@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::sleep;
 
+use super::copies::{Copies, CopySums};
 use super::ledger::{Ledger, Progress, Sums};
 
 /// Between two lines of progress: on a terminal, where they replace one another, and elsewhere.
@@ -24,13 +25,14 @@ pub(super) struct Report {
     expired: u64,
     lost: u64,
     duplicated: u64,
+    group: CopySums,
     messages_per_s: u64,
     p50_us: u128,
     p99_us: u128,
 }
 
 impl Report {
-    pub(super) fn new(server: String, sums: &Sums) -> Self {
+    pub(super) fn new(server: String, sums: &Sums, group: CopySums) -> Self {
         let ms = u64::try_from(sums.time.as_millis()).unwrap_or(u64::MAX).max(1);
         Self {
             layer: "RedisChannelLayer",
@@ -41,6 +43,7 @@ impl Report {
             expired: sums.expired,
             lost: sums.lost,
             duplicated: sums.duplicated,
+            group,
             messages_per_s: sums.received.saturating_mul(1000) / ms,
             p50_us: sums.p50.as_micros(),
             p99_us: sums.p99.as_micros(),
@@ -49,6 +52,8 @@ impl Report {
 
     /// The result for people, with what explains it.
     pub(super) fn table(&self, sums: &Sums) -> String {
+        let CopySums { sends, joins, leaves, due, received, missed, lost, duplicated, not_members, .. } =
+            self.group;
         let rows = [
             ("layer", self.layer.to_owned(), String::new()),
             ("server", self.server.clone(), String::new()),
@@ -63,6 +68,19 @@ impl Report {
             ("lost", self.lost.to_string(), String::new()),
             ("duplicated", self.duplicated.to_string(), String::new()),
             ("out of order", sums.out_of_order.to_string(), "on single-reader channels".to_owned()),
+            (
+                "to rooms",
+                sends.to_string(),
+                format!("while mailboxes joined {joins} and left {leaves} times"),
+            ),
+            (
+                "copies due",
+                due.to_string(),
+                format!(
+                    "{received} received, {missed} missed by a full mailbox, {lost} lost, {duplicated} twice, \
+                     {not_members} to others"
+                ),
+            ),
             ("messages/s", self.messages_per_s.to_string(), String::new()),
             ("p50", format!("{} µs", self.p50_us), "from send to arrival".to_owned()),
             ("p99", format!("{} µs", self.p99_us), String::new()),
@@ -76,14 +94,16 @@ impl Report {
 }
 
 /// Shows on standard error how far it is, for as long as it is polled.
-pub(super) async fn show_progress(ledger: &Ledger) -> Infallible {
+pub(super) async fn show_progress(ledger: &Ledger, copies: &Copies) -> Infallible {
     let replaces = stderr().is_terminal();
     let _last = replaces.then(|| ClearedLine);
     loop {
         sleep(if replaces { ON_A_TERMINAL } else { ELSEWHERE }).await;
         let Progress { sent, received, refused, cancelled } = ledger.progress();
-        let line =
-            format!("sent {sent}, received {received}, refused {refused}, receives dropped {cancelled}");
+        let copies = copies.received();
+        let line = format!(
+            "sent {sent}, received {received}, refused {refused}, receives dropped {cancelled}, copies received {copies}"
+        );
         // Nobody may be there to see it.
         let _ = if replaces {
             write!(stderr(), "\r\x1b[K{line}")

@@ -14,6 +14,10 @@ pub(super) const FULL_CAPACITY: usize = 10;
 /// How long the messages wait that are to expire.
 pub(super) const BRIEF_EXPIRY: Duration = Duration::from_millis(300);
 
+/// How many processes have mailboxes, and what each mailbox holds.
+pub(super) const PROCESSES: usize = 3;
+const MAILBOX_CAPACITY: usize = 20;
+
 const CLEAN_UP: Duration = Duration::from_secs(5);
 
 /// Each layer stands for a process of its own: it has its own connection.
@@ -21,6 +25,8 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 pub(super) struct Stage {
     pub(super) producing: [RedisChannelLayer; 2],
     pub(super) consuming: [RedisChannelLayer; 2],
+    /// They have the mailboxes that join rooms.
+    pub(super) rooms: [RedisChannelLayer; PROCESSES],
     /// Its messages expire soon.
     pub(super) brief: RedisChannelLayer,
     pub(super) channels: Channels,
@@ -58,10 +64,11 @@ impl Stage {
         let full = ChannelName::new("demo.full")?;
         let settings = settings
             .prefix(format!("asgi-redis-demo-{random:016x}:"))
-            .channel_capacity([(full.as_str(), FULL_CAPACITY)]);
+            .channel_capacity([(full.as_str(), FULL_CAPACITY), ("demo.mail!*", MAILBOX_CAPACITY)]);
         let connect = || settings.connect();
         let producing = [connect().await?, connect().await?];
         let consuming = [connect().await?, connect().await?];
+        let rooms = [connect().await?, connect().await?, connect().await?];
         let brief = settings.clone().expiry(BRIEF_EXPIRY).connect().await?;
 
         let work = ["demo.work.1", "demo.work.2", "demo.work.3"].into_iter().map(ChannelName::new);
@@ -79,7 +86,7 @@ impl Stage {
                 hosts.hosts().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
             }
         };
-        Ok(Self { producing, consuming, brief, channels, server, private })
+        Ok(Self { producing, consuming, rooms, brief, channels, server, private })
     }
 
     /// What the messages go through.
@@ -94,7 +101,7 @@ impl Stage {
         }
         let cleaned = timeout(CLEAN_UP, async {
             // First, because then what was in flight goes back to its queues.
-            for layer in self.producing.iter().chain(&self.consuming) {
+            for layer in self.producing.iter().chain(&self.consuming).chain(&self.rooms) {
                 layer.close().await?;
             }
             self.brief.flush().await?;

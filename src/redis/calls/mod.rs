@@ -338,21 +338,49 @@ impl Call for Flush<'_> {
     }
 
     fn command(&self, keys: &Keys) -> Cmd {
-        const KEYS_A_STEP: usize = 1000;
-        let mut cmd = evalsha(Self::script(), 1, 256);
-        cmd.arg(keys.schema()).arg(keys.prefix()).arg(self.cursor).arg(KEYS_A_STEP);
-        cmd
+        scan(Self::script(), keys, self.cursor)
     }
 
     fn decode(reply: Value) -> Result<FlushReply, Value> {
-        decode(reply, |cursor, rest| match rest {
-            [Value::Int(_removed)] if cursor == b"0" => Some(FlushReply { next: None }),
-            [Value::Int(_removed)] => {
-                Some(FlushReply { next: Some(std::str::from_utf8(cursor).ok()?.to_owned()) })
-            }
-            _ => None,
-        })
+        decode_scan(reply)
     }
+}
+
+/// Tells the owners of inboxes, of one step of a scan, to read their groups again.
+pub(super) struct FlushInboxes<'a> {
+    pub(super) cursor: &'a str,
+}
+
+impl Call for FlushInboxes<'_> {
+    type Reply = FlushReply;
+
+    fn script() -> &'static Script {
+        &script::FLUSH_INBOXES
+    }
+
+    fn command(&self, keys: &Keys) -> Cmd {
+        scan(Self::script(), keys, self.cursor)
+    }
+
+    fn decode(reply: Value) -> Result<FlushReply, Value> {
+        decode_scan(reply)
+    }
+}
+
+/// A call of a script that takes one step of a scan.
+fn scan(script: &Script, keys: &Keys, cursor: &str) -> Cmd {
+    const KEYS_A_STEP: usize = 1000;
+    let mut cmd = evalsha(script, 1, 256);
+    cmd.arg(keys.schema()).arg(keys.prefix()).arg(cursor).arg(KEYS_A_STEP);
+    cmd
+}
+
+fn decode_scan(reply: Value) -> Result<FlushReply, Value> {
+    decode(reply, |cursor, rest| match rest {
+        [Value::Int(_done)] if cursor == b"0" => Some(FlushReply { next: None }),
+        [Value::Int(_done)] => Some(FlushReply { next: Some(std::str::from_utf8(cursor).ok()?.to_owned()) }),
+        _ => None,
+    })
 }
 
 fn evalsha(script: &Script, keys: usize, bytes: usize) -> Cmd {
@@ -450,6 +478,7 @@ mod tests {
         let reply = |cursor| list([text(cursor), Value::Int(5)]);
         assert_eq!(Flush::decode(reply("17")), Ok(FlushReply { next: Some("17".to_owned()) }));
         assert_eq!(Flush::decode(reply("0")), Ok(FlushReply { next: None }));
+        assert_eq!(FlushInboxes::decode(reply("17")), Ok(FlushReply { next: Some("17".to_owned()) }));
     }
 
     #[test]

@@ -24,6 +24,9 @@ const MOST_ADDRESSES: usize = 800;
 /// The pause before reading memberships again, when the server could not be asked.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// An address and the milliseconds for which it is added.
+type Due = (Arc<str>, u64);
+
 pub(super) struct Keeper {
     inbox: ChannelName,
     shard: Arc<Shard>,
@@ -102,6 +105,11 @@ impl Keeper {
     /// The mailboxes of which the server knows that they are full.
     pub(super) fn marked(&self) -> impl Iterator<Item = &Arc<Slot>> {
         self.marked.values()
+    }
+
+    /// Whether the server has lost members that it was not given again yet.
+    pub(super) fn has_lost_members(&self) -> bool {
+        self.lost_since_us.is_some()
     }
 
     /// Whether there is something to tell.
@@ -220,7 +228,7 @@ impl Keeper {
         mode: AddMode,
         left_ms: impl Fn(&Member) -> Option<u64>,
     ) -> Result<()> {
-        let mut due: Vec<(GroupName, Vec<(Arc<str>, u64)>)> = Vec::new();
+        let mut due: Vec<(GroupName, Vec<Due>)> = Vec::new();
         for (group, members) in mirror.groups() {
             let members =
                 members.iter().filter_map(|(address, member)| Some((Arc::clone(address), left_ms(member)?)));

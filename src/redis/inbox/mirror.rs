@@ -85,6 +85,18 @@ impl Mirror {
         }
     }
 
+    /// Forgets the memberships that had ended at a time.
+    pub(super) fn prune(&mut self, now_us: u64) {
+        let mut ended = Vec::new();
+        for (group, members) in &self.groups {
+            let gone = members.iter().filter(|(_, member)| !member.gets(now_us));
+            ended.extend(gone.map(|(address, _)| (group.clone(), Arc::clone(address))));
+        }
+        for (group, address) in ended {
+            self.remove(&group, &address);
+        }
+    }
+
     /// Forgets an address; says in which groups it was.
     pub(super) fn forget(&mut self, address: &str) -> Vec<GroupName> {
         let groups: Vec<GroupName> = self.groups_of.get(address).into_iter().flatten().cloned().collect();
@@ -171,6 +183,19 @@ mod tests {
         assert_eq!(left, [GroupName::new("lobby").unwrap(), group()]);
         assert!(mirror.groups.is_empty() && mirror.groups_of.is_empty());
         assert!(mirror.forget("a").is_empty());
+    }
+
+    #[test]
+    fn memberships_that_have_ended_are_forgotten() {
+        let mut mirror = Mirror::default();
+        mirror.join(group(), "ended".into(), member(10, 5));
+        mirror.join(group(), "lasts".into(), member(11, 5));
+        mirror.prune(9_999);
+        assert_eq!(names(&mirror), ["ended", "lasts"]);
+        mirror.prune(10_000);
+        assert_eq!(names(&mirror), ["lasts"]);
+        mirror.prune(11_000);
+        assert!(mirror.groups.is_empty() && mirror.groups_of.is_empty());
     }
 
     #[test]

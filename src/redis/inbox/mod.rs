@@ -53,6 +53,7 @@ pub(super) async fn open(
             mirror: Mirror::default(),
             renew_after: config.renew_memberships().then(|| config.group_expiry()),
             period: config.membership_lease() / 3,
+            read_us: 0,
         };
         tokio::spawn(reader.run());
         return Ok(mailboxes);
@@ -68,6 +69,8 @@ struct Reader {
     /// Memberships are renewed for so long, when half of it is over.
     renew_after: Option<Duration>,
     period: Duration,
+    /// When the last entry was sent that was read.
+    read_us: u64,
 }
 
 /// Where the reader is.
@@ -142,11 +145,11 @@ impl Reader {
             }
         }
         self.keeper.close().await;
-        self.mailboxes.end();
     }
 
     /// Keeps the inbox's memberships, and heals what the server has lost.
     async fn beat(&mut self) {
+        self.mailboxes.drop_expired();
         let with_room: Vec<Arc<Slot>> =
             self.keeper.marked().filter(|slot| slot.drop_expired()).map(Arc::clone).collect();
         self.keeper.note(with_room);
@@ -155,6 +158,8 @@ impl Reader {
         {
             self.keeper.renew(&mut self.mirror, expiry).await;
         }
+        // Whatever is read from now on was sent later.
+        self.mirror.prune(self.read_us);
     }
 
     async fn tell_news(&mut self) {
@@ -177,7 +182,11 @@ impl Reader {
     /// Gives what an entry says to whom it concerns.
     async fn give(&mut self, entry: Entry) {
         let (sent_us, deadline_ms) = (entry.pushed_us(), entry.deadline_ms());
-        match entry.into_said(self.mailboxes.name().as_str()) {
+        let said = entry.into_said(self.mailboxes.name().as_str());
+        if said.is_ok() {
+            self.read_us = sent_us;
+        }
+        match said {
             Ok(Said::Message { address, payload }) => {
                 let message = PackedMessage::from_bytes(payload);
                 let deadline = self.keeper.instant(deadline_ms);
@@ -193,7 +202,7 @@ impl Reader {
             }
             Ok(Said::Joined { group, address, is_first }) => {
                 let Ok(group) = GroupName::new(&group) else { return };
-                if is_first {
+                if is_first && !self.keeper.has_lost_members() {
                     self.mirror.begin(&group, sent_us);
                 }
                 self.keeper.join(&mut self.mirror, &self.mailboxes, group, &address, deadline_ms, sent_us);
@@ -230,5 +239,12 @@ impl Reader {
             }
         }
         self.mailboxes.post_to_whole(without_mailbox, deadline, message);
+    }
+}
+
+impl Drop for Reader {
+    /// A reader that its runtime dropped leaves nobody waiting.
+    fn drop(&mut self) {
+        self.mailboxes.end();
     }
 }

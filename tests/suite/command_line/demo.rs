@@ -1,5 +1,6 @@
 //! `demo`: on a given server, on a private one, without any, and interrupted.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ pub(super) fn assert_sums_meet(ended: &Ended, server: &str) {
         "expired",
         "lost",
         "duplicated",
+        "group",
         "messages_per_s",
         "p50_us",
         "p99_us",
@@ -50,6 +52,23 @@ pub(super) fn assert_sums_meet(ended: &Ended, server: &str) {
     assert!(received > 100, "{report}");
     assert!(number(report, "messages_per_s") > 0);
     assert!(0 < number(report, "p50_us") && number(report, "p50_us") <= number(report, "p99_us"), "{report}");
+    assert_copies_meet(&report["group"]);
+}
+
+/// Every copy of a message to a room was received, or missed by a mailbox that was full; and no other was received.
+#[track_caller]
+fn assert_copies_meet(group: &Value) {
+    let keys = group.as_object().unwrap().keys().map(String::as_str);
+    let expected =
+        ["due", "duplicated", "joins", "leaves", "lost", "missed", "not_members", "received", "sends"];
+    assert_eq!(keys.collect::<BTreeSet<_>>(), BTreeSet::from(expected));
+    let [due, received, missed] = ["due", "received", "missed"].map(|key| number(group, key));
+    assert_eq!(due, received + missed, "{group}");
+    for key in ["lost", "duplicated", "not_members"] {
+        assert_eq!(number(group, key), 0, "{group}");
+    }
+    assert!(number(group, "joins") > number(group, "leaves") && number(group, "leaves") > 0, "{group}");
+    assert!(received > number(group, "sends") && number(group, "sends") > 20 && missed > 0, "{group}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,6 +111,8 @@ fn without_json_a_table_is_printed() {
             "lost",
             "duplicated",
             "out of order",
+            "to rooms",
+            "copies due",
             "messages/s",
             "p50",
             "p99"

@@ -31,7 +31,10 @@ fn wrong_use_is_exit_status_2_whether_or_not_a_server_is_there() {
             &["demo", "--capacity", "1"],
             "demo chooses its own prefix, expiry and capacities; leave out --capacity",
         ),
-        (&["scripts", "show", "nonsense"], "there is no script \"nonsense\"; the scripts are flush, "),
+        (
+            &["scripts", "show", "nonsense"],
+            "there is no script \"nonsense\"; the scripts are channel_groups, ",
+        ),
         (&["scripts", "locate", "push", "0"], "script push has no line 0; it has "),
         (&["scripts", "locate", "push", "99999"], "script push has no line 99999; it has "),
     ] {
@@ -103,7 +106,7 @@ fn a_password_is_never_shown() {
 
 #[test]
 fn help_lists_the_exit_statuses_and_goes_to_standard_output() {
-    for command in ["", "demo", "send", "receive", "new-channel", "flush", "scripts"] {
+    for command in ["", "demo", "send", "receive", "new-channel", "group", "group send", "flush", "scripts"] {
         let help = run(program().args(command.split_whitespace()).arg("--help")).done();
         for listed in
             ["Exit status:", "0    done", "1    nothing", "2    wrong", "3    the channel", "4    no server"]

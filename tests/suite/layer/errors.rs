@@ -117,7 +117,7 @@ async fn data_of_another_schema_are_refused_by_number() {
     let error = options.connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Schema);
     assert!(
-        error.to_string().contains("schema 99") && error.to_string().contains("reads and writes 1"),
+        error.to_string().contains("schema 99") && error.to_string().contains("reads and writes 2"),
         "{error}"
     );
 }

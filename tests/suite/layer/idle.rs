@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use asgi_redis::{ChannelLayerExt, ConfigBuilder};
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder};
 use futures::future::{FutureExt, select_all};
 
 use super::{layers, options, soon};
@@ -70,4 +70,30 @@ async fn ten_thousand_idle_receives_share_a_few_commands_and_any_of_them_is_woke
     assert!(
         select_all(receives.iter_mut().filter(|receive| !receive.is_finished())).now_or_never().is_none()
     );
+}
+
+#[tokio::test]
+async fn an_idle_inbox_with_a_thousand_mailboxes_in_a_group_costs_two_commands_a_beat() {
+    let server = Server::private();
+    let three = Duration::from_secs(3);
+    let [owner, sender] = layers(&options(&server, "idle-inbox").lease(three).membership_lease(three)).await;
+    let inbox = owner.inbox("websocket.send").await.unwrap();
+    let mut mailboxes: Vec<_> = (0..1_000).map(|_| inbox.open().unwrap()).collect();
+    for mailbox in &mailboxes {
+        sender.group_add("room", mailbox.name()).await.unwrap();
+    }
+    sender.group_send("room", &0).await.unwrap();
+    for mailbox in &mut mailboxes {
+        assert_eq!(soon("a copy", mailbox.receive::<u64>()).await.unwrap(), 0);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Three beats of the owner's tickets, three of its inbox, and three of the sender. By default each comes every 20 s.
+    let commands = calls_during(&server, Duration::from_millis(3300)).await;
+    assert!((6..=12).contains(&commands), "{commands} commands in 3.3 s");
+    let mut admin = server.connection().await;
+    let before = calls(&mut admin, "publish").await;
+    sender.send(mailboxes[500].name(), &1).await.unwrap();
+    let received = tokio::time::timeout(Duration::from_millis(500), mailboxes[500].receive::<u64>()).await;
+    assert_eq!(received.expect("it is woken by push").unwrap(), 1);
+    assert_eq!(calls(&mut admin, "publish").await - before, 1);
 }

@@ -3,14 +3,23 @@
 mod cancelled;
 mod capacity;
 mod connection;
+mod data_loss;
 mod delivery;
 mod drain;
 mod ending;
 mod errors;
+mod flushed_groups;
+mod groups;
 mod idle;
+mod inbox_ending;
 mod inboxes;
+mod interleaving;
+mod killed_process;
+mod membership;
 mod scripts;
 mod shards;
+mod slow_mailbox;
+mod whole_inbox;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -23,6 +32,9 @@ use crate::support::{Proxy, Server, unique_prefix};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a test watches that nothing happens.
 const MOMENT: Duration = Duration::from_millis(150);
+
+/// How long a test waits for what must not need a beat, which by default comes every 20 s: a lost wake-up fails it.
+const PROMPTLY: Duration = Duration::from_secs(5);
 
 /// A layer's options on a server, under a prefix that no other test has.
 fn options(server: &Server, test: &str) -> ConfigBuilder {
@@ -48,6 +60,33 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
         panic!("{what} took more than {PATIENCE:?}");
     };
     output
+}
+
+/// What a future gives without the help of a beat.
+async fn promptly<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let Ok(output) = tokio::time::timeout(PROMPTLY, future).await else {
+        panic!("{what} took more than {PROMPTLY:?}");
+    };
+    output
+}
+
+/// Waits until something is so, which must not need a beat.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    promptly(what, waiting).await;
+}
+
+/// The keys of a prefix on a server, in order.
+async fn keys(server: &Server, prefix: &str) -> Vec<String> {
+    let mut admin = server.connection().await;
+    let mut keys: Vec<String> =
+        redis::cmd("KEYS").arg(format!("{prefix}*")).query_async(&mut admin).await.unwrap();
+    keys.sort_unstable();
+    keys
 }
 
 /// Two layers of one prefix: the first through a proxy, the second beside it.

@@ -376,3 +376,15 @@ async fn an_inbox_that_is_none_hinders_no_group() {
     assert_eq!((receipt.delivered, receipt.failed), (1, 1));
     assert_eq!(shard.group_discard(&Discard::from("room", &["in.box!a"])).await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn owners_are_told_of_a_flush_and_read_that_nobody_is_in_a_group() {
+    let shard = Shard::new().await;
+    let mut owner = Owner::new(&shard, INBOX).await;
+    add(&shard, "room", "in.box!a").await;
+    assert_eq!(owner.read_all().await, ["=room a"]);
+    assert_eq!(shard.flush_step("0", 1_000_000).await.0, "0");
+    assert_eq!(shard.flush_inboxes_step("0", 1_000_000).await, ("0".to_owned(), 1));
+    assert_eq!(owner.read_all().await, ["r"]);
+    assert_eq!(controls(&shard).await, 0);
+}

@@ -69,6 +69,8 @@ async fn flush_gives_the_reply_that_it_lists() {
     assert_ne!(cursor, "0");
     assert!(removed > 0);
     assert_eq!(shard.flush_step(&cursor, 100_000).await.0, "0");
+    assert_eq!(listed("flush_inboxes"), ["{cursor, told}"]);
+    assert_eq!(shard.flush_inboxes_step("0", 100_000).await, ("0".to_owned(), 0));
 }
 
 #[test]
@@ -79,6 +81,7 @@ fn the_scripts_are_those_whose_replies_are_shown_here() {
         [
             "channel_groups",
             "flush",
+            "flush_inboxes",
             "group_add",
             "group_discard",
             "group_leave",

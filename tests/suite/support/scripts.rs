@@ -120,13 +120,20 @@ impl Scripts {
 
     /// One step of a flush: the next cursor and how many keys went.
     pub(crate) async fn flush_step(&self, cursor: &str, count: usize) -> (String, usize) {
-        let mut command = evalsha("flush", &[format!("{}schema", self.prefix)]);
+        self.scan_step("flush", cursor, count).await
+    }
+
+    /// One step of telling the owners of inboxes: the next cursor and how many were told.
+    pub(crate) async fn flush_inboxes_step(&self, cursor: &str, count: usize) -> (String, usize) {
+        self.scan_step("flush_inboxes", cursor, count).await
+    }
+
+    async fn scan_step(&self, name: &str, cursor: &str, count: usize) -> (String, usize) {
+        let mut command = evalsha(name, &[format!("{}schema", self.prefix)]);
         command.arg(&self.prefix).arg(cursor).arg(count);
-        match &parts(self.call("flush", &command).await)[..] {
-            [Value::BulkString(cursor), Value::Int(removed)] => {
-                (text(cursor), usize::try_from(*removed).unwrap())
-            }
-            other => panic!("flush answered {other:?}"),
+        match &parts(self.call(name, &command).await)[..] {
+            [Value::BulkString(cursor), Value::Int(done)] => (text(cursor), usize::try_from(*done).unwrap()),
+            other => panic!("{name} answered {other:?}"),
         }
     }
 

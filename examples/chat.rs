@@ -1,0 +1,73 @@
+//! A chat room: each line that you type goes to everybody who is in the room, from any number of terminals.
+//!
+//! `cargo run --example chat -- NAME [ROOM]` needs a Redis: the one of `ASGI_REDIS_URL`, else
+//! `redis://127.0.0.1:6379/0`. Start it in two terminals. Ctrl-C, or the end of the input, leaves the room.
+
+use std::pin::pin;
+
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, RedisChannelLayer, Result};
+use serde::{Deserialize, Serialize};
+use tokio::signal::ctrl_c;
+use tokio::sync::mpsc;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    from: String,
+    text: String,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let from = arguments.next().unwrap_or_else(|| format!("guest{}", std::process::id()));
+    let room = arguments.next().unwrap_or_else(|| "lobby".to_owned());
+    let url = std::env::var("ASGI_REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379/0".to_owned());
+    let layer = RedisChannelLayer::builder().hosts([url]).prefix("example-chat:").connect().await?;
+
+    // One inbox is enough for a process; a server would open a mailbox in it for each of its websockets.
+    let inbox = layer.inbox("chat").await?;
+    let mut mailbox = inbox.open()?;
+    layer.group_add(&room, mailbox.name()).await?;
+    println!("{from} is in {room} with {} others", layer.group_len(&room).await?.saturating_sub(1));
+
+    let mut typed = lines_of_stdin();
+    let mut interrupted = pin!(ctrl_c());
+    loop {
+        // Whichever is not the first is dropped, and loses nothing.
+        tokio::select! {
+            line = mailbox.receive::<Line>() => match line {
+                Ok(Line { from, text }) => println!("{from}: {text}"),
+                Err(error) if error.kind() == ErrorKind::Decode => eprintln!("skipped: {error}"),
+                Err(error) => return Err(error),
+            },
+            text = typed.recv() => {
+                let Some(text) = text else { break };
+                // A mailbox that is full misses the line; nobody else waits for it.
+                let receipt = layer.group_send(&room, &Line { from: from.clone(), text }).await?;
+                if receipt.full() > 0 {
+                    eprintln!("{} of the processes in the room were full and did not get that", receipt.full());
+                }
+            }
+            _ = &mut interrupted => break,
+        }
+    }
+
+    if mailbox.missed() > 0 {
+        println!("{} lines came too fast for this terminal", mailbox.missed());
+    }
+    // The mailbox leaves the room.
+    layer.close().await
+}
+
+/// Reading blocks, so it has a thread of its own, which ends with the process.
+fn lines_of_stdin() -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(std::io::Result::ok) {
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}

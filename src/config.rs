@@ -88,7 +88,8 @@ impl ConfigBuilder {
     }
 
     /// The servers to connect to, each as a URL or a pair of host name and port; see [`HostSpec`]. Defaults to
-    /// localhost, port 6379. Several servers share the load; changing the list moves what lives on them.
+    /// localhost, port 6379. At most 1,024 servers share the load; the programs of a layer have the same list in
+    /// the same order, and changing it moves names from one server to another.
     #[must_use]
     pub fn hosts<H: Into<HostSpec>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
         self.hosts = Some(hosts.into_iter().map(Into::into).collect());

@@ -87,14 +87,15 @@ impl RedisChannelLayer {
         ConfigBuilder::default()
     }
 
-    /// Connects a layer with checked options. One round trip for each step: connect, subscribe, look for the scripts,
-    /// load those that miss, say hello.
+    /// Connects a layer with checked options, to all servers at once. One round trip for each step: connect, subscribe,
+    /// look for the scripts, load those that miss, say hello. A server that is down is tried again in the background, as
+    /// long as another is up.
     ///
     /// # Errors
     ///
-    /// [`Connection`](ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout) when the server cannot be reached,
-    /// [`Schema`](ErrorKind::Schema) when its data are another version's, [`Config`](ErrorKind::Config) when there is
-    /// more than one host, which this version does not support yet, or when there is no Tokio runtime.
+    /// [`Connection`](ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout) when no server can be reached,
+    /// [`Schema`](ErrorKind::Schema) when the data of one are another version's, [`Config`](ErrorKind::Config) when there
+    /// is no Tokio runtime.
     ///
     /// # Cancel safety
     ///

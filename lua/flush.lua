@@ -7,8 +7,8 @@ local cursor     = ARGV[2]           -- [text]    "0" at first, then what the st
 local count      = tonumber(ARGV[3]) -- [int]     about how many keys to look at
 -- @include "lib/pattern"
 
-local step = redis.call('SCAN', cursor, 'MATCH', pattern_of(prefix) .. '[qbgdms]:*', 'COUNT', count)
-local types = {q = 'list', b = 'zset', g = 'zset', d = 'hash', m = 'zset', s = 'zset'}
+local step = redis.call('SCAN', cursor, 'MATCH', pattern_of(prefix) .. '[qbgdmso]:*', 'COUNT', count)
+local types = {q = 'list', b = 'zset', g = 'zset', d = 'hash', m = 'zset', s = 'zset', o = 'list'}
 local removed = 0
 for _, key in ipairs(step[2]) do
     local kind = string.sub(key, #prefix + 1, #prefix + 1)

@@ -26,6 +26,9 @@ const MAX_MESSAGE_SIZE: usize = 16 << 20;
 /// Lua's stack, through which the keys of a call go, has room for fewer than 8,000 values.
 const MAX_CHANNELS_PER_RECEIVE: usize = 5_000;
 
+/// Each server has a part of the 4096 points to which names are spread.
+const MAX_HOSTS: usize = 1024;
+
 const MAX_SENDS_IN_FLIGHT: usize = 1_000_000;
 
 const MAX_PREFIX: usize = 100;
@@ -85,7 +88,8 @@ impl ConfigBuilder {
     }
 
     /// The servers to connect to, each as a URL or a pair of host name and port; see [`HostSpec`]. Defaults to
-    /// localhost, port 6379. Several servers share the load; changing the list moves what lives on them.
+    /// localhost, port 6379. At most 1,024 servers share the load; the programs of a layer have the same list in
+    /// the same order, and changing it moves names from one server to another.
     #[must_use]
     pub fn hosts<H: Into<HostSpec>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
         self.hosts = Some(hosts.into_iter().map(Into::into).collect());
@@ -324,6 +328,12 @@ impl ConfigBuilder {
         }
         if specs.is_empty() {
             return Err(Error::config(format!("option `hosts`: the list [] is empty; {HOW_TO_WRITE}")));
+        }
+        if specs.len() > MAX_HOSTS {
+            return Err(Error::config(format!(
+                "option `hosts`: the list has {} servers, at most {MAX_HOSTS} are allowed",
+                specs.len()
+            )));
         }
         let mut hosts: Vec<Host> = Vec::with_capacity(specs.len());
         for spec in specs {

@@ -1,5 +1,6 @@
 //! What became of a message that was sent to a group.
 
+use crate::error::Error;
 use crate::name::ChannelName;
 
 /// What became of a message that was sent to a group: a group send never fails for a full member, it tells.
@@ -12,6 +13,36 @@ pub struct GroupReceipt {
     expired: usize,
     failed: usize,
     full_queues: Vec<ChannelName>,
+    unreached: Vec<UnreachedShard>,
+}
+
+/// A server that a group's message may not have reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreachedShard {
+    host: String,
+    reason: String,
+    perhaps_sent: bool,
+}
+
+impl UnreachedShard {
+    pub(crate) fn new(host: &str, error: &Error) -> Self {
+        Self { host: host.to_owned(), reason: error.to_string(), perhaps_sent: error.perhaps_sent() }
+    }
+
+    /// The server, as a URL without credentials.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Why, in one line.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Whether some members there may have got the message all the same.
+    pub fn perhaps_sent(&self) -> bool {
+        self.perhaps_sent
+    }
 }
 
 impl GroupReceipt {
@@ -40,8 +71,17 @@ impl GroupReceipt {
         &self.full_queues
     }
 
+    /// The servers that failed, if others did not: the members that live there do not count in any of the above.
+    pub fn unreached(&self) -> &[UnreachedShard] {
+        &self.unreached
+    }
+
+    pub(crate) fn note_unreached(&mut self, shard: UnreachedShard) {
+        self.unreached.push(shard);
+    }
+
     pub(crate) fn new(delivered: usize, full: usize, expired: usize, failed: usize) -> Self {
-        Self { delivered, full, expired, failed, full_queues: Vec::new() }
+        Self { delivered, full, expired, failed, ..Self::default() }
     }
 
     pub(crate) fn with_full_queues(mut self, names: Vec<ChannelName>) -> Self {
@@ -56,6 +96,7 @@ impl GroupReceipt {
         self.expired += other.expired;
         self.failed += other.failed;
         self.full_queues.extend(other.full_queues);
+        self.unreached.extend(other.unreached);
         self
     }
 }

@@ -56,13 +56,15 @@
 //! - [`ChannelLayers`] reads a `CHANNEL_LAYERS` document: for each alias a [`ConfiguredLayer`], whose [`Backend`] says
 //!   what it is.
 //! - [`ChannelName`] is a name that was checked, of one [`ChannelKind`]; [`GroupName`] is that of a group.
+//! - [`ShardHealth`] and [`ShardSurvey`] tell of a server how it is and what waits there, [`DrainReport`] what was moved
+//!   from one that is to be taken out; [`UnreachedShard`] is one that a group's message did not reach.
 //! - [`Value`] is a message without a struct, [`PackedMessage`] one as bytes.
 //! - [`Error`] has an [`ErrorKind`], and says whether a call may be repeated; [`Result`] is the result of every call.
 //! - [`scripts`] are the scripts, for those who call them by hand; [`BoxFuture`] is what the trait's methods return.
 //!
 //! # Scope
 //!
-//! One Redis (7.0 or newer) or Valkey (7.2 or newer) server, over TCP, TLS or a unix socket, on a Tokio runtime. This
+//! One or several Redis (7.0 or newer) or Valkey (7.2 or newer) servers, over TCP, TLS or a unix socket, on a Tokio runtime. This
 //! version has no encryption, no Redis Cluster and no Sentinel; what it does not have it refuses by name.
 //!
 //! # Features
@@ -75,6 +77,7 @@ mod config;
 mod decode_failure;
 mod error;
 mod group;
+mod health;
 mod host;
 mod inbox;
 mod layer;
@@ -89,13 +92,14 @@ pub use capacity::{Pattern, glob, regex};
 pub use channel_layers::{Backend, ChannelLayers, ConfiguredLayer};
 pub use config::{Config, ConfigBuilder};
 pub use error::{Error, ErrorKind, Result};
-pub use group::GroupReceipt;
+pub use group::{GroupReceipt, UnreachedShard};
+pub use health::ShardHealth;
 pub use host::{Host, HostSpec};
 pub use inbox::{Inbox, InboxStatistics, Mailbox};
 pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt};
 pub use message::PackedMessage;
 pub use name::{ChannelKind, ChannelName, GroupName};
-pub use redis::RedisChannelLayer;
+pub use redis::{DrainReport, RedisChannelLayer, ShardSurvey};
 pub use value::Value;
 
 /// The scripts of the engine: what runs on the server, for those who call it from any client.

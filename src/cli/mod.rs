@@ -5,6 +5,7 @@
 //! [`signals`] are requests to end.
 
 mod demo;
+mod drain;
 mod flush;
 mod group;
 mod json;
@@ -16,6 +17,7 @@ mod output;
 mod receive;
 mod scripts;
 mod send;
+mod shards;
 mod signals;
 
 use clap::error::ErrorKind;
@@ -62,6 +64,18 @@ enum Command {
     /// Remove all messages and groups under the prefix. Receives that wait go on waiting.
     #[command(after_help = EXIT_STATUS)]
     Flush,
+    /// Show how each server is, and what waits on it.
+    ///
+    /// The exit status is 4 if one is down.
+    #[command(after_help = EXIT_STATUS)]
+    Shards(shards::Shards),
+    /// Move the waiting messages of a server that is to be taken out to where the new list puts them.
+    ///
+    /// First give all programs the new list, then drain; whoever still has the old list sends to the old server again.
+    /// Whatever ends it early, running it again finishes what it began; nothing is lost and nothing is moved twice.
+    /// Messages in inboxes stay, for the processes that own them read them where they are.
+    #[command(after_help = EXIT_STATUS)]
+    Drain(drain::Drain),
     /// Show the engine's scripts, or load them.
     #[command(after_help = EXIT_STATUS)]
     Scripts(scripts::Scripts),
@@ -101,6 +115,8 @@ impl Cli {
             Command::NewChannel(new_channel) => new_channel.run(options),
             Command::Group(group) => group.run(options).await,
             Command::Flush => flush::run(options).await,
+            Command::Shards(shards) => shards.run(options).await,
+            Command::Drain(drain) => drain.run(options).await,
             Command::Scripts(scripts) => scripts.run(options).await,
         }
     }

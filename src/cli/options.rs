@@ -64,6 +64,12 @@ impl LayerOptions {
         Ok(self.settings(|_| true)?.connect().await?)
     }
 
+    /// Connects a layer with the same settings to another server.
+    pub(crate) async fn connect_to(&self, url: &str) -> Result<RedisChannelLayer, Failure> {
+        let settings = self.settings(|option| !SERVERS.contains(&option))?;
+        Ok(settings.hosts([url]).connect().await?)
+    }
+
     /// How to reach the servers that were named, and nothing else of the options; `None` if none were named.
     pub(crate) fn servers(&self) -> Result<Option<ConfigBuilder>, Failure> {
         const REACHING: [&str; 2] = ["connect_timeout", "response_timeout"];

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_core::Stream;
+use futures_util::Stream;
 use serde::de::DeserializeOwned;
 
 pub use self::mailboxes::InboxStatistics;

@@ -135,6 +135,28 @@ impl Connection {
         }
     }
 
+    /// What the server says it is, such as `redis 7.0.15`. HELLO needs no right.
+    pub(super) async fn version(&self) -> Result<String, Cause> {
+        let said = match self.wire.clone().send_packed_command(&redis::cmd("HELLO")).await {
+            Ok(Value::Map(said)) => said,
+            Ok(Value::ServerError(error)) => match refused(&self.host, None, &error) {
+                Failure::Other(cause) => return Err(cause),
+                Failure::NoScript => Vec::new(),
+            },
+            Ok(_) => Vec::new(),
+            Err(error) => return Err(self.lost(error)),
+        };
+        let text = |wanted: &str| {
+            said.iter().find_map(|(key, value)| match (key, value) {
+                (Value::BulkString(key), Value::BulkString(value)) if key == wanted.as_bytes() => {
+                    Some(String::from_utf8_lossy(value).into_owned())
+                }
+                _ => None,
+            })
+        };
+        Ok([text("server"), text("version")].into_iter().flatten().collect::<Vec<_>>().join(" "))
+    }
+
     /// Has the server push to this connection what is published on a channel.
     pub(super) async fn subscribe(&mut self, channel: &str) -> Result<(), Cause> {
         self.wire.subscribe(channel).await.map_err(|error| match error.code() {

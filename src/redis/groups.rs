@@ -1,6 +1,7 @@
 //! The operations on groups, shard by shard: steps of bounded scripts, put together.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::calls::{
     AddMode, ChannelGroups, GroupAdd, GroupDiscard, GroupLeave, GroupLeaveReply, GroupLen, GroupList,
@@ -22,11 +23,11 @@ impl Shard {
         &self,
         group: &GroupName,
         channel: &ChannelName,
-        config: &Config,
+        capacity: usize,
+        expiry: Duration,
     ) -> Result<()> {
         let (queue, address) = member(channel)?;
-        let left_ms = milliseconds(config.group_expiry());
-        let members = [Member { queue, address, capacity: config.capacity_of(channel), left_ms }];
+        let members = [Member { queue, address, capacity, left_ms: milliseconds(expiry) }];
         let fence = |generation| (self.client(), generation);
         let add =
             |generation| GroupAdd { group, fence: fence(generation), mode: AddMode::Set, members: &members };

@@ -39,6 +39,16 @@ impl Keys {
         [&self.prefix, "s:", queue].concat()
     }
 
+    /// What a drain has taken out of a queue and another server may not have yet.
+    pub(super) fn aside(&self, queue: &str) -> String {
+        [&self.prefix, "o:", queue].concat()
+    }
+
+    /// The sign that a batch of a drain was put here.
+    pub(super) fn batch(&self, batch: &str) -> String {
+        [&self.prefix, "p:", batch].concat()
+    }
+
     pub(super) fn inbox(&self, inbox: &str) -> String {
         [&self.prefix, "i:", inbox].concat()
     }

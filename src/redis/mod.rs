@@ -8,6 +8,7 @@
 
 mod calls;
 mod connection;
+mod drain;
 mod entry;
 mod failure;
 mod groups;
@@ -15,23 +16,26 @@ mod inbox;
 mod keys;
 mod link;
 mod receive;
+mod ring;
 pub(crate) mod script;
 mod send;
 mod shard;
+mod shards;
+
+pub use self::drain::{DrainReport, ShardSurvey};
 
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 
-use self::entry::message_body;
 use self::receive::Tickets;
-use self::send::Outgoing;
-use self::shard::Shard;
+use self::shards::Shards;
 
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::GroupReceipt;
+use crate::health::ShardHealth;
 use crate::inbox::{Inbox, Mailboxes};
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
@@ -69,7 +73,7 @@ type Readable = (Arc<[ChannelName]>, Vec<Arc<Mailboxes>>);
 struct Inner {
     config: Config,
     tickets: Arc<Tickets>,
-    shards: Vec<Arc<Shard>>,
+    shards: Arc<Shards>,
     /// The inboxes of this process, by their names.
     inboxes: Mutex<HashMap<ChannelName, Weak<Mailboxes>>>,
     /// Where closing goes on in the background.
@@ -83,14 +87,15 @@ impl RedisChannelLayer {
         ConfigBuilder::default()
     }
 
-    /// Connects a layer with checked options. One round trip for each step: connect, subscribe, look for the scripts,
-    /// load those that miss, say hello.
+    /// Connects a layer with checked options, to all servers at once. One round trip for each step: connect, subscribe,
+    /// look for the scripts, load those that miss, say hello. A server that is down is tried again in the background, as
+    /// long as another is up.
     ///
     /// # Errors
     ///
-    /// [`Connection`](ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout) when the server cannot be reached,
-    /// [`Schema`](ErrorKind::Schema) when its data are another version's, [`Config`](ErrorKind::Config) when there is
-    /// more than one host, which this version does not support yet, or when there is no Tokio runtime.
+    /// [`Connection`](ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout) when no server can be reached,
+    /// [`Schema`](ErrorKind::Schema) when the data of one are another version's, [`Config`](ErrorKind::Config) when there
+    /// is no Tokio runtime.
     ///
     /// # Cancel safety
     ///
@@ -99,27 +104,19 @@ impl RedisChannelLayer {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Err(Error::config("a layer is connected inside a Tokio runtime, and there is none here"));
         };
-        if config.hosts().len() > 1 {
-            return Err(Error::config(format!(
-                "option `hosts`: this version connects to one host, not to {}",
-                config.hosts().len()
-            )));
-        }
         let tickets = Arc::new(Tickets::new(config.hosts().len()));
-        let shards = config.hosts().iter().enumerate();
-        let shards: Vec<Arc<Shard>> = shards
-            .map(|(number, host)| Shard::start(number, host, &config, &tickets).map(Arc::new))
-            .collect::<Result<_>>()?;
-        for shard in &shards {
-            shard.connected().await?;
-        }
+        let shards = Arc::new(Shards::connect(&config, &tickets).await?);
         let inboxes = Mutex::default();
         Ok(Self { inner: Arc::new(Inner { config, tickets, shards, inboxes, runtime }) })
     }
 
-    /// The shard on which a channel lives.
-    fn shard_of(&self, _channel: &ChannelName) -> Result<&Arc<Shard>> {
-        self.inner.shards.first().ok_or_else(receive::closed)
+    /// Asks all servers how they are: whether each answers, how fast, and what it is. One round trip to each, at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing, so dropping it does not either.
+    pub async fn health(&self) -> Vec<ShardHealth> {
+        self.inner.shards.health().await
     }
 
     fn check_size(&self, to: &dyn std::fmt::Display, message: &PackedMessage) -> Result<()> {
@@ -183,7 +180,11 @@ impl RedisChannelLayer {
         channels: Arc<[ChannelName]>,
         waits: bool,
     ) -> Result<Option<(ChannelName, PackedMessage)>> {
-        let receiving = self.inner.tickets.open([(0, channels)], waits)?;
+        let mut places = self.inner.shards.places(&channels);
+        if !waits {
+            places = self.inner.shards.reachable(places)?;
+        }
+        let receiving = self.inner.tickets.open(places, waits)?;
         let Some((channel, entry)) = receiving.message().await? else { return Ok(None) };
         let payload = entry.into_payload(channel.as_str())?;
         Ok(Some((channel, PackedMessage::from_bytes(payload))))
@@ -263,13 +264,8 @@ impl ChannelLayer for RedisChannelLayer {
                 ));
             }
             self.check_size(&format_args!("channel {channel:?}"), &message)?;
-            let outgoing = Outgoing {
-                channel: channel.clone(),
-                capacity: self.inner.config.capacity_of(channel),
-                body: message_body(channel.local(), message.as_bytes()),
-                ordered: channel.kind() != ChannelKind::Normal,
-            };
-            self.shard_of(channel)?.send(outgoing).await
+            let capacity = self.inner.config.capacity_of(channel);
+            self.inner.shards.send(channel, capacity, &message).await
         })
     }
 
@@ -287,18 +283,13 @@ impl ChannelLayer for RedisChannelLayer {
         &'a self,
         channels: &'a [ChannelName],
     ) -> BoxFuture<'a, Result<Option<(ChannelName, PackedMessage)>>> {
-        Box::pin(async move {
-            for shard in &self.inner.shards {
-                shard.check_reachable()?;
-            }
-            self.take(channels, false).await
-        })
+        Box::pin(self.take(channels, false))
     }
 
     fn inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
         Box::pin(async move {
             let Inner { config, tickets, .. } = &*self.inner;
-            let shard_of = |name: &ChannelName| self.shard_of(name).map(Arc::clone);
+            let shard_of = |name: &ChannelName| self.inner.shards.of(name).map(Arc::clone);
             let mailboxes = inbox::open(name, shard_of, tickets, config).await?;
             let mut inboxes = self.inboxes();
             inboxes.retain(|_, inbox| inbox.strong_count() > 0);
@@ -313,7 +304,11 @@ impl ChannelLayer for RedisChannelLayer {
         group: &'a GroupName,
         channel: &'a ChannelName,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.shard_of(channel)?.group_add(group, channel, &self.inner.config).await })
+        Box::pin(async move {
+            let Inner { config, shards, .. } = &*self.inner;
+            let capacity = shards.capacity_on_own_shard(channel, config.capacity_of(channel));
+            shards.of(channel)?.group_add(group, channel, capacity, config.group_expiry()).await
+        })
     }
 
     fn discard_from_group<'a>(
@@ -321,11 +316,11 @@ impl ChannelLayer for RedisChannelLayer {
         group: &'a GroupName,
         channel: &'a ChannelName,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.shard_of(channel)?.group_discard(group, channel).await })
+        Box::pin(async move { self.inner.shards.of(channel)?.group_discard(group, channel).await })
     }
 
     fn leave_all_groups<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.shard_of(channel)?.leave_all_groups(channel).await })
+        Box::pin(async move { self.inner.shards.of(channel)?.leave_all_groups(channel).await })
     }
 
     fn send_to_group_packed<'a>(
@@ -336,48 +331,24 @@ impl ChannelLayer for RedisChannelLayer {
     ) -> BoxFuture<'a, Result<GroupReceipt>> {
         Box::pin(async move {
             self.check_size(&format_args!("group {group:?}"), &message)?;
-            let mut receipt = GroupReceipt::default();
-            for shard in &self.inner.shards {
-                receipt =
-                    receipt.and(shard.group_send(group, &message, name_full, &self.inner.config).await?);
-            }
-            Ok(receipt)
+            self.inner.shards.group_send(group, &message, name_full, &self.inner.config).await
         })
     }
 
     fn channels_of_group<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
-        Box::pin(async move {
-            let mut channels = Vec::new();
-            for shard in &self.inner.shards {
-                channels.extend(shard.group_channels(group).await?);
-            }
-            Ok(channels)
-        })
+        Box::pin(self.inner.shards.group_channels(group))
     }
 
     fn count_group<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
-        Box::pin(async move {
-            let mut members = 0;
-            for shard in &self.inner.shards {
-                if members < enough {
-                    members += shard.group_len(group, enough - members).await?;
-                }
-            }
-            Ok(members.min(enough))
-        })
+        Box::pin(self.inner.shards.group_len(group, enough))
     }
 
     fn groups_of_channel<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<Vec<GroupName>>> {
-        Box::pin(async move { self.shard_of(channel)?.channel_groups(channel).await })
+        Box::pin(async move { self.inner.shards.of(channel)?.channel_groups(channel).await })
     }
 
     fn flush(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            for shard in &self.inner.shards {
-                shard.flush().await?;
-            }
-            Ok(())
-        })
+        Box::pin(self.inner.shards.flush())
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
@@ -388,28 +359,17 @@ impl ChannelLayer for RedisChannelLayer {
             inbox.close();
         }
         if inboxes.is_empty() {
-            return Box::pin(close_all(&self.inner.shards));
+            return Box::pin(self.inner.shards.close());
         }
-        let shards = self.inner.shards.clone();
+        let shards = Arc::clone(&self.inner.shards);
         let closing = self.inner.runtime.spawn(async move {
             // They leave their groups while the server can still be told.
             for inbox in inboxes {
                 inbox.gone().await;
             }
-            close_all(&shards).await
+            shards.close().await
         });
         // A task that its runtime has dropped has nobody left to tell.
         Box::pin(async move { closing.await.unwrap_or(Ok(())) })
-    }
-}
-
-fn close_all(shards: &[Arc<Shard>]) -> impl Future<Output = Result<()>> + Send + use<> {
-    let closing: Vec<_> = shards.iter().map(|shard| shard.close()).collect();
-    async move {
-        let mut outcome = Ok(());
-        for closing in closing {
-            outcome = outcome.and(closing.await);
-        }
-        outcome
     }
 }

@@ -66,6 +66,8 @@ struct Place {
     asked: bool,
     /// Whether the server said that nothing waits, for a ticket that does not wait either.
     nothing: bool,
+    /// Whether the server cannot be asked, by a ticket that does not wait until it can.
+    unreachable: bool,
 }
 
 /// What ends a receive.
@@ -104,7 +106,13 @@ impl Tickets {
     ) -> Result<Receiving> {
         let places: Vec<Place> = channels
             .into_iter()
-            .map(|(shard, channels)| Place { shard, channels, asked: false, nothing: false })
+            .map(|(shard, channels)| Place {
+                shard,
+                channels,
+                asked: false,
+                nothing: false,
+                unreachable: false,
+            })
             .collect();
         let (future, arrival) = oneshot::channel();
         let mut state = self.lock();
@@ -125,8 +133,13 @@ impl Tickets {
         state.single_readers.extend(single_readers(&places).cloned());
         let ticket = state.next;
         state.next += 1;
+        let State { shards, open, .. } = &mut *state;
         for place in &places {
-            if let Some(agenda) = state.shards.get_mut(place.shard) {
+            if let Some(agenda) = shards.get_mut(place.shard) {
+                // A server that is down is asked nothing, and is not to be remembered what nobody wants any more.
+                if agenda.ask.len() > 2 * open.len() + MOST_TICKETS {
+                    agenda.ask.retain(|ticket| open.contains_key(ticket));
+                }
                 agenda.ask.push_back(ticket);
                 agenda.something_to_say.notify_one();
             }
@@ -242,7 +255,7 @@ impl Tickets {
         self.lock().fill(shard, ticket, handed);
     }
 
-    /// A shard cannot be asked now: who does not wait is told so.
+    /// A shard cannot be asked now: who does not wait takes what others have, or is told so.
     pub(super) fn unreachable(&self, shard: usize, error: impl Fn() -> Error) {
         let mut state = self.lock();
         let impatient: Vec<u64> = state
@@ -253,7 +266,7 @@ impl Tickets {
             })
             .collect();
         for ticket in impatient {
-            state.fail(ticket, error());
+            state.skip(shard, ticket, &error);
         }
     }
 
@@ -294,6 +307,16 @@ impl Open {
         }
         let waits = self.waits;
         self.places.iter_mut().find(|place| place.shard == shard).map(|place| (waits, place))
+    }
+
+    /// Tells the future that nothing was there, once that is so of every place.
+    fn end_if_nowhere(&mut self) {
+        if self.places.iter().all(|place| place.nothing || place.unreachable)
+            && let Some(future) = self.future.take()
+        {
+            // A dropped future releases its ticket itself.
+            let _ = future.send(Arrival::Nothing);
+        }
     }
 }
 
@@ -344,11 +367,20 @@ impl State {
         let Some(open) = self.open.get_mut(&ticket) else { return };
         if let Some((_, place)) = open.unfilled_on(shard) {
             place.nothing = true;
-            if open.places.iter().all(|place| place.nothing)
-                && let Some(future) = open.future.take()
-            {
-                let _ = future.send(Arrival::Nothing);
-            }
+            open.end_if_nowhere();
+        }
+    }
+
+    /// A ticket that does not wait does without a shard; the last one ends it.
+    fn skip(&mut self, shard: usize, ticket: u64, error: impl Fn() -> Error) {
+        let Some(open) = self.open.get_mut(&ticket) else { return };
+        if let Some((_, place)) = open.unfilled_on(shard) {
+            place.unreachable = true;
+        }
+        if open.places.iter().all(|place| place.unreachable) {
+            self.fail(ticket, error());
+        } else {
+            open.end_if_nowhere();
         }
     }
 
@@ -461,5 +493,25 @@ impl Drop for Receiving {
         if !self.ended {
             self.tickets.release(self.ticket);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_asked_nothing_is_not_remembered_every_receive_that_ended() {
+        let tickets = Arc::new(Tickets::new(2));
+        let channels: Arc<[ChannelName]> = [ChannelName::new("jobs").unwrap()].into();
+        let both = || [(0, Arc::clone(&channels)), (1, Arc::clone(&channels))];
+        let waiting = tickets.open(both(), true).unwrap();
+        for _ in 0..10_000 {
+            drop(tickets.open(both(), true).unwrap());
+            tickets.next_call(0);
+        }
+        let asked = |shard: usize| tickets.lock().shards[shard].ask.len();
+        assert!(asked(1) <= MOST_TICKETS + 3, "{} tickets to ask for", asked(1));
+        assert!(tickets.next_call(1).unwrap().open.iter().any(|open| open.ticket == waiting.ticket));
     }
 }

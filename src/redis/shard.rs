@@ -1,6 +1,7 @@
 //! One shard: a server's connection, and what is sent over it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::calls::{Call, Flush, FlushInboxes};
 use super::connection::Target;
@@ -11,6 +12,7 @@ use super::receive::Tickets;
 use super::send::{Outgoing, Sends};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::health::ShardHealth;
 use crate::host::Host;
 
 /// One Redis keyspace in which a script is atomic.
@@ -94,6 +96,24 @@ impl Shard {
     /// The number of the shard.
     pub(super) fn number(&self) -> usize {
         self.number
+    }
+
+    /// The server, for messages; without credentials.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Asks the server how it is. One round trip.
+    pub(super) async fn health(&self) -> ShardHealth {
+        let asked = Instant::now();
+        let version = match self.link.connection() {
+            Ok(connection) => connection.version().await.map_err(|cause| cause.not_executed().to_error()),
+            Err(error) => Err(error),
+        };
+        match version {
+            Ok(version) => ShardHealth::up(&self.host, asked.elapsed(), version),
+            Err(error) => ShardHealth::down(&self.host, error),
+        }
     }
 
     /// Removes all messages and groups, in bounded steps.

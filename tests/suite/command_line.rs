@@ -7,6 +7,7 @@ mod messages;
 mod refusals;
 mod restarts;
 mod scripts;
+mod servers;
 mod signals;
 mod tls;
 mod wrong_clock;

@@ -350,7 +350,7 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
-fn count(value: &Value) -> Option<usize> {
+pub(super) fn count(value: &Value) -> Option<usize> {
     match value {
         Value::Int(number) => usize::try_from(*number).ok(),
         _ => None,

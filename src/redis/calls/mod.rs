@@ -1,11 +1,13 @@
 //! One typed function and reply for each script: the only place that knows their slots and answers.
 
+mod drain;
 mod groups;
 mod inboxes;
 
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
+pub(super) use self::drain::{DrainDone, DrainPut, DrainTake, QueueList, Taken};
 pub(super) use self::groups::{
     AddMode, Changed, ChannelGroups, GroupAdd, GroupDiscard, GroupLeave, GroupLeaveReply, GroupLen,
     GroupList, GroupSend, GroupSendReply, ListPlace, Member,

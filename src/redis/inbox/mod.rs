@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::keeper::Keeper;
 use self::mirror::{Member, Mirror};
 use super::entry::{Entry, Said};
-use super::receive::{Receiving, Tickets};
+use super::receive::{Receiving, Tickets, closed};
 use super::shard::Shard;
 use crate::config::Config;
 use crate::error::{ErrorKind, Result};
@@ -25,8 +25,8 @@ use crate::name::{ChannelName, GroupName};
 
 /// After so many copies of a group's message others get a turn.
 const COPIES_A_TURN: usize = 512;
-/// A name of 96 random bits is taken once, if ever.
-const MOST_NAMES: usize = 3;
+/// How many names are tried: one of 96 random bits is hardly ever taken, but its server may be down.
+const MOST_NAMES: usize = 16;
 
 /// Opens an inbox on a shard, and reads it for as long as its handles live and the layer is open.
 pub(super) async fn open(
@@ -35,9 +35,14 @@ pub(super) async fn open(
     tickets: &Arc<Tickets>,
     config: &Config,
 ) -> Result<Arc<Mailboxes>> {
+    let mut failure = None;
     for _ in 0..MOST_NAMES {
         let name = new_inbox_name(name)?;
         let shard = shard_of(&name)?;
+        if let Err(error) = shard.check_reachable() {
+            failure = Some(error);
+            continue;
+        }
         let mailboxes = Arc::new(Mailboxes::new(name.clone(), config.capacity_of(&name)));
         let keeper = Keeper::new(name, shard, config);
         let Some(keeper) = keeper.open().await? else { continue };
@@ -53,7 +58,7 @@ pub(super) async fn open(
         tokio::spawn(reader.run());
         return Ok(mailboxes);
     }
-    Err(super::receive::closed())
+    Err(failure.unwrap_or_else(closed))
 }
 
 struct Reader {

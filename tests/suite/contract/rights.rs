@@ -73,12 +73,17 @@ async fn the_published_rights_are_enough_and_none_is_there_for_nothing() {
     }
 
     use_groups(&url).await;
+    use_drain(&url).await;
+    assert!(layer.health().await[0].is_up());
 
     layer.flush().await.unwrap();
     small.close().await.unwrap();
     layer.close().await.unwrap();
     let left = keys(&mut admin, "asgi:").await;
-    assert!(left.iter().all(|key| key.starts_with("asgi:c:") || key == "asgi:schema"), "{left:?}");
+    assert!(
+        left.iter().all(|key| key.starts_with("asgi:c:") || key == "asgi:schema" || key == "asgi:p:batch"),
+        "{left:?}"
+    );
 
     let refused: Vec<BTreeMap<String, redis::Value>> = ask(&mut admin, &["ACL", "LOG"]).await;
     let refused: Vec<String> = refused.iter().map(|entry| format!("{:?}", entry["object"])).collect();
@@ -106,6 +111,19 @@ async fn use_groups(url: &str) {
     scripts.group_discard(&Discard::from("room", &["in!a"])).await;
     scripts.group_leave_step("news", None, "").await;
     assert_eq!(scripts.inbox_close_step("in!", "owner").await, Some(0));
+}
+
+/// A queue that is taken out of one layer and put into another on the same server.
+async fn use_drain(url: &str) {
+    let connection = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let scripts = Scripts::new(connection, "asgi:");
+    scripts.push(&Push::to("moved", &["m 1"])).await;
+    scripts.queue_list_step("0", 1000).await;
+    let taken = scripts.drain_take("moved", "batch", "there").await.unwrap();
+    scripts.drain_put("moved", &taken).await;
+    scripts.drain_done("moved", "batch").await;
+    let mark: i64 = scripts.ask(redis::cmd("EXISTS").arg("asgi:p:batch")).await;
+    assert_eq!(mark, 1);
 }
 
 async fn received(layer: &RedisChannelLayer, channel: &str) -> String {

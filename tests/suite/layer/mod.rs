@@ -5,6 +5,7 @@ mod capacity;
 mod connection;
 mod data_loss;
 mod delivery;
+mod drain;
 mod ending;
 mod errors;
 mod flushed_groups;
@@ -16,6 +17,7 @@ mod interleaving;
 mod killed_process;
 mod membership;
 mod scripts;
+mod shards;
 mod slow_mailbox;
 mod whole_inbox;
 

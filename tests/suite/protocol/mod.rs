@@ -6,6 +6,7 @@ mod capacity;
 mod client;
 mod controls;
 mod cost;
+mod drain;
 mod expiry;
 mod flush;
 mod foreign_data;

@@ -73,6 +73,22 @@ async fn flush_gives_the_reply_that_it_lists() {
     assert_eq!(shard.flush_inboxes_step("0", 100_000).await, ("0".to_owned(), 0));
 }
 
+#[tokio::test]
+async fn the_scripts_of_a_drain_give_each_reply_that_they_list() {
+    let shard = Shard::new().await;
+    assert_eq!(listed("queue_list"), ["{cursor, groups, queue, entries, ...}"]);
+    assert_eq!(listed("drain_take"), ["{batch, target, left, entry, left, entry, ...}", "{}"]);
+    assert_eq!(listed("drain_put"), [r#"{"put", entries}"#, r#"{"again"}"#]);
+    assert_eq!(listed("drain_done"), ["{forgotten}"]);
+    assert_eq!(shard.drain_take("q", "batch", "there").await, None);
+    shard.send("q", &["m 1"]).await;
+    assert_eq!(shard.queue_list_step("0", 1_000_000).await, ("0".to_owned(), 0, vec![("q".to_owned(), 1)]));
+    let taken = shard.drain_take("q", "batch", "there").await.unwrap();
+    assert_eq!(shard.drain_put("q", &taken).await, Some(1));
+    assert_eq!(shard.drain_put("q", &taken).await, None);
+    assert_eq!(shard.drain_done("q", "batch").await, 1);
+}
+
 #[test]
 fn the_scripts_are_those_whose_replies_are_shown_here() {
     let names: Vec<&str> = scripts::all().iter().map(|script| script.name()).collect();
@@ -80,6 +96,9 @@ fn the_scripts_are_those_whose_replies_are_shown_here() {
         names,
         [
             "channel_groups",
+            "drain_done",
+            "drain_put",
+            "drain_take",
             "flush",
             "flush_inboxes",
             "group_add",
@@ -94,6 +113,7 @@ fn the_scripts_are_those_whose_replies_are_shown_here() {
             "inbox_keep",
             "pop",
             "push",
+            "queue_list",
         ]
     );
 }

@@ -68,6 +68,21 @@ impl Ledger {
         }
     }
 
+    /// Waits until sent = received; fails if that takes too long.
+    pub(crate) async fn wait_for_balance(&self) {
+        let balanced = async {
+            loop {
+                let changed = self.changed.notified();
+                if self.faults().is_empty() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(30), balanced).await;
+        self.balance();
+    }
+
     /// Fails unless sent = received, nothing twice and nothing from nowhere.
     #[track_caller]
     pub(crate) fn balance(&self) {

@@ -18,7 +18,7 @@ pub(crate) use observe::{Monitor, calls};
 pub(crate) use proxy::{Direction, Proxy};
 pub(crate) use scripts::{
     Add, Discard, Entry, Fenced, Given, GroupSend, HelloReply, Keep, Pop, PopReply, Push, PushReply, Receipt,
-    Refusal, Scripts,
+    Refusal, Scripts, Taken,
 };
 pub(crate) use server::{Kind, Server};
 

@@ -1,6 +1,7 @@
 //! The engine's scripts, called over a plain connection as any Redis client in any language would: no code of the
 //! layer takes part.
 
+mod drain;
 mod groups;
 mod replies;
 
@@ -10,6 +11,7 @@ use asgi_redis::scripts;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
 
+pub(crate) use drain::Taken;
 pub(crate) use groups::{Add, Discard, Fenced, GroupSend, Keep, Receipt};
 pub(crate) use replies::{Given, HelloReply, PopReply, PushReply, Refusal};
 

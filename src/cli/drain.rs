@@ -1,0 +1,59 @@
+//! `drain`: moves the messages of a server that is to be taken out to the others.
+
+use std::collections::BTreeMap;
+
+use asgi_redis::ChannelLayer;
+use clap::Args;
+use serde::Serialize;
+
+use super::options::LayerOptions;
+use super::outcome::{Failure, Status};
+use super::output;
+use super::signals::Signals;
+
+#[derive(Args, Debug)]
+pub(crate) struct Drain {
+    /// The server that is to be taken out, as a URL. The new list, without it, is --redis or --config.
+    #[arg(long, value_name = "URL")]
+    from: String,
+}
+
+#[derive(Serialize)]
+struct Drained<'a> {
+    moved: usize,
+    expired: usize,
+    put_before: usize,
+    left_in_inboxes: &'a BTreeMap<String, usize>,
+}
+
+impl Drain {
+    pub(crate) async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
+        let mut signals = Signals::listen()?;
+        let new = options.connect().await?;
+        let old = options.connect_to(&self.from).await?;
+        let drained = tokio::select! {
+            drained = old.drain_into(&new) => drained,
+            interrupted = signals.next() => return Ok(interrupted),
+        };
+        // What was begun is finished or is taken up by the next drain; nothing is in flight that closing could lose.
+        let _ = tokio::join!(old.close(), new.close());
+        let report = drained?;
+        if options.json {
+            output::json(&Drained {
+                moved: report.moved,
+                expired: report.expired,
+                put_before: report.put_before,
+                left_in_inboxes: &report.inboxes,
+            })?;
+            return Ok(Status::Done);
+        }
+        output::line(&format!("moved {} messages, {} more had expired", report.moved, report.expired))?;
+        if report.put_before > 0 {
+            output::line(&format!("{} had been moved by an earlier drain", report.put_before))?;
+        }
+        for (inbox, entries) in &report.inboxes {
+            output::line(&format!("{entries} stay in inbox {inbox}: its process reads them there"))?;
+        }
+        Ok(Status::Done)
+    }
+}

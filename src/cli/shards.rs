@@ -1,0 +1,97 @@
+//! `shards`: how each server is, and what waits on it.
+
+use std::collections::BTreeMap;
+
+use asgi_redis::{Error, ShardHealth, ShardSurvey};
+use clap::Args;
+use serde::Serialize;
+
+use super::options::LayerOptions;
+use super::outcome::{Failure, Status};
+use super::output;
+
+#[derive(Args, Debug)]
+pub(crate) struct Shards {
+    /// List each queue too.
+    #[arg(long)]
+    queues: bool,
+}
+
+#[derive(Serialize)]
+struct Shard<'a> {
+    host: &'a str,
+    up: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_us: Option<u128>,
+    #[serde(flatten)]
+    contents: Option<Contents<'a>>,
+}
+
+#[derive(Serialize)]
+struct Contents<'a> {
+    queues: usize,
+    messages: usize,
+    groups: usize,
+    #[serde(rename = "messages_by_queue", skip_serializing_if = "Option::is_none")]
+    by_queue: Option<&'a BTreeMap<String, usize>>,
+}
+
+impl Shards {
+    pub(crate) async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
+        let (health, surveys) =
+            options.with_layer(async |layer| Ok((layer.health().await, layer.survey().await))).await?;
+        let mut status = Status::Done;
+        for (shard, survey) in health.iter().zip(&surveys) {
+            if !shard.is_up() || survey.is_err() {
+                status = Status::NoServer;
+            }
+            self.show(shard, survey.as_ref(), options.json)?;
+        }
+        Ok(status)
+    }
+
+    fn show(
+        &self,
+        shard: &ShardHealth,
+        survey: Result<&ShardSurvey, &Error>,
+        as_json: bool,
+    ) -> Result<(), Failure> {
+        let error = shard.error().or(survey.err());
+        let contents = survey.ok().map(|survey| Contents {
+            queues: survey.queues().len(),
+            messages: survey.messages(),
+            groups: survey.groups(),
+            by_queue: self.queues.then(|| survey.queues()),
+        });
+        let shown = Shard {
+            host: shard.host(),
+            up: error.is_none(),
+            error: error.map(ToString::to_string),
+            version: shard.version(),
+            latency_us: shard.latency().map(|latency| latency.as_micros()),
+            contents,
+        };
+        if as_json {
+            return output::json(&shown);
+        }
+        if let Some(error) = shown.error {
+            return output::line(&format!("{}  down: {error}", shown.host));
+        }
+        let version = shown.version.unwrap_or_default();
+        let latency = shown.latency_us.unwrap_or_default();
+        let Some(contents) = shown.contents else { return Ok(()) };
+        let Contents { queues, messages, groups, by_queue } = contents;
+        output::line(&format!(
+            "{}  {version}, {latency} us: {messages} messages in {queues} queues, {groups} groups",
+            shown.host
+        ))?;
+        for (queue, entries) in by_queue.into_iter().flatten() {
+            output::line(&format!("  {queue}  {entries}"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! How the servers of a layer are.
+
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// How one server of a layer is.
+#[derive(Debug)]
+pub struct ShardHealth {
+    host: String,
+    state: Result<Answer, Error>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    latency: Duration,
+    version: String,
+}
+
+impl ShardHealth {
+    pub(crate) fn up(host: &str, latency: Duration, version: String) -> Self {
+        Self { host: host.to_owned(), state: Ok(Answer { latency, version }) }
+    }
+
+    pub(crate) fn down(host: &str, error: Error) -> Self {
+        Self { host: host.to_owned(), state: Err(error) }
+    }
+
+    /// The server, as a URL without credentials.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether it answered.
+    pub fn is_up(&self) -> bool {
+        self.state.is_ok()
+    }
+
+    /// How long it took to answer.
+    pub fn latency(&self) -> Option<Duration> {
+        self.state.as_ref().ok().map(|answer| answer.latency)
+    }
+
+    /// What it says it is, such as `redis 7.0.15`.
+    pub fn version(&self) -> Option<&str> {
+        self.state.as_ref().ok().map(|answer| answer.version.as_str())
+    }
+
+    /// Why it did not answer.
+    pub fn error(&self) -> Option<&Error> {
+        self.state.as_ref().err()
+    }
+}

@@ -1,0 +1,233 @@
+//! All shards of a layer: where a name lives, and what concerns several servers at once.
+//!
+//! A `?` channel, an inbox and a member of a group live on the shard that the ring gives. A normal channel lives on all of
+//! them, each with a share of its capacity. A shard that is down fails what must go to it, and nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
+
+use super::entry::message_body;
+use super::receive::{Tickets, closed};
+use super::ring::Ring;
+use super::send::Outgoing;
+use super::shard::Shard;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::group::{GroupReceipt, UnreachedShard};
+use crate::health::ShardHealth;
+use crate::message::PackedMessage;
+use crate::name::{ChannelKind, ChannelName, GroupName};
+
+/// The channels of a receive on one shard.
+pub(super) type Place = (usize, Arc<[ChannelName]>);
+
+#[derive(Debug)]
+pub(super) struct Shards {
+    all: Vec<Arc<Shard>>,
+    ring: Ring,
+    /// With which shard the next send to a normal channel begins.
+    turn: AtomicUsize,
+}
+
+impl Shards {
+    /// Connects to all servers. One that is down is tried again in the background, unless all are.
+    pub(super) async fn connect(config: &Config, tickets: &Arc<Tickets>) -> Result<Self> {
+        let hosts = config.hosts().iter().enumerate();
+        let all: Vec<Arc<Shard>> = hosts
+            .map(|(number, host)| Shard::start(number, host, config, tickets).map(Arc::new))
+            .collect::<Result<_>>()?;
+        let mut down = Vec::new();
+        for shard in &all {
+            match shard.connected().await {
+                Ok(()) => {}
+                Err(error) if is_outage(&error) => down.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        if down.len() == all.len() {
+            return Err(down.into_iter().next().unwrap_or_else(closed));
+        }
+        Ok(Self { ring: Ring::new(all.len()), all, turn: AtomicUsize::new(0) })
+    }
+
+    /// The shard on which a channel's queue lives; of a normal channel the first one.
+    pub(super) fn of(&self, channel: &ChannelName) -> Result<&Arc<Shard>> {
+        self.all.get(self.ring.shard_of(channel.queue())).ok_or_else(closed)
+    }
+
+    pub(super) fn all(&self) -> &[Arc<Shard>] {
+        &self.all
+    }
+
+    /// The shard of a channel's next messages: its own, or of a normal channel each in turn that can be reached.
+    pub(super) fn next_for(&self, channel: &ChannelName) -> Result<&Arc<Shard>> {
+        if channel.kind() != ChannelKind::Normal {
+            return self.of(channel);
+        }
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let turns = (0..self.all.len()).map(|next| first.wrapping_add(next) % self.all.len());
+        let mut reachable =
+            turns.filter_map(|number| self.all.get(number)).filter(|shard| shard.check_reachable().is_ok());
+        reachable.next().map_or_else(|| self.of(channel), Ok)
+    }
+
+    /// How many messages a channel's queue may hold on its shard.
+    pub(super) fn capacity_on_own_shard(&self, channel: &ChannelName, capacity: usize) -> usize {
+        match channel.kind() {
+            ChannelKind::Normal => {
+                self.ring.share(channel.queue(), self.ring.shard_of(channel.queue()), capacity)
+            }
+            _ => capacity,
+        }
+    }
+
+    pub(super) async fn send(
+        &self,
+        channel: &ChannelName,
+        capacity: usize,
+        message: &PackedMessage,
+    ) -> Result<()> {
+        let outgoing = Outgoing {
+            channel: channel.clone(),
+            capacity,
+            body: message_body(channel.local(), message.as_bytes()),
+            ordered: channel.kind() != ChannelKind::Normal,
+        };
+        if outgoing.ordered || self.all.len() == 1 {
+            return self.of(channel)?.send(outgoing).await;
+        }
+        self.send_to_any(channel, outgoing).await
+    }
+
+    /// Sends to the shards in turn until one takes it.
+    async fn send_to_any(&self, channel: &ChannelName, message: Outgoing) -> Result<()> {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let (mut full, mut no_memory, mut down) = (false, None, None);
+        for number in (0..self.all.len()).map(|next| first.wrapping_add(next) % self.all.len()) {
+            let share = self.ring.share(message.channel.queue(), number, message.capacity);
+            let Some(shard) = self.all.get(number).filter(|_| share > 0) else { continue };
+            let Err(error) = shard.send(Outgoing { capacity: share, ..message.clone() }).await else {
+                return Ok(());
+            };
+            match error.kind() {
+                ErrorKind::ChannelFull => full = true,
+                ErrorKind::ServerFull => no_memory = Some(error),
+                _ if is_outage(&error) && !error.perhaps_sent() => down = Some(error),
+                _ => return Err(error),
+            }
+        }
+        match (full, no_memory, down) {
+            (true, _, _) | (_, None, None) => Err(Error::new(
+                ErrorKind::ChannelFull,
+                format!(
+                    "channel {:?} is full on all servers that can be reached, its capacity is {}; receive some, or send again later",
+                    channel.as_str(),
+                    message.capacity
+                ),
+            )),
+            (_, Some(error), _) | (_, _, Some(error)) => Err(error.on_channel(channel.as_str())),
+        }
+    }
+
+    /// Where a receive looks for messages of its channels.
+    pub(super) fn places(&self, channels: &[ChannelName]) -> Vec<Place> {
+        let (normal, own): (Vec<_>, Vec<_>) =
+            channels.iter().cloned().partition(|channel| channel.kind() == ChannelKind::Normal);
+        if own.is_empty() {
+            let normal: Arc<[ChannelName]> = normal.into();
+            return (0..self.all.len()).map(|number| (number, Arc::clone(&normal))).collect();
+        }
+        let on = |number| {
+            let own = own.iter().filter(move |channel| self.ring.shard_of(channel.queue()) == number);
+            let channels: Arc<[ChannelName]> = normal.iter().chain(own).cloned().collect();
+            (number, channels)
+        };
+        (0..self.all.len()).map(on).filter(|(_, channels)| !channels.is_empty()).collect()
+    }
+
+    /// Those of the places that can be asked now.
+    pub(super) fn reachable(&self, places: Vec<Place>) -> Result<Vec<Place>> {
+        let mut down = None;
+        let mut reachable = Vec::with_capacity(places.len());
+        for place in places {
+            match self.all.get(place.0).map(|shard| shard.check_reachable()) {
+                Some(Ok(())) => reachable.push(place),
+                Some(Err(error)) => down = Some(error),
+                None => {}
+            }
+        }
+        match down {
+            Some(error) if reachable.is_empty() => Err(error),
+            _ => Ok(reachable),
+        }
+    }
+
+    /// Sends a message to a group, on all shards at once.
+    pub(super) async fn group_send(
+        &self,
+        group: &GroupName,
+        message: &PackedMessage,
+        name_full: bool,
+        config: &Config,
+    ) -> Result<GroupReceipt> {
+        let sent = self.all.iter().map(|shard| shard.group_send(group, message, name_full, config));
+        let mut receipt = GroupReceipt::default();
+        let mut reached = 0;
+        let mut failure: Option<Error> = None;
+        for (shard, outcome) in self.all.iter().zip(join_all(sent).await) {
+            match outcome {
+                Ok(part) => {
+                    reached += 1;
+                    receipt = receipt.and(part);
+                }
+                Err(error) => {
+                    receipt.note_unreached(UnreachedShard::new(shard.host(), &error));
+                    let perhaps_sent =
+                        failure.as_ref().is_some_and(Error::perhaps_sent) || error.perhaps_sent();
+                    failure = Some(failure.unwrap_or(error).with_perhaps_sent(perhaps_sent));
+                }
+            }
+        }
+        match failure {
+            Some(error) if reached == 0 => Err(error),
+            _ => Ok(receipt),
+        }
+    }
+
+    /// Lists the channels in a group.
+    pub(super) async fn group_channels(&self, group: &GroupName) -> Result<Vec<ChannelName>> {
+        let listed = join_all(self.all.iter().map(|shard| shard.group_channels(group))).await;
+        Ok(listed.into_iter().collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// Counts the channels in a group, but not beyond `enough`.
+    pub(super) async fn group_len(&self, group: &GroupName, enough: usize) -> Result<usize> {
+        let counted = join_all(self.all.iter().map(|shard| shard.group_len(group, enough))).await;
+        let counted: Vec<usize> = counted.into_iter().collect::<Result<_>>()?;
+        Ok(counted.into_iter().sum::<usize>().min(enough))
+    }
+
+    /// Removes all messages and groups. A server that fails keeps no other from it.
+    pub(super) async fn flush(&self) -> Result<()> {
+        join_all(self.all.iter().map(|shard| shard.flush())).await.into_iter().collect()
+    }
+
+    /// Asks all servers how they are.
+    pub(super) async fn health(&self) -> Vec<ShardHealth> {
+        join_all(self.all.iter().map(|shard| shard.health())).await
+    }
+
+    /// Gives back what is in flight and ends the leases, on all shards at once.
+    ///
+    /// That goes on even if the future is dropped.
+    pub(super) fn close(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let closing: Vec<_> = self.all.iter().map(|shard| shard.close()).collect();
+        async move { join_all(closing).await.into_iter().collect() }
+    }
+}
+
+fn is_outage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout)
+}

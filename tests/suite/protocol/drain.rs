@@ -1,0 +1,120 @@
+//! Moving a queue from one server to another by raw calls: at whatever point it ends early, nothing is lost or repeated.
+
+use std::time::Duration;
+
+use super::Shard;
+use crate::support::{Push, Taken};
+
+async fn take(shard: &Shard, batch: &str) -> Taken {
+    shard.drain_take("q?1", batch, "there").await.expect("something waits")
+}
+
+fn texts(taken: &Taken) -> Vec<String> {
+    taken.entries.iter().map(|(_, entry)| entry.text()).collect()
+}
+
+#[tokio::test]
+async fn a_batch_stays_the_same_until_it_is_done() {
+    let old = Shard::new().await;
+    old.send("q?1", &["m 1", "m 2"]).await;
+    let taken = take(&old, "first").await;
+    assert_eq!(
+        (&*taken.batch, &*taken.target, texts(&taken)),
+        ("first", "there", vec!["m 1".into(), "m 2".into()])
+    );
+    assert!(taken.entries.iter().all(|(left, _)| (59_000..=60_000).contains(left)), "{taken:?}");
+    assert_eq!(old.take("q?1").await, None, "nobody else is given it");
+    old.send("q?1", &["m 3"]).await;
+    let again = old.drain_take("q?1", "second", "elsewhere").await.unwrap();
+    assert_eq!((&*again.batch, &*again.target, texts(&again)), ("first", "there", texts(&taken)));
+    assert_eq!(old.drain_done("q?1", "second").await, 0, "that is another batch");
+    assert_eq!(old.drain_done("q?1", "first").await, 2);
+    assert_eq!(old.drain_done("q?1", "first").await, 0);
+    assert_eq!(texts(&take(&old, "second").await), ["m 3"]);
+    assert_eq!(old.drain_done("q?1", "second").await, 1);
+    assert_eq!(old.drain_take("q?1", "third", "there").await, None);
+    assert!(!old.exists('o', "q?1").await);
+}
+
+#[tokio::test]
+async fn a_batch_is_put_once_in_front_and_in_order() {
+    let (old, new) = (Shard::new().await, Shard::new().await);
+    old.send("q?1", &["m 1", "m 2"]).await;
+    new.send("q?1", &["m 3"]).await;
+    let taken = take(&old, "batch").await;
+    assert_eq!(new.drain_put("q?1", &taken).await, Some(2));
+    assert_eq!(new.drain_put("q?1", &taken).await, None);
+    assert_eq!(new.drain("q?1").await, ["m 1", "m 2", "m 3"]);
+    assert_eq!(new.drain_put("q?1", &taken).await, None, "nor when they were received");
+    assert!(new.ttl('p', "batch").await > 3_600_000, "the mark outlasts the entries by an hour");
+}
+
+#[tokio::test]
+async fn a_ticket_that_waits_is_handed_what_is_put() {
+    let (old, new) = (Shard::new().await, Shard::new().await);
+    let mut reader = new.client().await;
+    assert_eq!(reader.ask(1, &["q?1"]).await, None);
+    old.send("q?1", &["m 1", "m 2"]).await;
+    new.drain_put("q?1", &take(&old, "batch").await).await;
+    assert_eq!(reader.wake().await.entry.text(), "m 1");
+    assert_eq!(new.drain("q?1").await, ["m 2"]);
+}
+
+#[tokio::test]
+async fn what_has_expired_is_not_put_and_what_came_back_is_taken_first() {
+    let (old, new) = (Shard::new().await, Shard::new().await);
+    let reader = old.client().await;
+    assert_eq!(
+        old.push(&Push::to("q?1", &["m short"]).expiry(100)).await,
+        crate::support::PushReply::ALL_SENT
+    );
+    old.send("q?1", &["m 1", "m 2"]).await;
+    let short = take(&old, "short").await;
+    assert_eq!(old.drain_done("q?1", "short").await, 3);
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    // Its time is counted by the old server, and over there it begins with what is left.
+    let mut late = short.clone();
+    late.entries[0].0 -= 150;
+    assert_eq!(new.drain_put("q?1", &late).await, Some(2));
+
+    old.send("q?1", &["m 3", "m 4"]).await;
+    let got = reader.ask(1, &["q?1"]).await.unwrap();
+    assert_eq!(got.text(), "m 3");
+    reader.release(1).await;
+    assert_eq!(texts(&take(&old, "back").await), ["m 3", "m 4"]);
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_in_entries_and_in_bytes() {
+    let old = Shard::new().await;
+    let many: Vec<String> = (0..450).map(|number| format!("m {number}")).collect();
+    for some in many.chunks(90) {
+        assert_eq!(
+            old.push(&Push::to("q?1", some).capacity(1000)).await,
+            crate::support::PushReply::ALL_SENT
+        );
+    }
+    for (batch, length) in [("a", 200), ("b", 200), ("c", 50)] {
+        assert_eq!(take(&old, batch).await.entries.len(), length);
+        old.drain_done("q?1", batch).await;
+    }
+    let large = [format!("m {}", "x".repeat(400_000))];
+    for _ in 0..5 {
+        old.send("q?1", &large).await;
+    }
+    assert_eq!(take(&old, "d").await.entries.len(), 3);
+}
+
+#[tokio::test]
+async fn queues_are_listed_with_all_that_waits_in_them() {
+    let shard = Shard::new().await;
+    shard.send("jobs", &["m 1", "m 2"]).await;
+    shard.send("q?1", &["m 1", "m 2", "m 3"]).await;
+    take(&shard, "aside").await;
+    shard.send("q?1", &["m 4"]).await;
+    let (cursor, groups, mut queues) = shard.queue_list_step("0", 1_000_000).await;
+    assert_eq!((&*cursor, groups), ("0", 0));
+    queues.sort();
+    let expected = [("jobs", 2), ("q?1", 1), ("q?1", 3)].map(|(queue, entries)| (queue.to_owned(), entries));
+    assert_eq!(queues, expected);
+}

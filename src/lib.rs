@@ -73,6 +73,7 @@
 
 mod capacity;
 mod channel_layers;
+mod checks;
 mod config;
 mod decode_failure;
 mod error;

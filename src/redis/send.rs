@@ -15,8 +15,8 @@ use super::calls::{Push, PushQueue, PushReply, Refusal};
 use super::connection::Connection;
 use super::failure::{Failure, refusal};
 use super::link::{Link, MOST_TRIES};
-use super::receive::closed;
 use super::script;
+use crate::checks::{channel_full, closed, mailbox_full};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::ChannelName;
 
@@ -114,18 +114,8 @@ impl Sends {
         };
         match outcome {
             Ok(None) => Ok(()),
-            Ok(Some(Refusal::Full { live })) => Err(Error::new(
-                ErrorKind::ChannelFull,
-                format!(
-                    "channel {channel:?} is full: {live} messages wait, its capacity is {capacity}; receive some, or send again later"
-                ),
-            )),
-            Ok(Some(Refusal::MailboxFull)) => Err(Error::new(
-                ErrorKind::ChannelFull,
-                format!(
-                    "channel {channel:?} is full: its mailbox has not taken what waits in its process; send again later"
-                ),
-            )),
+            Ok(Some(Refusal::Full { live })) => Err(channel_full(&channel, live, capacity)),
+            Ok(Some(Refusal::MailboxFull)) => Err(mailbox_full(&channel)),
             Ok(Some(Refusal::Error(text))) => Err(refusal(&self.host, Some(&script::PUSH), &text).to_error()),
             Err(Undone::Failed(cause)) => Err(cause.to_error()),
             Err(Undone::Unreachable(error)) => Err(error.duplicate()),

@@ -88,8 +88,8 @@ impl RedisChannelLayer {
     ///
     /// # Errors
     ///
-    /// [`Connection`](ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout) when no server can be reached,
-    /// [`Schema`](ErrorKind::Schema) when the data of one are another version's, [`Config`](ErrorKind::Config) when there
+    /// [`Connection`](crate::ErrorKind::Connection) or [`Timeout`](crate::ErrorKind::Timeout) when no server can be reached,
+    /// [`Schema`](crate::ErrorKind::Schema) when the data of one are another version's, [`Config`](crate::ErrorKind::Config) when there
     /// is no Tokio runtime.
     ///
     /// # Cancel safety

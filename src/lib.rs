@@ -69,12 +69,15 @@
 //!
 //! # Features
 //!
-//! None is on by default. `cli` builds the program `asgi-redis`.
+//! None is on by default. `cli` builds the program `asgi-redis`; `conformance` has a test for every requirement of a
+//! channel layer, to be run on any.
 
 mod capacity;
 mod channel_layers;
 mod checks;
 mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod decode_failure;
 mod error;
 mod group;

@@ -62,7 +62,18 @@ impl Server {
     /// statics hold is never dropped, and its container would outlive the suite.
     pub(crate) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::held_or_started(&SHARED)
+    }
+
+    /// Three servers that tests share, as the one of `shared`; the first of them is that one.
+    pub(crate) fn shared_three() -> [Arc<Self>; 3] {
+        static SECOND: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+        static THIRD: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+        [Self::shared(), Self::held_or_started(&SECOND), Self::held_or_started(&THIRD)]
+    }
+
+    fn held_or_started(shared: &Mutex<Weak<Self>>) -> Arc<Self> {
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
             let server = Arc::new(Self::private());
             *shared = Arc::downgrade(&server);

@@ -243,6 +243,16 @@ impl ConfigBuilder {
         self
     }
 
+    /// Whether the one host is `memory://`.
+    pub(crate) fn names_memory(&self) -> bool {
+        matches!(self.hosts.as_deref(), Some([host]) if host.is_memory())
+    }
+
+    /// The same options without hosts.
+    pub(crate) fn without_hosts(&self) -> Self {
+        Self { hosts: None, host: None, port: None, db: None, ..self.clone() }
+    }
+
     /// Checks everything that was written. Nothing is connected.
     ///
     /// # Errors
@@ -315,6 +325,9 @@ impl ConfigBuilder {
     }
 
     fn checked_hosts(&self) -> Result<Vec<Host>> {
+        if self.names_memory() {
+            return Ok(Vec::new());
+        }
         let Some(specs) = &self.hosts else {
             return Ok(vec![Host::from_parts(self.host.as_deref(), self.port, self.db)?]);
         };
@@ -387,7 +400,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The servers, at least one, each another.
+    /// The servers, each another; none if the one host is `memory://`.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }

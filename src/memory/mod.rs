@@ -3,6 +3,9 @@
 //! [`store`] is what its clients share, under one lock: [`queue`]s, the [`receives`] that wait, [`inboxes`] and [`groups`].
 //! [`statistics`] are what it counts.
 
+#[cfg(all(test, feature = "conformance"))]
+#[allow(clippy::unwrap_used)]
+mod conformance;
 mod groups;
 mod inboxes;
 mod queue;
@@ -186,7 +189,7 @@ impl Drop for WaitingReceive<'_> {
 }
 
 impl ConfigBuilder {
-    /// Checks the options and makes a layer in memory.
+    /// Checks the options and makes a layer in memory. The hosts are not used, and may be `memory://`.
     ///
     /// # Errors
     ///

@@ -90,7 +90,7 @@ impl RedisChannelLayer {
     ///
     /// [`Connection`](crate::ErrorKind::Connection) or [`Timeout`](crate::ErrorKind::Timeout) when no server can be reached,
     /// [`Schema`](crate::ErrorKind::Schema) when the data of one are another version's, [`Config`](crate::ErrorKind::Config) when there
-    /// is no Tokio runtime.
+    /// is no Tokio runtime, or the one host is `memory://`.
     ///
     /// # Cancel safety
     ///
@@ -99,6 +99,11 @@ impl RedisChannelLayer {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Err(Error::config("a layer is connected inside a Tokio runtime, and there is none here"));
         };
+        if config.hosts().is_empty() {
+            return Err(Error::config(
+                "option `hosts`: memory:// is the memory of this process and no server; `in_memory` makes a layer of it",
+            ));
+        }
         let tickets = Arc::new(Tickets::new(config.hosts().len()));
         let shards = Arc::new(Shards::connect(&config, &tickets).await?);
         let inboxes = OwnInboxes::default();

@@ -26,7 +26,6 @@ struct Fate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     Accepted,
-    Refused,
     /// The send was dropped: it may arrive, once.
     Perhaps,
 }
@@ -74,7 +73,7 @@ impl Ledger {
         for (number, fate) in &*messages {
             match (fate.sent, fate.received) {
                 (Some(Sent::Accepted), 0) => lost.push(*number),
-                (Some(Sent::Refused) | None, 1..) => from_nowhere.push(*number),
+                (None, 1..) => from_nowhere.push(*number),
                 (_, 2..) => repeated.push(*number),
                 _ => {}
             }

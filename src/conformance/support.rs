@@ -122,15 +122,18 @@ pub(super) async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) 
     std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
 }
 
-/// Polls a future as often as it is woken, and drops it when it is pending for the `most`-th time.
+/// Polls a future as often as it is woken, but not more than `most` times, and then drops it.
 pub(super) async fn poll_at_most<T>(most: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut polls = 0;
     std::future::poll_fn(|context| {
+        if polls == most {
+            return Poll::Ready(None);
+        }
         polls += 1;
         match future.as_mut().poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if polls >= most => Poll::Ready(None),
+            Poll::Pending if polls == most => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     })

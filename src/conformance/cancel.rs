@@ -103,14 +103,11 @@ async fn dropped_at_random(subject: &dyn Subject, seed: u64) {
                 let channels = ["shared.a".to_owned(), "shared.b".to_owned(), format!("body?{reader}")];
                 while !*stopped.borrow() {
                     let receive = client.receive::<_, u64>(&channels);
-                    let received = match random.below(4) {
-                        0 => poll_at_most(usize::try_from(random.below(4)).unwrap(), receive).await,
-                        _ => {
-                            let patience = Duration::from_micros(random.below(4_000));
-                            tokio::time::timeout(patience, receive).await.ok()
-                        }
-                    };
-                    let Some(received) = received else {
+                    // By the number of its polls or by time, whichever ends first.
+                    let polls = usize::try_from(random.below(5)).unwrap();
+                    let patience = Duration::from_micros(random.below(4_000));
+                    let received = tokio::time::timeout(patience, poll_at_most(polls, receive)).await;
+                    let Ok(Some(received)) = received else {
                         tokio::task::yield_now().await;
                         continue;
                     };

@@ -91,6 +91,7 @@ mod message;
 mod name;
 mod options;
 mod redis;
+mod sources;
 mod value;
 mod well_formed;
 

@@ -1,14 +1,13 @@
 //! Two layers as one: what may stay on this machine stays there, everything else goes through the other layer.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use crate::checks::closed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::GroupReceipt;
-use crate::inbox::{Inbox, Taken, first_of};
+use crate::inbox::Inbox;
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName, GroupName};
+use crate::sources::{Source, Taken, Turns, take_from};
 
 /// A channel layer of two: normal channels are the local one's, `?` and `!` channels and groups the remote one's.
 ///
@@ -48,14 +47,13 @@ use crate::name::{ChannelKind, ChannelName, GroupName};
 pub struct LocalAndRemote<L, R> {
     local: L,
     remote: R,
-    /// Counts receives, each of which begins with the other layer.
-    turn: AtomicUsize,
+    turns: Turns,
 }
 
 impl<L: ChannelLayer, R: ChannelLayer> LocalAndRemote<L, R> {
     /// Makes one layer of two.
     pub fn new(local: L, remote: R) -> Self {
-        Self { local, remote, turn: AtomicUsize::new(0) }
+        Self { local, remote, turns: Turns::default() }
     }
 
     /// The layer of normal channels.
@@ -73,24 +71,25 @@ impl<L: ChannelLayer, R: ChannelLayer> LocalAndRemote<L, R> {
         channels.iter().cloned().partition(|channel| channel.kind() == ChannelKind::Normal)
     }
 
-    /// Takes a message of either layer without waiting; one that fails does not hide what the other has.
-    async fn try_both(&self, local: &[ChannelName], remote: &[ChannelName]) -> Taken {
-        let of_local = async || self.local.try_receive_packed(local).await;
-        let of_remote = async || self.remote.try_receive_packed(remote).await;
-        let local_first = self.next_turn().is_multiple_of(2);
-        let first = if local_first { of_local().await } else { of_remote().await };
-        if let Ok(Some(_)) = first {
-            return first;
-        }
-        let second = if local_first { of_remote().await } else { of_local().await };
-        match second {
-            Ok(None) => first,
-            second => second,
-        }
+    /// Takes a message of either layer; the one that does not give it has then taken nothing.
+    async fn take_of_both(&self, local: &[ChannelName], remote: &[ChannelName], waits: bool) -> Taken {
+        let sources: Vec<Source<'_>> = vec![
+            Box::new(|waits| take_of(&self.local, local, waits)),
+            Box::new(|waits| take_of(&self.remote, remote, waits)),
+        ];
+        take_from(sources, waits, self.turns.next()).await
     }
+}
 
-    fn next_turn(&self) -> usize {
-        self.turn.fetch_add(1, Ordering::Relaxed)
+fn take_of<'a>(
+    layer: &'a impl ChannelLayer,
+    channels: &'a [ChannelName],
+    waits: bool,
+) -> BoxFuture<'a, Taken> {
+    if waits {
+        Box::pin(async move { layer.receive_packed(channels).await.map(Some) })
+    } else {
+        layer.try_receive_packed(channels)
     }
 }
 
@@ -117,14 +116,8 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
         if local.is_empty() {
             return self.remote.receive_packed(channels);
         }
-        Box::pin(async move {
-            // The first that has a message ends the other, which has then taken nothing.
-            let both: Vec<BoxFuture<'_, Taken>> = vec![
-                Box::pin(async { self.local.receive_packed(&local).await.map(Some) }),
-                Box::pin(async { self.remote.receive_packed(&remote).await.map(Some) }),
-            ];
-            first_of(both, self.next_turn()).await?.ok_or_else(closed)
-        })
+        // What waits ends with a message or an error.
+        Box::pin(async move { self.take_of_both(&local, &remote, true).await?.ok_or_else(closed) })
     }
 
     fn try_receive_packed<'a>(
@@ -138,7 +131,7 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
         if local.is_empty() {
             return self.remote.try_receive_packed(channels);
         }
-        Box::pin(async move { self.try_both(&local, &remote).await })
+        Box::pin(async move { self.take_of_both(&local, &remote, false).await })
     }
 
     fn new_channel(&self, pattern: &str) -> Result<ChannelName> {

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::mailboxes::InboxStatistics;
 pub(crate) use self::mailboxes::{Changes, Mailboxes, closed};
-pub(crate) use self::own::{OwnInboxes, Taken, first_of};
+pub(crate) use self::own::OwnInboxes;
 pub(crate) use self::slot::Slot;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};

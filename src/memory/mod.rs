@@ -28,10 +28,11 @@ use crate::checks::{check_member, check_sendable, check_size, closed};
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, Result};
 use crate::group::GroupReceipt;
-use crate::inbox::{Inbox, Mailboxes, OwnInboxes, Taken, new_inbox_name};
+use crate::inbox::{Inbox, Mailboxes, OwnInboxes, new_inbox_name};
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
+use crate::sources::Taken;
 
 /// A channel layer whose messages wait in this process: no server, and the same contract.
 ///
@@ -132,7 +133,7 @@ impl MemoryLayer {
         let client = &*self.client;
         client.open().await?;
         let readable = client.inboxes.readable(channels, client.config.max_channels_per_receive())?;
-        readable.take(waits, |queues| client.take_from_queues(queues, waits)).await
+        readable.take(waits, |queues, waits| client.take_from_queues(queues, waits)).await
     }
 }
 

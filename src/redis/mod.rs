@@ -34,10 +34,11 @@ use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, Result};
 use crate::group::GroupReceipt;
 use crate::health::ShardHealth;
-use crate::inbox::{Inbox, OwnInboxes, Taken};
+use crate::inbox::{Inbox, OwnInboxes};
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
+use crate::sources::Taken;
 
 /// A channel layer whose messages wait in Redis.
 ///
@@ -123,7 +124,7 @@ impl RedisChannelLayer {
     async fn take(&self, channels: &[ChannelName], waits: bool) -> Taken {
         let Inner { config, inboxes, .. } = &*self.inner;
         let readable = inboxes.readable(channels, config.max_channels_per_receive())?;
-        readable.take(waits, |queues| self.take_from_queues(queues, waits)).await
+        readable.take(waits, |queues, waits| self.take_from_queues(queues, waits)).await
     }
 
     async fn take_from_queues(&self, channels: Arc<[ChannelName]>, waits: bool) -> Taken {

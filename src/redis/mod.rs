@@ -26,8 +26,10 @@ pub use self::drain::{DrainReport, ShardSurvey};
 
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
+use std::time::Duration;
 
 use self::receive::Tickets;
 use self::shards::Shards;
@@ -40,6 +42,13 @@ use crate::inbox::{Inbox, Mailboxes};
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName, GroupName};
+
+/// How long a receive that waits looks at queues before it turns to the inboxes.
+const LONGEST_LOOK: Duration = Duration::from_millis(100);
+
+/// What is added for each such receive (2^32 by the golden ratio): then the bits in the middle look random, and receives
+/// that alternate with others do not all find the same.
+const TURN: usize = 0x9E37_79B9;
 
 /// A channel layer whose messages wait in Redis.
 ///
@@ -76,6 +85,8 @@ struct Inner {
     shards: Arc<Shards>,
     /// The inboxes of this process, by their names.
     inboxes: Mutex<HashMap<ChannelName, Weak<Mailboxes>>>,
+    /// Which kind of channel the next receive on both kinds looks at first.
+    turn: AtomicUsize,
     /// Where closing goes on in the background.
     runtime: tokio::runtime::Handle,
 }
@@ -107,7 +118,8 @@ impl RedisChannelLayer {
         let tickets = Arc::new(Tickets::new(config.hosts().len()));
         let shards = Arc::new(Shards::connect(&config, &tickets).await?);
         let inboxes = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { config, tickets, shards, inboxes, runtime }) })
+        let turn = AtomicUsize::new(0);
+        Ok(Self { inner: Arc::new(Inner { config, tickets, shards, inboxes, turn, runtime }) })
     }
 
     /// Asks all servers how they are: whether each answers, how fast, and what it is. One round trip to each, at once.
@@ -147,13 +159,29 @@ impl RedisChannelLayer {
         if inboxes.is_empty() {
             return self.take_from_queues(channels, waits).await;
         }
-        if !waits {
-            for inbox in inboxes {
-                if let Some(next) = inbox.try_next() {
-                    return next.map(Some);
-                }
+        // Which kind is looked at first changes, so that a busy one does not starve the other.
+        let turn = self.inner.turn.fetch_add(TURN, Ordering::Relaxed) >> 16;
+        let looked = match turn.is_multiple_of(2) || channels.is_empty() {
+            true => None,
+            false => Some(self.look_at_queues(&channels, waits).await),
+        };
+        match looked {
+            Some(Ok(Some(found))) => return Ok(Some(found)),
+            // An outage alone does not keep from what has come already.
+            Some(Err(error)) if !error.may_retry() => return Err(error),
+            _ => {}
+        }
+        for number in 0..inboxes.len() {
+            let inbox = inboxes.get((turn / 2 + number) % inboxes.len());
+            if let Some(next) = inbox.and_then(|inbox| inbox.try_next()) {
+                return next.map(Some);
             }
-            return if channels.is_empty() { Ok(None) } else { self.take_from_queues(channels, false).await };
+        }
+        match looked {
+            Some(looked @ Err(_)) => return looked,
+            None if !waits && !channels.is_empty() => return self.take_from_queues(channels, false).await,
+            _ if !waits => return Ok(None),
+            _ => {}
         }
         // The first that has something ends the others, which then have taken nothing.
         type Next<'a> =
@@ -166,13 +194,28 @@ impl RedisChannelLayer {
             all.push(Box::pin(async move { inbox.next().await.map(Some) }));
         }
         std::future::poll_fn(|context| {
-            // Looked at from another one each time, so that a busy one does not starve the others.
-            let turn = usize::from(self.inner.tickets.newest().is_multiple_of(2));
-            all.rotate_left(turn);
             let ready = all.iter_mut().map(|next| next.as_mut().poll(context)).find(Poll::is_ready);
             ready.unwrap_or(Poll::Pending)
         })
         .await
+    }
+
+    /// What waits in queues, for a receive that has other things to look at too: one that waits does not end with an
+    /// outage, nor does it wait for a server that is slow to answer.
+    async fn look_at_queues(
+        &self,
+        channels: &Arc<[ChannelName]>,
+        waits: bool,
+    ) -> Result<Option<(ChannelName, PackedMessage)>> {
+        let look = self.take_from_queues(Arc::clone(channels), false);
+        if !waits {
+            return look.await;
+        }
+        match tokio::time::timeout(LONGEST_LOOK, look).await {
+            Ok(Err(error)) if error.may_retry() => Ok(None),
+            Ok(looked) => looked,
+            Err(_) => Ok(None),
+        }
     }
 
     async fn take_from_queues(

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::mirror::{Member, Mirror};
@@ -21,6 +22,8 @@ use crate::redis::shard::Shard;
 
 /// How many addresses one call names: Lua passes on fewer than 8,000 values.
 const MOST_ADDRESSES: usize = 800;
+/// How many calls are under way at once, where each is for another group.
+const CALLS_AT_ONCE: usize = 64;
 /// The pause before reading memberships again, when the server could not be asked.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -90,9 +93,12 @@ impl Keeper {
         self.at + Duration::from_millis(left)
     }
 
-    /// A mailbox became full, has room again, or was dropped.
+    /// A mailbox became full, has room again, or was dropped. Of most the server has nothing to learn, and they are not
+    /// kept, or they would pile up while it cannot be told.
     pub(super) fn note(&mut self, mailboxes: impl IntoIterator<Item = Arc<Slot>>) {
-        self.to_report.extend(mailboxes);
+        let marked = &self.marked;
+        let matters = |slot: &Arc<Slot>| slot.is_full() || marked.contains_key(slot.address());
+        self.to_report.extend(mailboxes.into_iter().filter(matters));
     }
 
     /// A member is gone for good.
@@ -112,9 +118,15 @@ impl Keeper {
         self.lost_since_us.is_some()
     }
 
-    /// Whether there is something to tell.
-    pub(super) fn has_news(&self) -> bool {
-        !self.to_report.is_empty() || !self.leaving.is_empty() || self.lost_since_us.is_some()
+    /// Tells what there is to tell, if anything.
+    pub(super) async fn tell_news(&mut self, mirror: &mut Mirror, mailboxes: &Mailboxes) {
+        if !self.to_report.is_empty() || self.has_lost_members() {
+            self.tell(mirror, mailboxes).await;
+        } else if !self.leaving.is_empty()
+            && let Err(error) = self.leave().await
+        {
+            tracing::debug!(inbox = %self.inbox, %error, "could not take members out of their groups");
+        }
     }
 
     /// Gives a sign of life with all that is to be told, and heals what the server has lost; whether all went well. What did
@@ -260,29 +272,42 @@ impl Keeper {
         Ok(())
     }
 
-    /// Takes those out of their groups who are gone.
+    /// Takes those out of their groups who are gone. Meanwhile the inbox is not read, so one group does not wait for the
+    /// answer of another. Who could not be taken out stays noted.
     async fn leave(&mut self) -> Result<()> {
-        while let Some(group) = self.leaving.keys().next().cloned() {
-            while let Some(addresses) = self.leaving.get_mut(&group).filter(|addresses| !addresses.is_empty())
-            {
-                let few = addresses.len().saturating_sub(MOST_ADDRESSES);
-                let gone = addresses.split_off(few);
-                let members: Vec<(&str, &str)> =
-                    gone.iter().map(|address| (self.inbox.as_str(), &**address)).collect();
-                let discard = |generation| GroupDiscard {
-                    group: &group,
-                    fence: (self.shard.client(), generation),
-                    by_owner: true,
-                    members: &members,
-                };
-                if let Err(error) = self.shard.ask(discard).await {
-                    self.leaving.entry(group).or_default().extend(gone);
-                    return Err(error);
-                }
-            }
-            self.leaving.remove(&group);
+        let mut due: Vec<(GroupName, Vec<Arc<str>>)> = Vec::new();
+        for (group, gone) in self.leaving.drain() {
+            due.extend(gone.chunks(MOST_ADDRESSES).map(|gone| (group.clone(), gone.to_vec())));
         }
-        Ok(())
+        let mut failure = None;
+        for calls in due.chunks(CALLS_AT_ONCE) {
+            let outcomes = match failure {
+                None => join_all(calls.iter().map(|(group, gone)| self.discard(group, gone))).await,
+                Some(_) => Vec::new(),
+            };
+            let mut outcomes = outcomes.into_iter();
+            for (group, gone) in calls {
+                match outcomes.next() {
+                    Some(Ok(())) => continue,
+                    Some(Err(error)) => failure = Some(error),
+                    None => {}
+                }
+                self.leaving.entry(group.clone()).or_default().extend(gone.iter().map(Arc::clone));
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn discard(&self, group: &GroupName, gone: &[Arc<str>]) -> Result<()> {
+        let members: Vec<(&str, &str)> =
+            gone.iter().map(|address| (self.inbox.as_str(), &**address)).collect();
+        let discard = |generation| GroupDiscard {
+            group,
+            fence: (self.shard.client(), generation),
+            by_owner: true,
+            members: &members,
+        };
+        self.shard.ask(discard).await.map(drop)
     }
 
     /// Somebody joined a group.
@@ -345,5 +370,36 @@ impl Keeper {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ConfigBuilder;
+    use crate::message::PackedMessage;
+    use crate::redis::receive::Tickets;
+
+    #[tokio::test]
+    async fn only_mailboxes_of_which_there_is_something_to_tell_are_kept_while_the_server_is_down() {
+        let config = ConfigBuilder::new().hosts(["redis://127.0.0.1:1"]).build().unwrap();
+        let tickets = Arc::new(Tickets::new(1));
+        let shard = Arc::new(Shard::start(0, &config.hosts()[0], &config, &tickets).unwrap());
+        let mut keeper = Keeper::new("a.b!".parse().unwrap(), shard, &config);
+        let (mut mirror, mailboxes) = (Mirror::default(), Mailboxes::new("a.b!".parse().unwrap(), 10));
+        let opened = |address: &str| Arc::new(Slot::new(format!("a.b!{address}").parse().unwrap(), 1));
+        let full = opened("full");
+        full.post(Instant::now() + Duration::from_secs(60), PackedMessage::pack(&1).unwrap());
+        keeper.note([Arc::clone(&full)]);
+        for number in 0..1_000 {
+            let dropped = opened(&number.to_string());
+            dropped.close();
+            keeper.note([dropped]);
+            keeper.tell_news(&mut mirror, &mailboxes).await;
+        }
+        assert_eq!(keeper.to_report.len(), 1);
+        keeper.note_gone("gone", vec!["room".parse().unwrap(), "hall".parse().unwrap()]);
+        keeper.leave().await.unwrap_err();
+        assert_eq!(keeper.leaving.len(), 2, "who could not be told of stays noted");
     }
 }

@@ -103,6 +103,9 @@ async fn use_groups(url: &str) {
     scripts.group_add(&Add::to("room", &["in!a", "in!b", "news"])).await;
     scripts.group_send(&GroupSend::to("room", "hi")).await;
     scripts.push(&Push::to("in!", &["mslow direct"])).await;
+    // Few that are full are compared, many are asked for.
+    scripts.inbox_keep("in!", "owner", 60_000, &["b", "c", "d", "e", "f"], &[]).await;
+    scripts.push(&Push::to("in!", &["mslow direct"])).await;
     scripts.pop(None, 0, &Pop::new().attempt(1, &["in!"])).await;
     scripts.group_len_step("room", "", 100).await;
     scripts.group_list_step("room", "", "0").await;

@@ -233,7 +233,7 @@ impl Keeper {
         }
     }
 
-    /// Adds members for which there is a time.
+    /// Adds members for which there is a time. Here too no group waits for the answer of another.
     async fn add(
         &self,
         mirror: &mut Mirror,
@@ -244,32 +244,43 @@ impl Keeper {
         for (group, members) in mirror.groups() {
             let members =
                 members.iter().filter_map(|(address, member)| Some((Arc::clone(address), left_ms(member)?)));
-            due.push((group.clone(), members.collect()));
+            let members: Vec<Due> = members.collect();
+            due.extend(members.chunks(MOST_ADDRESSES).map(|some| (group.clone(), some.to_vec())));
         }
-        for (group, members) in due {
-            for members in members.chunks(MOST_ADDRESSES) {
-                let named = members.iter().map(|(address, left_ms)| {
-                    let name = ChannelName::new(&format!("{}{address}", self.inbox))?;
-                    let capacity = (self.capacity)(&name);
-                    Ok(calls::Member { queue: self.inbox.as_str(), address, capacity, left_ms: *left_ms })
-                });
-                let named = named.collect::<Result<Vec<_>>>()?;
-                let add = |generation| GroupAdd {
-                    group: &group,
-                    fence: (self.shard.client(), generation),
-                    mode,
-                    members: &named,
-                };
-                if let Changed::Ok(now_us) = self.shard.ask(add).await? {
-                    for (address, left_ms) in members {
-                        // Who was added just now is in; who was renewed may have left, which an entry will tell.
-                        let since_us = (mode == AddMode::Keep).then_some(now_us);
-                        mirror.prolong(&group, address, now_us / 1000 + left_ms, since_us);
+        for calls in due.chunks(CALLS_AT_ONCE) {
+            let added = calls.iter().map(|(group, members)| self.add_some(mode, group, members));
+            let mut failure = None;
+            for ((group, members), added) in calls.iter().zip(join_all(added).await) {
+                match added {
+                    Ok(Changed::Ok(now_us)) => {
+                        for (address, left_ms) in members {
+                            // Who was added just now is in; who was renewed may have left, which an entry will tell.
+                            let since_us = (mode == AddMode::Keep).then_some(now_us);
+                            mirror.prolong(group, address, now_us / 1000 + left_ms, since_us);
+                        }
                     }
+                    // Nobody answers stale here; the call is made again until it is not.
+                    Ok(Changed::Stale) => {}
+                    Err(error) => failure = Some(error),
                 }
+            }
+            if let Some(error) = failure {
+                return Err(error);
             }
         }
         Ok(())
+    }
+
+    async fn add_some(&self, mode: AddMode, group: &GroupName, members: &[Due]) -> Result<Changed> {
+        let named = members.iter().map(|(address, left_ms)| {
+            let name = ChannelName::new(&format!("{}{address}", self.inbox))?;
+            let capacity = (self.capacity)(&name);
+            Ok(calls::Member { queue: self.inbox.as_str(), address, capacity, left_ms: *left_ms })
+        });
+        let members = named.collect::<Result<Vec<_>>>()?;
+        let fence = |generation| (self.shard.client(), generation);
+        let add = |generation| GroupAdd { group, fence: fence(generation), mode, members: &members };
+        self.shard.ask(add).await
     }
 
     /// Takes those out of their groups who are gone. Meanwhile the inbox is not read, so one group does not wait for the

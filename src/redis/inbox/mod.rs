@@ -104,7 +104,7 @@ impl Reader {
                             self.give(entry).await;
                             reading = Reading::Batch(receiving, entries);
                         } else {
-                            self.tell_news().await;
+                            self.keeper.tell_news(&mut self.mirror, &self.mailboxes).await;
                             receiving.acknowledge();
                             reading = Reading::Nothing;
                         }
@@ -162,12 +162,6 @@ impl Reader {
         self.mirror.prune(self.read_us);
     }
 
-    async fn tell_news(&mut self) {
-        if self.keeper.has_news() {
-            self.keeper.tell(&mut self.mirror, &self.mailboxes).await;
-        }
-    }
-
     async fn note_changes(&mut self) {
         let Some(Changes { dropped, with_room }) = self.mailboxes.take_changes() else { return };
         for slot in dropped {
@@ -176,7 +170,7 @@ impl Reader {
             self.keeper.note([slot]);
         }
         self.keeper.note(with_room);
-        self.tell_news().await;
+        self.keeper.tell_news(&mut self.mirror, &self.mailboxes).await;
     }
 
     /// Gives what an entry says to whom it concerns.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, ErrorKind, Inbox, Mailbox};
 use futures::StreamExt;
 
-use super::{MOMENT, keys, layers, options, options_at, promptly, soon, until};
+use super::{MOMENT, keys, layers, options, options_at, promptly, soon, through_and_beside, until};
 use crate::support::{Direction, Proxy, Server, unique_prefix};
 
 /// The keys of a layer that are not those of its client or schema.
@@ -47,6 +47,27 @@ async fn a_dropped_mailbox_leaves_all_its_groups_and_its_name_is_unknown() {
         leftovers(&server, &options).await.iter().all(|key| !key.contains("room"))
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_dropped_mailbox_does_not_leave_its_groups_one_answer_after_another() {
+    let server = Server::shared();
+    let proxy = Proxy::start(&server);
+    let [owner, other] = through_and_beside(&proxy, &server, "drop-many-groups").await;
+    let inbox = owner.inbox("a").await.unwrap();
+    let mut mailbox = inbox.open().unwrap();
+    for room in 0..40 {
+        other.group_add(format!("room-{room}"), mailbox.name()).await.unwrap();
+    }
+    other.send(mailbox.name(), &1).await.unwrap();
+    assert_eq!(promptly("what came after it had joined", mailbox.receive::<u64>()).await.unwrap(), 1);
+    tokio::time::sleep(MOMENT).await;
+    let name = mailbox.name().clone();
+    // The server does what it is asked to, but no answer comes.
+    proxy.stall_only(Direction::Replies);
+    drop(mailbox);
+    until("it has left all", async || other.channel_groups(&name).await.unwrap().is_empty()).await;
+    proxy.pass();
 }
 
 #[tokio::test]

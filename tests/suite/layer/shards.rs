@@ -131,6 +131,23 @@ async fn the_capacity_of_a_normal_channel_is_exact_over_all_servers() {
 }
 
 #[tokio::test]
+async fn channels_that_are_sent_to_by_turns_spread_over_all_servers_each() {
+    let server = Server::shared();
+    let prefix = unique_prefix("by-turns");
+    let names = ["a", "b", "c"];
+    let layer = three(&server, "").prefix(&prefix).capacity(1_000).connect().await.unwrap();
+    for number in 0..270_u64 {
+        layer.send(names[usize::try_from(number).unwrap() % 3], &number).await.unwrap();
+    }
+    for shard in each(&server, &prefix).await {
+        for name in names {
+            let there = drain(&shard, name).await.len();
+            assert!((20..=40).contains(&there), "{there} of 90 of channel {name} on one server");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_single_reader_channel_keeps_its_order_and_lives_on_one_server() {
     let server = Server::shared();
     let prefix = unique_prefix("ordered");

@@ -3,6 +3,7 @@
 //! A `?` channel, an inbox and a member of a group live on the shard that the ring gives. A normal channel lives on all of
 //! them, each with a share of its capacity. A shard that is down fails what must go to it, and nothing else.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -99,6 +100,7 @@ impl Shards {
             capacity,
             body: message_body(channel.local(), message.as_bytes()),
             ordered: channel.kind() != ChannelKind::Normal,
+            movable: false,
         };
         if outgoing.ordered || self.all.len() == 1 {
             return self.of(channel)?.send(outgoing).await;
@@ -106,20 +108,35 @@ impl Shards {
         self.send_to_any(channel, outgoing).await
     }
 
-    /// Sends to the shards in turn until one takes it.
+    /// Sends to the shards in turn until one takes it; to those that are silent last.
     async fn send_to_any(&self, channel: &ChannelName, message: Outgoing) -> Result<()> {
         let (mut full, mut no_memory, mut down) = (false, None, None);
-        for number in self.turns() {
-            let share = self.ring.share(message.channel.queue(), number, message.capacity);
-            let Some(shard) = self.all.get(number).filter(|_| share > 0) else { continue };
-            let Err(error) = shard.send(Outgoing { capacity: share, ..message.clone() }).await else {
+        let mut silent: VecDeque<usize> = VecDeque::new();
+        let mut turns = self.turns();
+        loop {
+            let (number, movable) = match turns.next() {
+                Some(number) => (number, true),
+                None => match silent.pop_front() {
+                    Some(number) => (number, false),
+                    None => break,
+                },
+            };
+            let capacity = self.ring.share(message.channel.queue(), number, message.capacity);
+            let Some(shard) = self.all.get(number).filter(|_| capacity > 0) else { continue };
+            if movable && shard.is_silent() {
+                silent.push_back(number);
+                continue;
+            }
+            let Err(error) = shard.send(Outgoing { capacity, movable, ..message.clone() }).await else {
                 return Ok(());
             };
             match error.kind() {
                 ErrorKind::ChannelFull => full = true,
                 ErrorKind::ServerFull => no_memory = Some(error),
-                _ if is_outage(&error) && !error.perhaps_sent() => down = Some(error),
-                _ => return Err(error),
+                _ if !is_outage(&error) || error.perhaps_sent() => return Err(error),
+                // It was taken back before it was written.
+                _ if movable && shard.check_reachable().is_ok() => silent.push_back(number),
+                _ => down = Some(error),
             }
         }
         match (full, no_memory, down) {

@@ -42,6 +42,7 @@ mod inboxes;
 mod interleaving;
 mod killed_process;
 mod membership;
+mod outages;
 mod scripts;
 mod shards;
 mod slow_mailbox;

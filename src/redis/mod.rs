@@ -2,7 +2,7 @@
 //!
 //! - [`keys`] has every key, [`entry`] the bytes of an entry, [`script`] the scripts, [`calls`] a typed function for
 //!   each of them, [`failure`] what can go wrong with a call.
-//! - [`connection`] is one open connection, [`link`] the task that keeps a shard connected.
+//! - [`connection`] is one open connection, [`link`] the task that keeps a shard connected, [`silence`] whether it answers.
 //! - [`send`] are the sends to a shard, [`receive`] the receives of the layer; [`groups`] the operations on groups,
 //!   [`inbox`] the task that reads an inbox; [`shard`] holds a shard's parts together.
 
@@ -21,6 +21,7 @@ pub(crate) mod script;
 mod send;
 mod shard;
 mod shards;
+mod silence;
 
 pub use self::drain::{DrainReport, ShardSurvey};
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, Inbox, Mailbox, RedisChannelLayer};
 use futures::future::join_all;
 
-use super::{MOMENT, keys, layers, options, options_at, promptly, soon, until};
-use crate::support::{Proxy, Server};
+use super::{Hosts, MOMENT, keys, layers, options, options_at, promptly, proxies, soon, until};
+use crate::support::{Proxy, Server, Servers};
 
 const GROUPS: usize = 10;
 const MEMBERS: usize = 100;
@@ -138,12 +138,12 @@ async fn an_owner_cut_off_beyond_its_lease_gets_its_memberships_back_when_it_ret
     assert_eq!(promptly("the message", mailbox.receive::<u64>()).await.unwrap(), 2);
 }
 
-#[tokio::test]
-async fn connections_cut_under_group_sends_lose_and_repeat_nothing() {
-    let server = Server::shared();
-    let proxy = Proxy::start(&server);
-    let options = options_at(&proxy.url(), "cut-groups").capacity(10_000);
-    let [owner, other] = behind(&proxy, &server, options).await;
+on_one_and_three_servers!(connections_cut_under_group_sends_lose_and_repeat_nothing);
+async fn connections_cut_under_group_sends_lose_and_repeat_nothing(servers: Servers) {
+    let proxies = proxies(&servers);
+    let options = options(&*proxies, "cut-groups").capacity(10_000);
+    let owner = options.connect().await.unwrap();
+    let other = options.hosts(servers.urls()).connect().await.unwrap();
     let inbox = owner.inbox("member").await.unwrap();
     let mut mailboxes = [(); 5].map(|()| inbox.open().unwrap());
     for mailbox in &mailboxes {
@@ -151,7 +151,7 @@ async fn connections_cut_under_group_sends_lose_and_repeat_nothing() {
     }
     for number in 0..1_000_u64 {
         if number % 100 == 50 {
-            proxy.cut();
+            proxies.iter().for_each(Proxy::cut);
         }
         assert_eq!(other.group_send("room", &number).await.unwrap().delivered(), 1);
         other.send(mailboxes[0].name(), &(number + 10_000)).await.unwrap();

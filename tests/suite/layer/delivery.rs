@@ -270,17 +270,17 @@ async fn an_expired_message_in_front_of_a_live_one_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_megabyte_passes_and_a_byte_more_is_refused_by_name() {
+async fn a_message_of_the_largest_size_passes_and_a_byte_more_is_refused_by_name() {
     let server = Server::shared();
     let layer = options(&server, "large").connect().await.unwrap();
     // A MessagePack string of this length has a 5-byte head.
-    let fits = "x".repeat((1 << 20) - 5);
+    let fits = "x".repeat((9 << 18) - 5);
     layer.send("large", &fits).await.unwrap();
     assert_eq!(soon("it", layer.receive::<_, String>(["large"])).await.unwrap().1.len(), fits.len());
     let error = layer.send("large", &(fits + "x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MessageTooLarge);
     assert!(
-        error.to_string().contains("has 1048577 bytes, option `max_message_size` allows 1048576"),
+        error.to_string().contains("has 2359297 bytes, option `max_message_size` allows 2359296"),
         "{error}"
     );
 }

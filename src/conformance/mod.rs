@@ -132,6 +132,13 @@ pub trait Subject: Send + Sync {
     fn refuses_normal_channels_in_groups(&self) -> bool {
         false
     }
+
+    /// Whether a receive on a normal channel may be handed several messages, of which all but one go back later, so
+    /// that the channel holds more than its capacity for a moment, as on several servers at once. Without receives the
+    /// capacity is exact all the same.
+    fn may_exceed_capacity_while_receiving(&self) -> bool {
+        false
+    }
 }
 
 /// A test under way. It stays on the thread that polls it; the tasks that it spawns do not.

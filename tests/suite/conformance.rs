@@ -40,7 +40,7 @@ impl Subject for OnRedis {
     }
 
     fn may_exceed_capacity_while_receiving(&self) -> bool {
-        self.0.len() > 1
+        self.0.all().len() > 1
     }
 }
 

@@ -81,6 +81,27 @@ pub(super) async fn what_goes_back_to_a_single_reader_channel_comes_first_again(
     }
 }
 
+pub(super) async fn what_goes_back_to_a_single_reader_channel_comes_before_what_was_sent_since(
+    subject: &dyn Subject,
+) {
+    let [reader, sender] = plain(subject).await;
+    for round in 0..3 {
+        let numbers = [0, 1, 2, 3, 4].map(|message| round * 10 + message);
+        {
+            let mut receive = pin!(reader.receive::<_, u64>(["body?1", "other"]));
+            assert!(poll_once(receive.as_mut()).await.is_pending());
+            moment().await;
+            for message in &numbers {
+                sender.send("body?1", message).await.unwrap();
+            }
+            moment().await;
+        }
+        for message in numbers {
+            assert_eq!(number(&reader, "body?1").await, message);
+        }
+    }
+}
+
 pub(super) async fn receives_dropped_at_random_keep_the_ledger_and_the_order(subject: &dyn Subject) {
     for seed in 0..3 {
         dropped_at_random(subject, seed).await;

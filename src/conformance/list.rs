@@ -113,6 +113,7 @@ macro_rules! __conformance_list {
                 "This crate", "A receive that is dropped loses, repeats and reorders nothing" =>
                     a_receive_dropped_while_it_waits_takes_no_message,
                     what_goes_back_to_a_single_reader_channel_comes_first_again,
+                    what_goes_back_to_a_single_reader_channel_comes_before_what_was_sent_since,
                     receives_dropped_at_random_keep_the_ledger_and_the_order,
                     looks_dropped_at_random_keep_the_ledger,
                     reads_of_an_inbox_dropped_at_random_lose_and_reorder_nothing;

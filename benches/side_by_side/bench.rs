@@ -12,6 +12,7 @@ use crate::meter::Meter;
 use crate::options::Options;
 use crate::placement::{Cores, Placement};
 use crate::report::Line;
+use crate::server::Sockets;
 use crate::{Result, meter};
 
 /// Names what a run measures: a placement, whether figures that do not depend on it are wanted too, and servers.
@@ -29,11 +30,12 @@ pub(crate) struct Role {
     placement: Placement,
     is_first: bool,
     urls: Vec<String>,
+    sockets: Sockets,
 }
 
 impl Role {
-    pub(crate) fn new(placement: Placement, is_first: bool, urls: Vec<String>) -> Self {
-        Self { placement, is_first, urls }
+    pub(crate) fn new(placement: Placement, is_first: bool, urls: Vec<String>, sockets: Sockets) -> Self {
+        Self { placement, is_first, urls, sockets }
     }
 
     /// The role that this process was given, if it is not the one that a user started.
@@ -41,9 +43,11 @@ impl Role {
         let Some(role) = std::env::var_os(ROLE) else { return Ok(None) };
         let role = role.to_str().unwrap_or_default();
         let mut parts = role.split(' ');
-        match (parts.next(), parts.next(), parts.map(str::to_owned).collect::<Vec<_>>()) {
-            (Some(placement), Some(first), urls) if urls.len() == MOST_HOSTS => {
-                Ok(Some(Self::new(placement.parse()?, first == "first", urls)))
+        let mut next = || parts.next().map(str::to_owned);
+        match (next(), next(), next().zip(next()), parts.map(str::to_owned).collect::<Vec<_>>()) {
+            (Some(placement), Some(first), Some((tcp, unix)), urls) if urls.len() == MOST_HOSTS => {
+                let sockets = Sockets { tcp, unix };
+                Ok(Some(Self::new(placement.parse()?, first == "first", urls, sockets)))
             }
             _ => Err(format!("{ROLE}={role:?} is no role; it is set by this program for itself").into()),
         }
@@ -54,10 +58,11 @@ impl Role {
         let program = std::env::current_exe()?;
         let program = program.to_str().ok_or("the path of this program is not UTF-8")?;
         let mut command = cores.client(self.placement, program);
+        let Sockets { tcp, unix } = &self.sockets;
         let turn = if self.is_first { "first" } else { "further" };
         command
             .args(std::env::args().skip(1))
-            .env(ROLE, format!("{} {turn} {}", self.placement, self.urls.join(" ")));
+            .env(ROLE, format!("{} {turn} {tcp} {unix} {}", self.placement, self.urls.join(" ")));
         Ok(command)
     }
 
@@ -95,6 +100,7 @@ pub(crate) struct Bench {
     pub(crate) full_idle: bool,
     /// Of the server that most is measured on.
     pub(crate) url: String,
+    pub(crate) sockets: Sockets,
     urls: Vec<String>,
     pub(crate) raw: Raw,
     pub(crate) meter: Meter,
@@ -112,6 +118,7 @@ impl Bench {
             meter: Meter::new(floor::connect(&url).await?),
             url,
             urls: role.urls,
+            sockets: role.sockets,
         })
     }
 

@@ -65,7 +65,8 @@ fn supervise(options: &Options) -> Result<()> {
     let urls: Vec<String> = std::iter::once(&server).chain(&further).map(Server::url).collect();
     let mut report = Report::start(options, &server, &cores)?;
     for (turn, placement) in placements.into_iter().enumerate() {
-        let mut program = bench::Role::new(placement, turn == 0, urls.clone()).command(&cores)?;
+        let mut program =
+            bench::Role::new(placement, turn == 0, urls.clone(), server.sockets()).command(&cores)?;
         let mut program = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let lines = program.stdout.take().ok_or("the measuring program has no output")?;
         for line in BufReader::new(lines).lines() {

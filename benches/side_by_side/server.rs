@@ -26,6 +26,13 @@ pub(crate) struct Server {
     running: Running,
 }
 
+/// The URLs of one server.
+#[derive(Clone, Debug)]
+pub(crate) struct Sockets {
+    pub(crate) tcp: String,
+    pub(crate) unix: String,
+}
+
 /// Dropping it ends the server and removes its directory.
 struct Running {
     server: Child,
@@ -55,10 +62,14 @@ impl Server {
     }
 
     pub(crate) fn url(&self) -> String {
-        if self.unix {
-            format!("redis+unix://{}?protocol=resp3", self.running.socket().display())
-        } else {
-            format!("redis://127.0.0.1:{}/0?protocol=resp3", self.port)
+        let Sockets { tcp, unix } = self.sockets();
+        if self.unix { unix } else { tcp }
+    }
+
+    pub(crate) fn sockets(&self) -> Sockets {
+        Sockets {
+            tcp: format!("redis://127.0.0.1:{}/0?protocol=resp3", self.port),
+            unix: format!("redis+unix://{}?protocol=resp3", self.running.socket().display()),
         }
     }
 }

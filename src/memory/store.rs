@@ -2,7 +2,7 @@
 //!
 //! The lock is never held over an await, and whoever is to be woken is woken after it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -109,11 +109,13 @@ impl State {
 
     /// The queue of a channel, which is made if it is not there.
     pub(super) fn queue(&mut self, channel: &ChannelName) -> &mut Queue {
-        if !self.queues.contains_key(channel) {
-            self.work += 1;
-            self.queues.insert(channel.clone(), Queue::default());
+        match self.queues.entry(channel.clone()) {
+            hash_map::Entry::Occupied(queue) => queue.into_mut(),
+            hash_map::Entry::Vacant(place) => {
+                self.work += 1;
+                place.insert(Queue::default())
+            }
         }
-        self.queues.entry(channel.clone()).or_default()
     }
 
     pub(super) fn new_entry(&mut self, message: PackedMessage, expiry: Duration) -> Entry {

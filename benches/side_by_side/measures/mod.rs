@@ -10,9 +10,12 @@ mod kinds;
 mod last_mailbox;
 mod lone_send;
 mod memory;
+mod memory_layer;
+mod pairs;
 mod several_hosts;
 mod slow_mailbox;
 mod throughput;
+mod unix_socket;
 
 use std::pin::Pin;
 
@@ -24,13 +27,14 @@ use crate::report::Line;
 
 type Measure = for<'a> fn(&'a mut Bench) -> Pin<Box<dyn Future<Output = Result<Vec<Line>>> + 'a>>;
 
-pub(crate) const MEASURES: [(&str, Measure); 13] = [
+pub(crate) const MEASURES: [(&str, Measure); 15] = [
     ("lone-send", |bench| Box::pin(lone_send::measure(bench))),
     ("kinds", |bench| Box::pin(kinds::measure(bench))),
     ("in-flight", |bench| Box::pin(in_flight::measure(bench))),
     ("blocked-receive", |bench| Box::pin(blocked_receive::measure(bench))),
     ("throughput", |bench| Box::pin(throughput::measure(bench))),
     ("several-hosts", |bench| Box::pin(several_hosts::measure(bench))),
+    ("unix-socket", |bench| Box::pin(unix_socket::measure(bench))),
     ("inbox", |bench| Box::pin(inbox::measure(bench))),
     ("slow-mailbox", |bench| Box::pin(slow_mailbox::measure(bench))),
     ("group-send", |bench| Box::pin(group_send::measure(bench))),
@@ -38,6 +42,7 @@ pub(crate) const MEASURES: [(&str, Measure); 13] = [
     ("group-add", |bench| Box::pin(group_add::measure(bench))),
     ("idle", |bench| Box::pin(idle::measure(bench))),
     ("memory", |bench| Box::pin(memory::measure(bench))),
+    ("memory-layer", |bench| Box::pin(memory_layer::measure(bench))),
 ];
 
 pub(crate) fn check_name(name: String) -> Result<String> {

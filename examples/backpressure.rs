@@ -1,22 +1,21 @@
 //! A producer that is faster than its consumer: a full channel makes it wait instead of filling the server.
 //!
-//! `cargo run --example backpressure` needs a Redis: the one of `ASGI_REDIS_URL`, else `redis://127.0.0.1:6379/0`.
+//! `cargo run --example backpressure` runs on the Redis of `ASGI_REDIS_URL` or of `redis://127.0.0.1:6379/0`, and without one in
+//! memory.
+
+mod layer;
 
 use std::time::Duration;
 
-use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, RedisChannelLayer, Result};
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, Result};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let url = std::env::var("ASGI_REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379/0".to_owned());
-    let layer = RedisChannelLayer::builder()
-        .hosts([url])
-        .prefix("example-backpressure:")
-        .channel_capacity([("frames.*", 3)])
-        .connect()
-        .await?;
+    let layer =
+        layer::connect(|options| options.prefix("example-backpressure:").channel_capacity([("frames.*", 3)]))
+            .await?;
 
     let consumer = tokio::spawn({
         let layer = layer.clone();

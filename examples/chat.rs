@@ -1,11 +1,14 @@
 //! A chat room: each line that you type goes to everybody who is in the room, from any number of terminals.
 //!
-//! `cargo run --example chat -- NAME [ROOM]` needs a Redis: the one of `ASGI_REDIS_URL`, else
-//! `redis://127.0.0.1:6379/0`. Start it in two terminals. Ctrl-C, or the end of the input, leaves the room.
+//! `cargo run --example chat -- NAME [ROOM]` runs on the Redis of `ASGI_REDIS_URL` or of `redis://127.0.0.1:6379/0`. Start it in
+//! two terminals. Without a Redis it runs in memory, and you are alone in the room. Ctrl-C, or the end of the input,
+//! leaves it.
+
+mod layer;
 
 use std::pin::pin;
 
-use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, RedisChannelLayer, Result};
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use tokio::signal::ctrl_c;
 use tokio::sync::mpsc;
@@ -21,8 +24,7 @@ async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let from = arguments.next().unwrap_or_else(|| format!("guest{}", std::process::id()));
     let room = arguments.next().unwrap_or_else(|| "lobby".to_owned());
-    let url = std::env::var("ASGI_REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379/0".to_owned());
-    let layer = RedisChannelLayer::builder().hosts([url]).prefix("example-chat:").connect().await?;
+    let layer = layer::connect(|options| options.prefix("example-chat:")).await?;
 
     // One inbox is enough for a process; a server would open a mailbox in it for each of its websockets.
     let inbox = layer.inbox("chat").await?;

@@ -1,10 +1,13 @@
 //! A service that answers, and a caller that waits for the answer on a channel of its own.
 //!
-//! `cargo run --example echo` needs a Redis: the one of `ASGI_REDIS_URL`, else `redis://127.0.0.1:6379/0`.
+//! `cargo run --example echo` runs on the Redis of `ASGI_REDIS_URL` or of `redis://127.0.0.1:6379/0`, and without one in memory.
 
+mod layer;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use asgi_redis::{ChannelLayer, ChannelLayerExt, RedisChannelLayer, Result};
+use asgi_redis::{ChannelLayer, ChannelLayerExt, Result};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -15,8 +18,7 @@ struct Question {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let url = std::env::var("ASGI_REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379/0".to_owned());
-    let layer = RedisChannelLayer::builder().hosts([url]).prefix("example-echo:").connect().await?;
+    let layer = layer::connect(|options| options.prefix("example-echo:")).await?;
     let service = tokio::spawn(answer(layer.clone()));
 
     let reply_channel = layer.new_channel("echo.reply?")?;
@@ -38,7 +40,7 @@ async fn main() -> Result<()> {
 }
 
 /// Answers questions until the layer is closed. Many processes may run this; each question goes to one of them.
-async fn answer(layer: RedisChannelLayer) -> Result<()> {
+async fn answer(layer: Arc<dyn ChannelLayer>) -> Result<()> {
     loop {
         let (_, question): (_, Question) = layer.receive(["echo"]).await?;
         layer.send(&*question.reply_channel, &format!("you said: {}", question.text)).await?;

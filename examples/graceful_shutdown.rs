@@ -1,18 +1,20 @@
 //! A consumer that ends cleanly on Ctrl-C: it finishes the message in its hands, and what was on its way to it goes to
 //! another consumer.
 //!
-//! `cargo run --example graceful_shutdown` needs a Redis: the one of `ASGI_REDIS_URL`, else `redis://127.0.0.1:6379/0`.
-//! Send it something: `cargo run --features cli -- send jobs '{"number": 1}'`.
+//! `cargo run --example graceful_shutdown` runs on the Redis of `ASGI_REDIS_URL` or of `redis://127.0.0.1:6379/0`, and without one
+//! in memory. It sends itself a job; with a Redis, send it more: `cargo run --features cli -- send jobs '{"number": 2}'`.
+
+mod layer;
 
 use std::pin::pin;
 
-use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, RedisChannelLayer, Result, Value};
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, Result, Value};
 use tokio::signal::ctrl_c;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let url = std::env::var("ASGI_REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379/0".to_owned());
-    let layer = RedisChannelLayer::builder().hosts([url]).connect().await?;
+    let layer = layer::connect(|options| options).await?;
+    layer.send("jobs", &Value::map([("number", 1)])).await?;
     println!("waiting for messages on jobs and jobs.urgent; Ctrl-C ends");
 
     let mut interrupted = pin!(ctrl_c());

@@ -8,7 +8,7 @@ Compares the channel layer with the raw commands of the same server, which it st
 
 cargo bench --bench side_by_side -- [OPTIONS]
 
-  --quick             fewer rounds: shows that everything runs, in under 15 s
+  --quick             fewer rounds: shows that everything runs, in 20 s or so
   --json              one JSON object in place of the table
   --only MEASURE      one measure: lone-send, kinds, in-flight, blocked-receive, throughput, several-hosts,
                       unix-socket, inbox, slow-mailbox, group-send, last-mailbox, group-add, idle, memory,

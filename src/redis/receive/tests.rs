@@ -126,6 +126,21 @@ fn what_a_dropped_receive_was_handed_goes_back_when_nobody_is_about_to_ask() {
 }
 
 #[test]
+fn on_a_single_shard_it_goes_back_so_that_order_is_kept() {
+    let tickets = Arc::new(Tickets::new(1));
+    let first = tickets.open([(0, jobs())], true).unwrap();
+    let one = first.ticket;
+    let call = tickets.next_call(0).unwrap();
+    drop(first);
+    let next = tickets.open([(0, jobs())], true).unwrap();
+    answer(&tickets, 0, &call, given(one, 1));
+    let said = tickets.next_call(0).unwrap();
+    assert!(said.finished.iter().all(|it| *it == finished(one, None)), "{said:?}");
+    assert_eq!((said.finished.is_empty(), said.open.len()), (false, 1));
+    assert_eq!(receive(next), None);
+}
+
+#[test]
 fn an_entry_of_a_channel_that_keeps_an_order_is_not_given_on() {
     let tickets = Arc::new(Tickets::new(2));
     let single: Arc<[ChannelName]> = [ChannelName::new("body?1").unwrap()].into();

@@ -48,7 +48,7 @@ async fn send_meanwhile(old: &RedisChannelLayer, ledger: &Ledger, ended: &Atomic
     while !ended.load(Ordering::Relaxed) {
         for _ in 0..20 {
             let number = ledger.number();
-            let channel = if number % 3 == 0 { "body?1" } else { "jobs" };
+            let channel = if number.is_multiple_of(3) { "body?1" } else { "jobs" };
             old.send(channel, &number).await.unwrap();
             ledger.sent(number, Sent::Accepted);
         }

@@ -23,8 +23,9 @@ pub(super) struct Duel {
     /// For what the contract leaves open, to be asked beforehand.
     oracle: MemoryLayer,
     sent: u64,
-    /// The one receive that waits on the inbox that is read as a whole: of several it is not said which is first.
-    on_whole: Option<usize>,
+    /// The one receive that waits on the inbox that is read as a whole, and whether it waits on channels too. Of several it
+    /// is not said which is first, nor what one gets that waits on two members of a group of which one is in an inbox.
+    on_whole: Option<(usize, bool)>,
 }
 
 impl Duel {
@@ -53,7 +54,7 @@ impl Duel {
                 let Some(which) = pick(&waiting, which) else { return };
                 self.memory.drop_receive(which).await;
                 self.redis.drop_receive(which).await;
-                self.on_whole.take_if(|on_whole| *on_whole == which);
+                self.on_whole.take_if(|on_whole| on_whole.0 == which);
             }
             Step::TryReceive { client, named } => {
                 let taken = self.redis.try_receive(client, named).await;
@@ -104,6 +105,9 @@ impl Duel {
                 assert_eq!(self.redis.leave_groups(client, member).await, left);
             }
             Step::GroupSend { client, group } => {
+                if self.on_whole.is_some_and(|(_, on_channels_too)| on_channels_too) {
+                    return;
+                }
                 self.sent += 1;
                 let receipt = self.memory.group_send(client, group, self.sent).await;
                 assert_eq!(self.redis.group_send(client, group, self.sent).await, receipt);
@@ -163,14 +167,16 @@ impl Duel {
 
     async fn receive(&mut self, client: usize, named: Named) {
         let named = Named { whole: named.whole && self.on_whole.is_none(), ..named };
-        if self.memory.waiting().len() >= MOST_RECEIVES {
+        if self.memory.waiting().len() >= MOST_RECEIVES || (named.channels == 0 && !named.whole) {
             return;
         }
         let which = self.redis.receive(client, named).await;
         let Some(arrived) = self.redis.arrived(which).await else {
             assert_eq!(self.memory.receive(client, named).await, which);
             assert_eq!(self.memory.arrived(which).await, None, "a receive found what is not on Redis");
-            self.on_whole = if named.whole { Some(which) } else { self.on_whole };
+            if named.whole {
+                self.on_whole = Some((which, named.channels != 0));
+            }
             return;
         };
         // Of several channels that hold something, any may be first.
@@ -197,7 +203,7 @@ impl Duel {
             match self.memory.arrived(which).await {
                 Some(arrived) => {
                     assert_eq!(self.redis.awaited(which).await, arrived);
-                    self.on_whole.take_if(|on_whole| *on_whole == which);
+                    self.on_whole.take_if(|on_whole| on_whole.0 == which);
                 }
                 None => assert_eq!(self.redis.arrived(which).await, None),
             }

@@ -31,7 +31,7 @@ fn run_share(share: u8) {
     let config = Config {
         cases: PROGRAMS / SHARES,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(KEPT))),
-        max_shrink_iters: 2_000,
+        max_shrink_iters: 300,
         ..Config::default()
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[share; 32]);

@@ -142,6 +142,6 @@ fn target() -> impl Strategy<Value = Target> {
 }
 
 fn named() -> impl Strategy<Value = Named> {
-    (1..1_u8 << CHANNELS.len(), prop::bool::weighted(0.15))
-        .prop_map(|(channels, whole)| Named { channels, whole })
+    (0..1_u8 << CHANNELS.len(), prop::bool::weighted(0.15))
+        .prop_map(|(channels, whole)| Named { channels: channels.max(u8::from(!whole)), whole })
 }

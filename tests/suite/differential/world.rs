@@ -164,7 +164,7 @@ impl<C: Connect> World<C> {
             Ok((common, message.unpack().unwrap()))
         });
         self.receives.push(Some(Receive { client, task }));
-        self.settle().await;
+        self.settle_clients([client].into()).await;
         self.receives.len() - 1
     }
 
@@ -185,25 +185,26 @@ impl<C: Connect> World<C> {
         receive.task.abort();
         let ended = receive.task.await;
         assert!(ended.is_err_and(|error| error.is_cancelled()), "what had arrived was looked at before");
-        self.settle().await;
+        self.settle_clients([receive.client].into()).await;
     }
 
-    /// Gives each client time to do what it has begun, by round trips of its own.
+    /// Gives the clients whose receives wait time to do what they have begun, by round trips of their own.
     pub(super) async fn settle(&self) {
+        let waiting = self.receives.iter().flatten().map(|receive| receive.client);
+        self.settle_clients(waiting.collect()).await;
+    }
+
+    async fn settle_clients(&self, clients: BTreeSet<Option<usize>>) {
+        // What looks at one source alone first waits on all of them in the second round.
         const ROUNDS: usize = 2;
         for _ in 0..ROUNDS {
-            for layer in self.clients.iter().map(|client| &client.layer).chain([&self.keeper]) {
-                // Tasks that can go on do so first.
-                for _ in 0..4 {
-                    yield_now().await;
-                }
-                let nothing = layer.try_receive::<_, u64>(["barrier"]).await.unwrap();
-                assert!(nothing.is_none());
+            run_others().await;
+            for client in &clients {
+                let layer = client.map_or(&self.keeper, |client| self.layer(client));
+                assert!(layer.try_receive::<_, u64>(["barrier"]).await.unwrap().is_none());
             }
         }
-        for _ in 0..4 {
-            yield_now().await;
-        }
+        run_others().await;
     }
 
     /// Waits until all that was sent to mailboxes has reached them, and the server knows which of them are full. The second
@@ -341,7 +342,6 @@ impl<C: Connect> World<C> {
             self.until_left(which).await;
         }
         self.clients[client] = Client::new(self.factory.connect(false).await).await;
-        self.settle().await;
         (ended, left)
     }
 
@@ -355,6 +355,13 @@ impl<C: Connect> World<C> {
                 None
             }
         }
+    }
+}
+
+/// Lets tasks that can go on do so.
+async fn run_others() {
+    for _ in 0..4 {
+        yield_now().await;
     }
 }
 

@@ -39,6 +39,7 @@
 //!     # use super::OneServer;
 //!     asgi_redis::conformance_tests!(OneServer);
 //! }
+//! # fn main() {}
 //! ```
 //!
 //! [`tests`] has them all, with the rule that each shows and where it is written: in "Spec 1.0", the channel layer

@@ -47,14 +47,14 @@
 //!
 //! # What is here
 //!
-//! - [`RedisChannelLayer`] is the layer; [`ChannelLayer`] is what it promises, and [`ChannelLayerExt`] the same
-//!   operations for any serde type: most programs call these.
+//! - [`RedisChannelLayer`] is the layer, [`MemoryLayer`] the same in one process, [`LocalAndRemote`] two as one;
+//!   [`ChannelLayer`] is what they promise, [`ChannelLayerExt`] the same for any serde type: most programs call these.
 //! - [`Inbox`] is a process's own prefix of channels, [`Mailbox`] one channel in it, [`InboxStatistics`] what became of
 //!   messages that were not taken. [`GroupReceipt`] is what became of a message to a group.
 //! - [`ConfigBuilder`] has the options, [`Config`] has them checked; [`HostSpec`] and [`Host`] are a server before and
 //!   after that. [`glob`] and [`regex()`] make a [`Pattern`] of channels with a capacity of their own.
-//! - [`ChannelLayers`] reads a `CHANNEL_LAYERS` document: for each alias a [`ConfiguredLayer`], whose [`Backend`] says
-//!   what it is.
+//! - [`ChannelLayers`] reads a `CHANNEL_LAYERS` document: for each alias a [`ConfiguredLayer`], which a URL makes too.
+//!   [`Backend`] is what it is. [`MemoryStatistics`] and [`ChannelStatistics`] tell what waits in memory.
 //! - [`ChannelName`] is a name that was checked, of one [`ChannelKind`]; [`GroupName`] is that of a group.
 //! - [`ShardHealth`] and [`ShardSurvey`] tell of a server how it is and what waits there, [`DrainReport`] what was moved
 //!   from one that is to be taken out; [`UnreachedShard`] is one that a group's message did not reach.
@@ -64,8 +64,7 @@
 //!
 //! # Scope
 //!
-//! One or several Redis (7.0 or newer) or Valkey (7.2 or newer) servers, over TCP, TLS or a unix socket, on a Tokio runtime. This
-//! version has no encryption, no Redis Cluster and no Sentinel; what it does not have it refuses by name.
+//! One or several Redis (7.0 or newer) or Valkey (7.2 or newer) servers, or none, on a Tokio runtime. This version has no encryption, no Redis Cluster and no Sentinel; what it does not have it refuses by name.
 //!
 //! # Features
 //!

@@ -164,6 +164,12 @@ impl Groups {
         }
     }
 
+    /// How many groups there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Forgets memberships that have ended; says how many are left.
     pub(super) fn sweep(&mut self, inboxes: &Inboxes, now: Instant) -> usize {
         let mut ended = Vec::new();

@@ -14,4 +14,5 @@ mod dependencies;
 mod differential;
 mod fixture;
 mod layer;
+mod local_and_remote;
 mod protocol;

@@ -85,6 +85,7 @@ mod message;
 mod name;
 mod options;
 mod redis;
+mod seal;
 mod value;
 mod well_formed;
 
@@ -100,6 +101,7 @@ pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt};
 pub use message::PackedMessage;
 pub use name::{ChannelKind, ChannelName, GroupName};
 pub use redis::{DrainReport, RedisChannelLayer, ShardSurvey};
+pub use seal::SealStatistics;
 pub use value::Value;
 
 /// The scripts of the engine: what runs on the server, for those who call it from any client.

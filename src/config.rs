@@ -185,9 +185,8 @@ impl ConfigBuilder {
     /// does not open is dropped and counted, see
     /// [`seal_statistics`](crate::RedisChannelLayer::seal_statistics); so is clear text.
     ///
-    /// To change the key, give all programs the new and the old one, in the order `["old", "new"]` first if they
-    /// cannot change at once; then `["new", "old"]`; and when the last message of the old one has expired, the new one
-    /// alone.
+    /// To change the key while programs run, give them `["old", "new"]` first, so that all can open what the new one
+    /// seals; when all have that, `["new", "old"]`; and when the last message of the old one has expired, `["new"]`.
     ///
     /// The layer's own copies of keys are zeroed when they are dropped, and never shown.
     ///

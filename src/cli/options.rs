@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use asgi_redis::{ChannelLayer, ChannelLayers, ConfigBuilder, RedisChannelLayer, Value};
 use clap::Args;
+use zeroize::Zeroizing;
 
 use super::outcome::Failure;
 
@@ -40,6 +41,10 @@ pub(crate) struct LayerOptions {
     /// How many messages a channel holds; more specific capacities of --config stay [default: 100]
     #[arg(long, global = true, value_name = "N")]
     capacity: Option<usize>,
+
+    /// A file with encryption keys, one a line: the first seals, all open. Overrides those of --config.
+    #[arg(long, global = true, value_name = "FILE")]
+    keys: Option<PathBuf>,
 
     /// Print what is printed as JSON.
     #[arg(long, global = true)]
@@ -86,6 +91,7 @@ impl LayerOptions {
             ("--prefix", self.prefix.is_some()),
             ("--expiry", self.expiry.is_some()),
             ("--capacity", self.capacity.is_some()),
+            ("--keys", self.keys.is_some()),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
@@ -116,6 +122,9 @@ impl LayerOptions {
         if let Some(capacity) = self.capacity {
             settings = settings.capacity(capacity);
         }
+        if let Some(file) = &self.keys {
+            settings = settings.symmetric_encryption_keys(read_keys(file)?.iter().map(|key| key.as_bytes()));
+        }
         Ok(settings)
     }
 
@@ -143,6 +152,18 @@ impl LayerOptions {
             layers.take(self.layer.as_deref().unwrap_or("default")).map_err(|error| refused(&error))?;
         Ok(layer.into_config())
     }
+}
+
+/// The lines of a file of keys, without the empty ones.
+fn read_keys(file: &Path) -> Result<Vec<Zeroizing<String>>, Failure> {
+    let refused = |why: &dyn std::fmt::Display| Failure::wrong_use(format!("{}: {why}", file.display()));
+    let text = Zeroizing::new(std::fs::read_to_string(file).map_err(|error| refused(&error))?);
+    let lines = text.lines().filter(|line| !line.is_empty());
+    let keys: Vec<_> = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
+    if keys.is_empty() {
+        return Err(refused(&"it has no key; write one on each line"));
+    }
+    Ok(keys)
 }
 
 /// The document with only the wanted options: of a bare CONFIG its own, else those in the CONFIG of each layer.

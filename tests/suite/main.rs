@@ -12,3 +12,4 @@ mod dependencies;
 mod fixture;
 mod layer;
 mod protocol;
+mod sealing;

@@ -58,6 +58,7 @@
 //! - [`ChannelName`] is a name that was checked, of one [`ChannelKind`]; [`GroupName`] is that of a group.
 //! - [`ShardHealth`] and [`ShardSurvey`] tell of a server how it is and what waits there, [`DrainReport`] what was moved
 //!   from one that is to be taken out; [`UnreachedShard`] is one that a group's message did not reach.
+//! - [`SealStatistics`] counts what did not open, where messages are encrypted.
 //! - [`Value`] is a message without a struct, [`PackedMessage`] one as bytes.
 //! - [`Error`] has an [`ErrorKind`], and says whether a call may be repeated; [`Result`] is the result of every call.
 //! - [`scripts`] are the scripts, for those who call them by hand; [`BoxFuture`] is what the trait's methods return.
@@ -65,7 +66,7 @@
 //! # Scope
 //!
 //! One or several Redis (7.0 or newer) or Valkey (7.2 or newer) servers, over TCP, TLS or a unix socket, on a Tokio runtime. This
-//! version has no encryption, no Redis Cluster and no Sentinel; what it does not have it refuses by name.
+//! version has no Redis Cluster and no Sentinel; what it does not have it refuses by name.
 //!
 //! # Features
 //!

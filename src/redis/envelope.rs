@@ -170,3 +170,86 @@ impl Envelope {
         Some([header, &body].concat())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ConfigBuilder;
+
+    const HOUR: u64 = 3_600_000;
+
+    fn config() -> ConfigBuilder {
+        ConfigBuilder::new().symmetric_encryption_keys(["key"])
+    }
+
+    /// A shard of a layer whose server says that it is so late.
+    fn shard(config: &ConfigBuilder, server_ms: u64) -> Envelope {
+        let envelope = Envelopes::new(&config.build().unwrap()).of_shard();
+        envelope.clock().learn(Instant::now(), server_ms);
+        envelope
+    }
+
+    fn entry(body: &[u8]) -> Entry {
+        Entry::new([&[0; 18], body].concat().into())
+    }
+
+    fn receive(shard: &Envelope, entry: Entry) -> Option<PackedMessage> {
+        shard.open_entry("jobs", entry, Instant::now()).unwrap()
+    }
+
+    #[test]
+    fn what_is_drained_to_a_server_with_another_clock_is_sealed_for_it_and_for_no_longer_than_before() {
+        let (jobs, message) = (ChannelName::new("jobs").unwrap(), PackedMessage::from_bytes(&b"\x07"[..]));
+        for config in [config(), config().hide_names("names")] {
+            for (from_ms, to_ms) in [(HOUR, 3 * HOUR), (3 * HOUR, HOUR)] {
+                let (from, to) = (shard(&config, from_ms), shard(&config, to_ms));
+                let group = GroupName::new("room").unwrap();
+                for body in
+                    [from.message_body(&jobs, &message).unwrap(), from.group_body(&group, &message).unwrap()]
+                {
+                    let drained = [&[0; 18], &body[..]].concat();
+                    // Half a minute passes on the old server.
+                    from.clock().learn(Instant::now(), from_ms + 30_000);
+                    let moved = from.for_another(&to, &jobs, &drained).unwrap();
+                    let again = Entry::new(moved.into());
+                    assert_eq!(receive(&to, again.clone()).as_ref(), Some(&message));
+                    let left_ms = 65_000 - 30_000 + ALLOWANCE_MS;
+                    to.clock().learn(Instant::now(), to_ms + left_ms - 1_000);
+                    assert_eq!(receive(&to, again.clone()).as_ref(), Some(&message));
+                    to.clock().learn(Instant::now(), to_ms + left_ms + 1_000);
+                    assert_eq!(receive(&to, again), None);
+                    to.clock().learn(Instant::now(), to_ms);
+                    if to_ms > from_ms {
+                        assert_eq!(receive(&to, entry(&body)), None, "as it was it is too old there");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_drained_as_it_is() {
+        let (jobs, message) = (ChannelName::new("jobs").unwrap(), PackedMessage::from_bytes(&b"\x07"[..]));
+        let (ours, clear) = (shard(&config(), HOUR), shard(&ConfigBuilder::new(), HOUR));
+        let others = shard(&ConfigBuilder::new().symmetric_encryption_keys(["other"]), HOUR);
+        let theirs = [&[0; 18], &others.message_body(&jobs, &message).unwrap()[..]].concat();
+        let own = [&[0; 18], &ours.message_body(&jobs, &message).unwrap()[..]].concat();
+        for (from, to, entry) in [
+            (&ours, &ours, &theirs[..]),
+            (&clear, &ours, &own),
+            (&ours, &clear, &own),
+            (&ours, &ours, b"no entry"),
+            (&ours, &ours, b""),
+        ] {
+            assert_eq!(from.for_another(to, &jobs, entry), None);
+        }
+    }
+
+    #[test]
+    fn nothing_is_sealed_before_the_server_was_reached() {
+        let never = Envelopes::new(&config().build().unwrap()).of_shard();
+        let message = PackedMessage::from_bytes(&b"\x07"[..]);
+        let error = never.message_body(&ChannelName::new("jobs").unwrap(), &message).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connection);
+    }
+}

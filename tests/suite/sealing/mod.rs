@@ -8,6 +8,7 @@ mod rotation;
 mod secrecy;
 mod several_servers;
 mod shown;
+pub(crate) mod watch;
 
 use std::time::Duration;
 

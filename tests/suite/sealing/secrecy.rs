@@ -4,29 +4,14 @@ use std::time::Duration;
 
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, RedisChannelLayer, Value};
 
+use super::watch::watched;
 use super::{KEY, NAME_KEY, PATIENCE, soon};
-use crate::support::{Monitor, Server, unique_prefix};
+use crate::support::{Server, unique_prefix};
 
 /// Stands in every message that [`use_everything`] sends.
 const MARKER: &str = "PlainTextMarker";
 /// Stands in every name of a channel, group or inbox that it uses.
 const NAME: &str = "NameMarker";
-
-/// Runs something on a server of its own, and says all commands that the server then ran, those of scripts too, and
-/// all keys and values that it held at the end.
-pub(crate) async fn watched(server: &Server, work: impl Future<Output = ()>) -> Vec<String> {
-    let monitor = Monitor::start(server).await;
-    work.await;
-    let mut seen = monitor.finish_with_scripts().await;
-    let mut admin = server.connection().await;
-    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut admin).await.unwrap();
-    for key in &keys {
-        let value: Vec<u8> = redis::cmd("DUMP").arg(key).query_async(&mut admin).await.unwrap();
-        seen.push(String::from_utf8_lossy(&value).into_owned());
-    }
-    seen.extend(keys);
-    seen
-}
 
 /// Whatever a layer does, on two layers of one prefix, with the markers in all messages and all names.
 async fn use_everything(options: &ConfigBuilder) {
@@ -115,21 +100,13 @@ fn options(server: &Server) -> ConfigBuilder {
     ConfigBuilder::new().hosts([server.url()]).prefix(unique_prefix("secrecy")).capacity(10)
 }
 
-#[track_caller]
-fn assert_unseen(seen: &[String], marker: &str) {
-    assert!(seen.len() > 300, "{} things were seen", seen.len());
-    if let Some(leak) = seen.iter().find(|thing| thing.contains(marker)) {
-        panic!("{marker} was seen in {leak}");
-    }
-}
-
 #[tokio::test]
 async fn without_keys_the_watcher_sees_messages_and_names() {
     let server = Server::private();
     let seen = watched(&server, use_everything(&options(&server))).await;
-    for marker in [MARKER, NAME] {
-        assert!(seen.iter().filter(|thing| thing.contains(marker)).count() > 50, "{marker}");
-    }
+    assert!(seen.count(MARKER) > 50 && seen.count(NAME) > 50);
+    assert!(seen.payloads().iter().all(|payload| payload.starts_with(b"\x82")), "maps of two");
+    assert!(seen.names().iter().all(|name| name.starts_with(NAME)), "{:?}", seen.names());
 }
 
 #[tokio::test]
@@ -137,9 +114,9 @@ async fn with_keys_the_watcher_sees_no_message() {
     let server = Server::private();
     let options = options(&server).symmetric_encryption_keys([KEY]);
     let seen = watched(&server, use_everything(&options)).await;
-    assert_unseen(&seen, MARKER);
-    assert_unseen(&seen, KEY);
-    assert!(seen.iter().any(|thing| thing.contains(NAME)), "names are seen without `hide_names`");
+    seen.assert_all_sealed();
+    assert_eq!((seen.count(MARKER), seen.count(KEY)), (0, 0));
+    assert!(seen.count(NAME) > 50, "names are seen without `hide_names`");
 }
 
 #[tokio::test]
@@ -147,7 +124,9 @@ async fn with_hidden_names_the_watcher_sees_no_name_either() {
     let server = Server::private();
     let options = options(&server).symmetric_encryption_keys([KEY]).hide_names(NAME_KEY);
     let seen = watched(&server, use_everything(&options)).await;
+    seen.assert_all_sealed();
+    seen.assert_all_hidden();
     for marker in [MARKER, NAME, KEY, NAME_KEY, "inbox!", "normal", "ordered"] {
-        assert_unseen(&seen, marker);
+        assert_eq!(seen.count(marker), 0, "{marker}");
     }
 }

@@ -669,7 +669,10 @@ mod tests {
         assert!(!clear.has_encryption_keys() && !clear.hides_names());
 
         for (builder, said) in [
-            (new().symmetric_encryption_keys([""; 0]), "option `symmetric_encryption_keys`: the list is empty"),
+            (
+                new().symmetric_encryption_keys([""; 0]),
+                "option `symmetric_encryption_keys`: the list is empty",
+            ),
             (
                 new().symmetric_encryption_keys(["secret", ""]),
                 "option `symmetric_encryption_keys`: key 2 of 2 is empty",

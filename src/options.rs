@@ -169,7 +169,9 @@ fn key<'a>(option: &str, value: &'a Value) -> Result<&'a [u8]> {
         Value::Text(key) => Ok(key.as_bytes()),
         Value::Bytes(key) => Ok(key),
         // The value is not shown: it may be a key in a wrong place.
-        other => Err(Error::config(format!("option `{option}`: {} is not a key, which is a text", kind(other)))),
+        other => {
+            Err(Error::config(format!("option `{option}`: {} is not a key, which is a text", kind(other))))
+        }
     }
 }
 

@@ -58,7 +58,12 @@ impl Target {
             .set_connection_timeout(Some(patience))
             .set_response_timeout(Some(self.response_timeout))
             .set_pipeline_buffer_size(WRITE_QUEUE)
-            .set_push_sender(receive_pushes(self.shard, keys.clone(), Arc::clone(tickets), Arc::clone(&broken)));
+            .set_push_sender(receive_pushes(
+                self.shard,
+                keys.clone(),
+                Arc::clone(tickets),
+                Arc::clone(&broken),
+            ));
         let tcp =
             TcpSettings::default().set_nodelay(true).set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE));
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
@@ -173,7 +178,9 @@ impl Connection {
             Value::Array(parts) => match parts.as_slice() {
                 [Value::BulkString(seconds), Value::BulkString(microseconds)] => {
                     let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
-                    number(seconds).zip(number(microseconds)).map(|(s, us)| s.saturating_mul(1000) + us / 1000)
+                    number(seconds)
+                        .zip(number(microseconds))
+                        .map(|(s, us)| s.saturating_mul(1000) + us / 1000)
                 }
                 _ => None,
             },

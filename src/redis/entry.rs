@@ -122,10 +122,15 @@ impl Entry {
 impl Said {
     /// The same with the names as they are, of what a server has hidden; nothing if another key has hidden them.
     pub(super) fn revealed(self, names: &Names) -> Option<Self> {
-        let (group, address) = (|group: &str| names.reveal_group(group), |address: &str| names.reveal_address(address));
+        let (group, address) =
+            (|group: &str| names.reveal_group(group), |address: &str| names.reveal_address(address));
         Some(match self {
-            Self::Message { address: written, payload } => Self::Message { address: address(&written)?, payload },
-            Self::GroupMessage { group: written, payload } => Self::GroupMessage { group: group(&written)?, payload },
+            Self::Message { address: written, payload } => {
+                Self::Message { address: address(&written)?, payload }
+            }
+            Self::GroupMessage { group: written, payload } => {
+                Self::GroupMessage { group: group(&written)?, payload }
+            }
             Self::Joined { group: in_group, address: who, is_first } => {
                 Self::Joined { group: group(&in_group)?, address: address(&who)?, is_first }
             }

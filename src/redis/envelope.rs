@@ -65,7 +65,12 @@ impl Envelope {
         let address = channel.local().unwrap_or_default();
         let head = self.shared.sealing.names.address(address);
         let body = entry::message_head(&head, message.len());
-        self.close(body, Target::Channel(channel.queue(), address), self.shared.good_for_ms, message.as_bytes())
+        self.close(
+            body,
+            Target::Channel(channel.queue(), address),
+            self.shared.good_for_ms,
+            message.as_bytes(),
+        )
     }
 
     /// The body of the entries of a group's message, which all queues share.
@@ -87,7 +92,10 @@ impl Envelope {
             None => body.extend_from_slice(message),
             Some(keyring) => {
                 let now_ms = self.clock.at(Instant::now()).ok_or_else(|| {
-                    Error::new(ErrorKind::Connection, "the server was never reached, so its time is not known")
+                    Error::new(
+                        ErrorKind::Connection,
+                        "the server was never reached, so its time is not known",
+                    )
                 })?;
                 keyring.seal(&mut body, target, now_ms, good_for_ms, message)?;
             }
@@ -128,7 +136,13 @@ impl Envelope {
     }
 
     /// Opens a payload that came to a target, by way of a queue; nothing if it does not open, which is counted.
-    pub(super) fn open(&self, queue: &str, target: Target<'_>, payload: Bytes, at: Instant) -> Option<Opened> {
+    pub(super) fn open(
+        &self,
+        queue: &str,
+        target: Target<'_>,
+        payload: Bytes,
+        at: Instant,
+    ) -> Option<Opened> {
         self.try_open(target, payload, at).map_err(|refusal| self.shared.refusals.note(refusal, queue)).ok()
     }
 

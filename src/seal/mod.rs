@@ -108,7 +108,8 @@ impl Keyring {
             Target::Channel(queue, address) => (CHANNEL, [queue, address]),
             Target::Group(group) => (GROUP, [group, ""]),
         };
-        let length = u8::try_from(parts.iter().map(|part| part.len()).sum::<usize>()).map_err(|_| failed())?;
+        let length =
+            u8::try_from(parts.iter().map(|part| part.len()).sum::<usize>()).map_err(|_| failed())?;
         onto.reserve(OVERHEAD + usize::from(length) + message.len());
         onto.extend_from_slice(&[MARK, VERSION]);
         onto.extend_from_slice(nonce);
@@ -134,7 +135,7 @@ impl Keyring {
 
     /// Opens what came to somebody at a time of the server from which it came.
     pub(crate) fn open(&self, payload: &[u8], target: Target<'_>, now_ms: u64) -> Result<Opened, Refusal> {
-        if !is_sealed(payload) {
+        if payload.first() != Some(&MARK) {
             return Err(Refusal::ClearText);
         }
         let Some([_, VERSION, rest @ ..]) = payload.get(..) else { return Err(Refusal::Malformed) };
@@ -151,12 +152,12 @@ impl Keyring {
         if !self.ciphers.iter().any(opens) {
             return Err(Refusal::NoKey);
         }
-        read(plain.into(), target, now_ms)
+        read(&plain.into(), target, now_ms)
     }
 }
 
 /// Reads what was sealed, and checks that it is for whom it came to and not too old.
-fn read(plain: Bytes, target: Target<'_>, now_ms: u64) -> Result<Opened, Refusal> {
+fn read(plain: &Bytes, target: Target<'_>, now_ms: u64) -> Result<Opened, Refusal> {
     let number = |from: usize| {
         let bytes = plain.get(from..from + 8).and_then(|bytes| bytes.try_into().ok());
         bytes.map(u64::from_be_bytes).ok_or(Refusal::Malformed)
@@ -180,9 +181,9 @@ fn read(plain: Bytes, target: Target<'_>, now_ms: u64) -> Result<Opened, Refusal
     Ok(Opened { message: plain.slice(message..), until_ms })
 }
 
-/// Whether a payload is sealed: only keys tell more of it.
+/// Whether a payload is sealed, to who has no keys. What is too short for that is no message of any kind.
 pub(crate) fn is_sealed(payload: &[u8]) -> bool {
-    payload.first() == Some(&MARK)
+    payload.first() == Some(&MARK) && payload.len() >= OVERHEAD
 }
 
 impl fmt::Debug for Keyring {

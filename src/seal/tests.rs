@@ -148,6 +148,13 @@ fn a_payload_that_was_changed_in_any_bit_or_cut_or_prolonged_does_not_open() {
 }
 
 #[test]
+fn who_has_no_keys_tells_sealed_from_all_else() {
+    let payload = sealed(&keyring(&["key"]), QUEUE, b"");
+    assert!(is_sealed(&payload) && !is_sealed(&payload[..payload.len() - 13]));
+    assert!(!is_sealed(b"\xc1") && !is_sealed(b"") && !is_sealed(&[0x81; 100]));
+}
+
+#[test]
 fn what_was_moved_to_another_channel_or_group_does_not_open() {
     let keyring = keyring(&["key"]);
     let targets = [
@@ -204,16 +211,15 @@ fn what_the_holder_of_a_key_sealed_badly_is_refused_too() {
         [&[MARK, VERSION][..], &nonce, &tag, &plain].concat()
     };
     let head = [&b"c"[..], &NOW_MS.to_be_bytes(), &GOOD_FOR_MS.to_be_bytes()].concat();
-    assert!(keyring.open(&by_hand(&[&head[..], b"\x01a"].concat()), Target::Channel("a", ""), NOW_MS).is_ok());
+    assert!(
+        keyring.open(&by_hand(&[&head[..], b"\x01a"].concat()), Target::Channel("a", ""), NOW_MS).is_ok()
+    );
     for plain in [&b""[..], b"c", &head, &[&head[..], b"\x02a"].concat(), &[&head[..], b"\xff"].concat()] {
         let refused = keyring.open(&by_hand(plain), Target::Channel("a", ""), NOW_MS);
         assert_eq!(refused, Err(Refusal::Malformed), "{plain:?}");
     }
     let other_kind = [&b"x"[..], &head[1..], b"\x01a"].concat();
-    assert_eq!(
-        keyring.open(&by_hand(&other_kind), Target::Channel("a", ""), NOW_MS),
-        Err(Refusal::Moved)
-    );
+    assert_eq!(keyring.open(&by_hand(&other_kind), Target::Channel("a", ""), NOW_MS), Err(Refusal::Moved));
     assert!(keyring.seal(&mut Vec::new(), Target::Group(&"g".repeat(256)), 0, 0, b"").is_err());
 }
 
@@ -247,6 +253,6 @@ fn a_hundred_thousand_random_inputs_do_not_open_and_do_not_panic() {
 #[test]
 fn no_key_is_shown() {
     let key = Secret::new(b"a secret key");
-    let shown = format!("{key:?} {:?} {:?}", Keyring::new(&[key.clone()]), Names::hidden(&key));
+    let shown = format!("{key:?} {:?} {:?}", Keyring::new(std::slice::from_ref(&key)), Names::hidden(&key));
     assert_eq!(shown, "*** Keyring { keys: 1, .. } Hidden(***)");
 }

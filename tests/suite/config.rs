@@ -98,7 +98,10 @@ fn keys_are_a_text_or_a_list_of_texts_and_one_alone_hides_names() {
     for (document, said) in [
         (r#"{"symmetric_encryption_keys": []}"#, "option `symmetric_encryption_keys`: the list is empty"),
         (r#"{"symmetric_encryption_keys": ""}"#, "option `symmetric_encryption_keys`: key 1 of 1 is empty"),
-        (r#"{"hide_names": "three"}"#, "option `hide_names`: names are hidden only where messages are sealed"),
+        (
+            r#"{"hide_names": "three"}"#,
+            "option `hide_names`: names are hidden only where messages are sealed",
+        ),
     ] {
         let builder: ConfigBuilder = serde_json::from_str(document).unwrap();
         let error = builder.build().unwrap_err();
@@ -106,7 +109,10 @@ fn keys_are_a_text_or_a_list_of_texts_and_one_alone_hides_names() {
         assert!(error.to_string().starts_with(said), "{error}");
     }
     let error = serde_json::from_str::<ConfigBuilder>(r#"{"symmetric_encryption_keys": [7]}"#).unwrap_err();
-    assert!(error.to_string().contains("option `symmetric_encryption_keys`: a number is not a key"), "{error}");
+    assert!(
+        error.to_string().contains("option `symmetric_encryption_keys`: a number is not a key"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -42,9 +42,8 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
 
 /// Sealing, and opening by the first of two keys and by the second.
 fn alone(bench: &Bench, name: &str, bytes: usize) -> Result<Vec<Line>> {
-    let keys = |keys: &[&str]| {
-        Keyring::new(&keys.iter().map(|key| Secret::new(key.as_bytes())).collect::<Vec<_>>())
-    };
+    let keys =
+        |keys: &[&str]| Keyring::new(&keys.iter().map(|key| Secret::new(key.as_bytes())).collect::<Vec<_>>());
     let (ours, old) = (keys(&[KEY, OLD_KEY]), keys(&[OLD_KEY]));
     let (target, message) = (Target::Channel("http.request", ""), vec![b'x'; bytes]);
     let seal = |keyring: &Keyring| -> Result<Vec<u8>> {
@@ -63,13 +62,18 @@ fn alone(bench: &Bench, name: &str, bytes: usize) -> Result<Vec<Line>> {
             [
                 each_us(bytes, || black_box(black_box(&message).clone()).len()),
                 each_us(bytes, || black_box(seal(&ours)).map_or(0, |payload| payload.len())),
-                each_us(bytes, || black_box(ours.open(&by_first, target, 1)).map_or(0, |it| it.message.len())),
-                each_us(bytes, || black_box(ours.open(&by_second, target, 1)).map_or(0, |it| it.message.len())),
+                each_us(bytes, || {
+                    black_box(ours.open(&by_first, target, 1)).map_or(0, |it| it.message.len())
+                }),
+                each_us(bytes, || {
+                    black_box(ours.open(&by_second, target, 1)).map_or(0, |it| it.message.len())
+                }),
             ]
         })
         .skip(1)
         .collect();
-    let column = |what: usize| rounds.iter().filter_map(|round| round.get(what).copied()).collect::<Vec<f64>>();
+    let column =
+        |what: usize| rounds.iter().filter_map(|round| round.get(what).copied()).collect::<Vec<f64>>();
     let floor = column(0);
     let lines = ["seal", "open", "open by the second key"].into_iter().zip(1..);
     Ok(lines

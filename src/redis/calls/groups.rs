@@ -73,7 +73,10 @@ impl Call for GroupAdd<'_> {
             AddMode::Renew => "renew",
         });
         for member in self.members {
-            cmd.arg(&*names.queue(member.queue)).arg(&*names.address(member.address)).arg(member.capacity).arg(member.left_ms);
+            cmd.arg(&*names.queue(member.queue))
+                .arg(&*names.address(member.address))
+                .arg(member.capacity)
+                .arg(member.left_ms);
         }
         cmd
     }

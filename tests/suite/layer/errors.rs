@@ -25,7 +25,7 @@ async fn hostile_bytes_in_a_queue_are_errors_of_their_own_and_do_not_stop_the_re
         vec![0xff; 40],
         [&header[..], b"?unknown kind"].concat(),
         [&header[..], b"m"].concat(),
-        [&header[..], b"m \xc7"].concat(),
+        [&header[..], b"m \xc1"].concat(),
         [&header[..], b"m \xdf\xff\xff\xff\xff"].concat(),
     ];
     for entry in &entries {

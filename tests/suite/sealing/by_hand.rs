@@ -29,7 +29,8 @@ fn seal(kind: u8, name: &str, at_ms: u64, good_for_ms: u64, message: &[u8]) -> V
 fn open(payload: &[u8]) -> Vec<u8> {
     assert_eq!(payload[..2], [0xc1, 1]);
     let mut plain = payload[42..].to_vec();
-    let (nonce, tag) = (GenericArray::from_slice(&payload[2..26]), GenericArray::from_slice(&payload[26..42]));
+    let (nonce, tag) =
+        (GenericArray::from_slice(&payload[2..26]), GenericArray::from_slice(&payload[26..42]));
     cipher().decrypt_in_place_detached(nonce, b"", &mut plain, tag).unwrap();
     plain
 }

@@ -35,8 +35,7 @@ async fn nothing_is_lost_while_programs_are_a_step_apart() {
     let options = clear(&server, "rotation");
     let mut number = 0;
     for steps in STEPS.windows(2) {
-        let mut programs =
-            [Program::at(&options, steps[0]).await, Program::at(&options, steps[1]).await];
+        let mut programs = [Program::at(&options, steps[0]).await, Program::at(&options, steps[1]).await];
         for sender in [0, 1] {
             // To each channel from each program, and each of both receives all of it.
             for receiver in [0, 1] {

@@ -119,7 +119,7 @@ async fn no_key_is_in_debug_output_errors_or_traces() {
         shown += &format!("{error} {error:?}");
     }
     let panic = std::panic::catch_unwind(|| {
-        Err::<(), _>(asgi_redis::ConfigBuilder::new().symmetric_encryption_keys([KEY, ""]).build()).unwrap();
+        asgi_redis::ConfigBuilder::new().symmetric_encryption_keys([KEY, ""]).build().unwrap();
     });
     shown += panic.unwrap_err().downcast_ref::<String>().unwrap();
     assert!(traces.text().contains("lost a server"), "traces are taken");

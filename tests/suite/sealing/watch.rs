@@ -46,7 +46,8 @@ impl Seen {
 
     /// The names of queues, groups and inboxes in the keys of all calls of clients.
     pub(crate) fn names(&self) -> Vec<String> {
-        let keys = self.commands.iter().flat_map(|command| call(command).map_or(&[][..], |(_, keys, _)| keys));
+        let keys =
+            self.commands.iter().flat_map(|command| call(command).map_or(&[][..], |(_, keys, _)| keys));
         let mut names = Vec::new();
         for key in keys {
             let key = String::from_utf8(key.clone()).unwrap();
@@ -85,7 +86,9 @@ impl Seen {
 }
 
 /// The script, the keys and the arguments of a call.
-fn call(command: &[Vec<u8>]) -> Option<(&'static str, &[Vec<u8>], &[Vec<u8>])> {
+type Call<'a> = (&'static str, &'a [Vec<u8>], &'a [Vec<u8>]);
+
+fn call(command: &[Vec<u8>]) -> Option<Call<'_>> {
     let [evalsha, sha, count, rest @ ..] = command else { return None };
     if !evalsha.eq_ignore_ascii_case(b"EVALSHA") {
         return None;

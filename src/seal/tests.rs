@@ -251,6 +251,16 @@ fn a_hundred_thousand_random_inputs_do_not_open_and_do_not_panic() {
 }
 
 #[test]
+fn whatever_keeps_a_key_does_something_when_it_is_dropped() {
+    fn zeroed<T: zeroize::ZeroizeOnDrop>() {}
+    zeroed::<zeroize::Zeroizing<Vec<u8>>>();
+    // Of all these only the zeroing needs a drop: what is zeroed are plain bytes.
+    assert!(std::mem::needs_drop::<XSalsa20Poly1305>());
+    assert!(std::mem::needs_drop::<aes::Aes128>());
+    assert!(std::mem::needs_drop::<aes_siv::siv::Aes128Siv>());
+}
+
+#[test]
 fn no_key_is_shown() {
     let key = Secret::new(b"a secret key");
     let shown = format!("{key:?} {:?} {:?}", Keyring::new(std::slice::from_ref(&key)), Names::hidden(&key));

@@ -34,7 +34,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
         lines.extend(layers(bench, name, "keys", &load, |options| options).await?);
         if bytes == 200 {
             let hide = |options: ConfigBuilder| options.hide_names(NAME_KEY);
-            lines.extend(layers(bench, name, "keys and hidden names", &load, hide).await?);
+            lines.extend(layers(bench, name, "hidden names", &load, hide).await?);
         }
     }
     Ok(lines)

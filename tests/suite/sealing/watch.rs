@@ -1,6 +1,6 @@
 //! Watching a server: all that clients tell it and scripts run, and what it holds in the end.
 //!
-//! Beside looking for markers, it takes the commands apart: of each message that was sent the payload, and of each key the
+//! It is for a server of the test's own, which other tests do not use. Beside looking for markers, it takes the commands apart: of each message that was sent the payload, and of each key the
 //! names in it. So anything can be watched, whatever its messages and names are.
 
 use asgi_redis::scripts;

@@ -31,6 +31,37 @@ end
 
 local microseconds, now = clock()
 
+-- Where a queue and a group meet for the first time, one addition in so many looks at twice as many others, chosen at
+-- random. So no more than half of what is there has ended, and most additions pay nothing for it.
+local EVERY, LOOKED_AT = 8, '-16'
+
+-- Removes groups in which a queue has no member any more.
+local function forget_ended_groups(groups, queue)
+    local names, keys = redis.call('ZRANDMEMBER', groups, LOOKED_AT), {}
+    for number, name in ipairs(names) do
+        keys[number] = members_key(prefix, name, queue)
+    end
+    if #names == 0 or redis.call('EXISTS', unpack(keys)) == #names then
+        return
+    end
+    for number, name in ipairs(names) do
+        if redis.call('EXISTS', keys[number]) == 0 then
+            remove_queue(prefix, name, queue)
+        end
+    end
+end
+
+-- Removes queues that have no member in the group any more.
+local function forget_ended_queues(rows)
+    local queues = redis.call('ZRANDMEMBER', index, LOOKED_AT)
+    for number, text in ipairs(#queues > 0 and redis.call('HMGET', rows, unpack(queues)) or {}) do
+        local deadline = read_row(text or nil)
+        if not deadline or deadline <= now then
+            remove_queue(prefix, group, queues[number])
+        end
+    end
+end
+
 local function add(queue, address, capacity, left, place)
     local key = members_key(prefix, group, queue)
     local deadline = now + tonumber(left)
@@ -59,12 +90,19 @@ local function add(queue, address, capacity, left, place)
     local alone = mode == 'set' and not is_inbox(queue)
     local until_now = not alone and read_row(redis.call('HGET', rows, queue) or nil) or 0
     -- Each is given its end at once, should the next be of another's making; the index comes last.
-    redis.call('ZADD', groups, '0', group)
+    local is_new_group = redis.call('ZADD', groups, '0', group) == 1
     keep_key(groups, left)
     redis.call('HSET', rows, queue, row(math.max(until_now, deadline), capacity, now))
     keep_key(rows, left)
-    redis.call('ZADD', index, '0', queue)
+    local is_new_queue = redis.call('ZADD', index, '0', queue) == 1
     keep_key(index, left)
+    local looks = (microseconds + math.floor(place / 4)) % EVERY == 0
+    if looks and is_new_group then
+        forget_ended_groups(groups, queue)
+    end
+    if looks and is_new_queue then
+        forget_ended_queues(rows)
+    end
 
     if told then
         local header = entry_time(microseconds) .. entry_place(place) .. entry_time(deadline)

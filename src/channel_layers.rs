@@ -1,17 +1,23 @@
-//! A `CHANNEL_LAYERS` document, as Django projects have one: aliases, and for each the layer and its settings.
+//! A `CHANNEL_LAYERS` document, as Django projects have one: aliases, and for each the layer and its settings. A document
+//! or a URL becomes the layer that it names.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
 use crate::config::ConfigBuilder;
 use crate::error::{Error, Result};
-use crate::options::{OPTIONS, entries};
+use crate::host::{HostSpec, MEMORY};
+use crate::layer::ChannelLayer;
+use crate::local_and_remote::LocalAndRemote;
+use crate::options::{OPTIONS, entries, host};
 use crate::value::Value;
 
 const DEFAULT_ALIAS: &str = "default";
 
 /// The layers that a `CHANNEL_LAYERS` document names, by their aliases.
 ///
-/// The document maps each alias to `BACKEND`, the layer's class in asgi_redis; `CONFIG`, its settings, see
+/// The document maps each alias to `BACKEND`, the layer's class in Python, see [`Backend`]; `CONFIG`, its settings, see
 /// [`ConfigBuilder`]; and `ROUTING`, which says what consumes the messages of a Django project and is ignored here.
 /// It deserialises from any serde format. A bare `CONFIG` is taken as that of the alias `default`.
 ///
@@ -36,11 +42,25 @@ const DEFAULT_ALIAS: &str = "default";
 #[derive(Clone, Debug)]
 pub struct ChannelLayers(Vec<(String, ConfiguredLayer)>);
 
-/// One layer of a `CHANNEL_LAYERS` document.
+/// One layer: which it is, and its settings, as a document or a URL has them.
+///
+/// ```
+/// use asgi_redis::{ChannelLayerExt, ConfiguredLayer, Value};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> asgi_redis::Result<()> {
+/// let url = "memory://"; // or redis://..., from the environment for example
+/// let layer = ConfiguredLayer::from_url(url).connect().await?;
+/// layer.send("greetings", &Value::map([("text", "hi")])).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ConfiguredLayer {
     backend: Backend,
     config: ConfigBuilder,
+    /// Where a local and remote layer keeps its normal channels.
+    local: Option<HostSpec>,
 }
 
 /// The layers that a document can name.
@@ -49,6 +69,22 @@ pub struct ConfiguredLayer {
 pub enum Backend {
     /// `asgi_redis.RedisChannelLayer`: all messages go through Redis.
     Redis,
+    /// `asgi_redis.RedisLocalChannelLayer`: normal channels stay on this machine, see [`LocalAndRemote`]. Its `CONFIG` may
+    /// have one option more, `local`: the URL of a server of this machine that keeps them, best
+    /// `unix:///path`, or `memory://`, this process alone, which is the default.
+    RedisLocal,
+    /// `asgiref.inmemory.ChannelLayer`, `channels.layers.InMemoryChannelLayer`, or any document whose one host is
+    /// `memory://`: a [`MemoryLayer`](crate::MemoryLayer).
+    Memory,
+}
+
+impl Backend {
+    const KNOWN: [(&str, Self); 4] = [
+        ("asgi_redis.RedisChannelLayer", Self::Redis),
+        ("asgi_redis.RedisLocalChannelLayer", Self::RedisLocal),
+        ("asgiref.inmemory.ChannelLayer", Self::Memory),
+        ("channels.layers.InMemoryChannelLayer", Self::Memory),
+    ];
 }
 
 impl ChannelLayers {
@@ -79,19 +115,67 @@ impl ChannelLayers {
 }
 
 impl ConfiguredLayer {
-    /// Which layer it is.
-    pub fn backend(&self) -> Backend {
-        self.backend
+    /// A layer with these settings: in memory if its one host is `memory://`, else on Redis.
+    pub fn new(config: ConfigBuilder) -> Self {
+        Self { backend: Backend::Redis, config, local: None }
     }
 
-    /// Its settings, not yet checked.
+    /// A layer with the default options on one server, or in memory: `memory://`.
+    pub fn from_url(url: &str) -> Self {
+        Self::new(ConfigBuilder::new().hosts([url]))
+    }
+
+    /// Which layer it is.
+    pub fn backend(&self) -> Backend {
+        match self.backend {
+            Backend::Redis if self.config.names_memory() => Backend::Memory,
+            backend => backend,
+        }
+    }
+
+    /// Its settings, not yet checked. Those of a local and remote layer are the settings of both halves, and the hosts
+    /// are those of the remote one.
     pub fn config(&self) -> &ConfigBuilder {
         &self.config
     }
 
-    /// Its settings, not yet checked.
+    /// Its settings, not yet checked, as [`config`](Self::config).
     pub fn into_config(self) -> ConfigBuilder {
         self.config
+    }
+
+    /// The same layer with other settings.
+    #[must_use]
+    pub fn map_config(self, change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Self {
+        Self { config: change(self.config), ..self }
+    }
+
+    /// Checks the settings, and connects or makes the layer.
+    ///
+    /// # Errors
+    ///
+    /// As [`ConfigBuilder::build`] and [`RedisChannelLayer::connect`](crate::RedisChannelLayer::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped connect leaves nothing behind.
+    pub async fn connect(&self) -> Result<Arc<dyn ChannelLayer>> {
+        match self.backend() {
+            Backend::Redis | Backend::Memory => self.connect_to(&self.config).await,
+            Backend::RedisLocal => {
+                let local = self.local.clone().unwrap_or_else(|| MEMORY.into());
+                let local = self.connect_to(&self.config.without_hosts().hosts([local])).await?;
+                let remote = self.connect_to(&self.config).await?;
+                Ok(Arc::new(LocalAndRemote::new(local, remote)))
+            }
+        }
+    }
+
+    async fn connect_to(&self, config: &ConfigBuilder) -> Result<Arc<dyn ChannelLayer>> {
+        if self.backend == Backend::Memory || config.names_memory() {
+            return Ok(Arc::new(config.in_memory()?));
+        }
+        Ok(Arc::new(config.connect().await?))
     }
 }
 
@@ -111,7 +195,7 @@ impl TryFrom<Value> for ChannelLayers {
     fn try_from(document: Value) -> Result<Self> {
         let aliases = entries(&document, "CHANNEL_LAYERS")?;
         if aliases.is_empty() || aliases.iter().any(|(key, _)| OPTIONS.contains(key)) {
-            let layer = ConfiguredLayer { backend: Backend::Redis, config: document.try_into()? };
+            let layer = ConfiguredLayer::new(document.try_into()?);
             return Ok(Self(vec![(DEFAULT_ALIAS.to_owned(), layer)]));
         }
         let layers = aliases.into_iter().map(|(alias, layer)| {
@@ -123,15 +207,12 @@ impl TryFrom<Value> for ChannelLayers {
 }
 
 fn read_layer(what: &str, layer: &Value) -> Result<ConfiguredLayer> {
-    let (mut backend, mut config) = (None, ConfigBuilder::new());
+    let (mut backend, mut config) = (None, Value::Map(Vec::new()));
     for (key, value) in entries(layer, what)? {
         match key {
             "BACKEND" => backend = Some(read_backend(what, value)?),
             "ROUTING" => {}
-            "CONFIG" => {
-                config =
-                    value.clone().try_into().map_err(|error| Error::config(format!("{what}: {error}")))?;
-            }
+            "CONFIG" => config = value.clone(),
             unknown => {
                 return Err(Error::config(format!(
                     "{what}: unknown key {unknown:?}; the keys are `BACKEND`, `ROUTING` and `CONFIG`"
@@ -142,19 +223,29 @@ fn read_layer(what: &str, layer: &Value) -> Result<ConfiguredLayer> {
     let backend = backend.ok_or_else(|| {
         Error::config(format!("{what}: BACKEND is missing; write \"asgi_redis.RedisChannelLayer\""))
     })?;
-    Ok(ConfiguredLayer { backend, config })
+    let in_this = |error: Error| Error::config(format!("{what}: {error}"));
+    let local = if backend == Backend::RedisLocal { take_local(&mut config).map_err(in_this)? } else { None };
+    Ok(ConfiguredLayer { backend, config: config.try_into().map_err(in_this)?, local })
+}
+
+/// Takes the option out that only a local and remote layer has.
+fn take_local(config: &mut Value) -> Result<Option<HostSpec>> {
+    let Value::Map(options) = config else { return Ok(None) };
+    match options.iter().position(|(option, _)| option.as_str() == Some("local")) {
+        Some(place) => host("local", &options.remove(place).1).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn read_backend(what: &str, value: &Value) -> Result<Backend> {
-    match value.as_str() {
-        Some("asgi_redis.RedisChannelLayer") => Ok(Backend::Redis),
-        Some(known @ ("asgi_redis.RedisLocalChannelLayer" | "asgi_redis.RedisSentinelChannelLayer")) => {
-            Err(Error::config(format!(
-                "{what}: BACKEND \"{known}\" is not supported yet, only \"asgi_redis.RedisChannelLayer\""
-            )))
-        }
-        _ => Err(Error::config(format!(
-            "{what}: BACKEND {value} is unknown; known is \"asgi_redis.RedisChannelLayer\""
-        ))),
+    if let Some((_, backend)) = Backend::KNOWN.iter().find(|(name, _)| value.as_str() == Some(name)) {
+        return Ok(*backend);
     }
+    let known = Backend::KNOWN.map(|(name, _)| name).join("\", \"");
+    Err(match value.as_str() {
+        Some("asgi_redis.RedisSentinelChannelLayer") => {
+            Error::config(format!("{what}: BACKEND {value} is not supported yet; known are \"{known}\""))
+        }
+        _ => Error::config(format!("{what}: BACKEND {value} is unknown; known are \"{known}\"")),
+    })
 }

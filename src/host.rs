@@ -6,6 +6,9 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
 
 use crate::error::{Error, Result};
 
+/// What names the memory of the process instead of a server.
+pub(crate) const MEMORY: &str = "memory://";
+
 const DEFAULT_HOST: &str = "localhost";
 const DEFAULT_PORT: u16 = 6379;
 
@@ -64,6 +67,13 @@ impl From<(&str, u16)> for HostSpec {
 impl From<(String, u16)> for HostSpec {
     fn from((host, port): (String, u16)) -> Self {
         Self(Written::Pair(host, port))
+    }
+}
+
+impl HostSpec {
+    /// Whether it names the memory of the process instead of a server.
+    pub(crate) fn is_memory(&self) -> bool {
+        matches!(&self.0, Written::Url(url) if url == MEMORY)
     }
 }
 
@@ -137,6 +147,9 @@ impl Host {
                     "it is not a URL; characters such as `@`, `/` and `#` in a password are percent-encoded"
                         .into()
                 }
+                Some(("memory", _)) => format!(
+                    "the memory of this process is {MEMORY}, with nothing after it and without other hosts"
+                ),
                 Some(_) => format!("known schemes are {SCHEMES}"),
                 None => HOW_TO_WRITE.into(),
             });

@@ -1,15 +1,16 @@
 //! What every channel layer promises, whatever carries its messages.
 //!
 //! [`ChannelLayer`] is the contract, in terms of packed messages, and can be used as a shared object
-//! (`Arc<dyn ChannelLayer>`). [`ChannelLayerExt`] adds the same operations for any serde type to every layer.
+//! (`Arc<dyn ChannelLayer>`). [`ChannelLayerExt`] adds the same operations for any serde type to every layer, and
+//! [`shared`] makes layers of shared ones.
+
+mod ext;
+mod shared;
 
 use std::pin::Pin;
-use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use crate::error::{Error, ErrorKind, Result};
+pub use self::ext::ChannelLayerExt;
+use crate::error::Result;
 use crate::group::GroupReceipt;
 use crate::inbox::Inbox;
 use crate::message::PackedMessage;
@@ -17,10 +18,6 @@ use crate::name::{ChannelName, GroupName};
 
 /// A boxed future, as the methods of [`ChannelLayer`] return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// The first pause of a sender that waits for space; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// A channel layer: messages are sent to names and received by names.
 ///
@@ -30,21 +27,25 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// - A channel holds at most its capacity of live messages; more are refused ("Capacity").
 /// - A message that nobody took in time expires; it is never delivered afterwards ("Messages").
 /// - Messages of one sender, that awaits each send, to a `?` or `!` channel arrive in order ("Ordering").
-/// - Dropping a receive that has not returned loses, repeats and reorders nothing.
+/// - Dropping a receive that has not returned loses, repeats and reorders nothing. The specification does not ask for it;
+///   this crate promises it.
+/// - A message to a group reaches each channel that is in it at that moment once, if it has room; it never fails for one
+///   that is full ("Groups").
 ///
 /// Every method may be called any number of times at once. Most programs call the methods of [`ChannelLayerExt`],
 /// which take and give any serde type.
 pub trait ChannelLayer: Send + Sync {
-    /// Sends a message; it waits in the channel's queue until it is received or expires.
+    /// Sends a message; it waits in the channel's queue until it is received or expires ("Messages"). It never waits for
+    /// room: a full channel refuses it at once ("Capacity").
     ///
     /// # Errors
     ///
-    /// - [`ChannelFull`](ErrorKind::ChannelFull): as many live messages wait as the channel's capacity.
-    /// - [`MessageTooLarge`](ErrorKind::MessageTooLarge): it is larger than the layer carries.
-    /// - [`InvalidName`](ErrorKind::InvalidName): the name is an inbox's; send to an address in it.
-    /// - [`Connection`](ErrorKind::Connection), [`Timeout`](ErrorKind::Timeout): ask
-    ///   [`Error::perhaps_sent`] whether the message may have arrived.
-    /// - [`Closed`](ErrorKind::Closed): the layer was closed.
+    /// - [`ChannelFull`](crate::ErrorKind::ChannelFull): as many live messages wait as the channel's capacity.
+    /// - [`MessageTooLarge`](crate::ErrorKind::MessageTooLarge): it is larger than the layer carries.
+    /// - [`InvalidName`](crate::ErrorKind::InvalidName): the name is an inbox's; send to an address in it.
+    /// - [`Connection`](crate::ErrorKind::Connection), [`Timeout`](crate::ErrorKind::Timeout): ask
+    ///   [`Error::perhaps_sent`](crate::Error::perhaps_sent) whether the message may have arrived.
+    /// - [`Closed`](crate::ErrorKind::Closed): the layer was closed.
     ///
     /// # Cancel safety
     ///
@@ -63,13 +64,13 @@ pub trait ChannelLayer: Send + Sync {
     ///
     /// # Errors
     ///
-    /// - [`InvalidName`](ErrorKind::InvalidName): no channel is named, more than the layer's limit, an address
+    /// - [`InvalidName`](crate::ErrorKind::InvalidName): no channel is named, more than the layer's limit, an address
     ///   inside an inbox, or an inbox that this process did not open. An inbox that it did open gives the messages for
     ///   which it has no mailbox, under their full names; see [`Inbox::next`].
-    /// - [`AlreadyReceiving`](ErrorKind::AlreadyReceiving): another receive of this process waits on the same `?`
+    /// - [`AlreadyReceiving`](crate::ErrorKind::AlreadyReceiving): another receive of this process waits on the same `?`
     ///   channel; such a channel has a single reader.
-    /// - [`Decode`](ErrorKind::Decode): what waited was no message. It is taken, and the next receive goes on.
-    /// - [`Closed`](ErrorKind::Closed): the layer was closed.
+    /// - [`Decode`](crate::ErrorKind::Decode): what waited was no message. It is taken, and the next receive goes on.
+    /// - [`Closed`](crate::ErrorKind::Closed): the layer was closed.
     ///
     /// # Cancel safety
     ///
@@ -80,11 +81,12 @@ pub trait ChannelLayer: Send + Sync {
         channels: &'a [ChannelName],
     ) -> BoxFuture<'a, Result<(ChannelName, PackedMessage)>>;
 
-    /// Takes a message that waits on any of some channels, without waiting for one.
+    /// Takes a message that waits on any of some channels, without waiting for one (`receive` with `block` false, in
+    /// version 1.0).
     ///
     /// # Errors
     ///
-    /// As [`receive_packed`](Self::receive_packed), and [`Connection`](ErrorKind::Connection) while no server can be
+    /// As [`receive_packed`](Self::receive_packed), and [`Connection`](crate::ErrorKind::Connection) while no server can be
     /// asked.
     ///
     /// # Cancel safety
@@ -95,11 +97,12 @@ pub trait ChannelLayer: Send + Sync {
         channels: &'a [ChannelName],
     ) -> BoxFuture<'a, Result<Option<(ChannelName, PackedMessage)>>>;
 
-    /// Makes a new single-reader channel: the pattern, which ends in `?`, and 128 random bits. Costs nothing.
+    /// Makes a new single-reader channel: the pattern, which ends in `?`, and 128 random bits, so that no other has the
+    /// name ("new_channel"). Costs nothing.
     ///
     /// # Errors
     ///
-    /// [`InvalidName`](ErrorKind::InvalidName): the pattern does not end in `?`, or is too long. One that ends in `!`
+    /// [`InvalidName`](crate::ErrorKind::InvalidName): the pattern does not end in `?`, or is too long. One that ends in `!`
     /// names an inbox, which is opened and not named.
     fn new_channel(&self, pattern: &str) -> Result<ChannelName> {
         ChannelName::random(pattern)
@@ -110,9 +113,9 @@ pub trait ChannelLayer: Send + Sync {
     ///
     /// # Errors
     ///
-    /// - [`InvalidName`](ErrorKind::InvalidName): the name has a mark, or more than 70 bytes.
-    /// - [`Connection`](ErrorKind::Connection), [`Timeout`](ErrorKind::Timeout): it may be called again.
-    /// - [`Closed`](ErrorKind::Closed): the layer was closed.
+    /// - [`InvalidName`](crate::ErrorKind::InvalidName): the name has a mark, or more than 70 bytes.
+    /// - [`Connection`](crate::ErrorKind::Connection), [`Timeout`](crate::ErrorKind::Timeout): it may be called again.
+    /// - [`Closed`](crate::ErrorKind::Closed): the layer was closed.
     ///
     /// # Cancel safety
     ///
@@ -125,9 +128,9 @@ pub trait ChannelLayer: Send + Sync {
     ///
     /// # Errors
     ///
-    /// - [`InvalidName`](ErrorKind::InvalidName): the name is an inbox's; add an address in it.
-    /// - [`Connection`](ErrorKind::Connection), [`Timeout`](ErrorKind::Timeout): it may be called again.
-    /// - [`Closed`](ErrorKind::Closed): the layer was closed.
+    /// - [`InvalidName`](crate::ErrorKind::InvalidName): the name is an inbox's; add an address in it.
+    /// - [`Connection`](crate::ErrorKind::Connection), [`Timeout`](crate::ErrorKind::Timeout): it may be called again.
+    /// - [`Closed`](crate::ErrorKind::Closed): the layer was closed.
     ///
     /// # Cancel safety
     ///
@@ -153,7 +156,8 @@ pub trait ChannelLayer: Send + Sync {
         channel: &'a ChannelName,
     ) -> BoxFuture<'a, Result<()>>;
 
-    /// Takes a channel out of all its groups. One round trip for each 500 groups of its inbox.
+    /// Takes a channel out of all its groups, as a closed socket leaves them ("Groups", on what may be dropped). One round
+    /// trip for each 500 groups of its inbox.
     ///
     /// # Errors
     ///
@@ -169,12 +173,12 @@ pub trait ChannelLayer: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Never [`ChannelFull`](ErrorKind::ChannelFull).
+    /// Never [`ChannelFull`](crate::ErrorKind::ChannelFull).
     ///
-    /// - [`MessageTooLarge`](ErrorKind::MessageTooLarge): it is larger than the layer carries.
-    /// - [`Connection`](ErrorKind::Connection), [`Timeout`](ErrorKind::Timeout): ask
-    ///   [`Error::perhaps_sent`] whether some may have got it.
-    /// - [`Closed`](ErrorKind::Closed): the layer was closed.
+    /// - [`MessageTooLarge`](crate::ErrorKind::MessageTooLarge): it is larger than the layer carries.
+    /// - [`Connection`](crate::ErrorKind::Connection), [`Timeout`](crate::ErrorKind::Timeout): ask
+    ///   [`Error::perhaps_sent`](crate::Error::perhaps_sent) whether some may have got it.
+    /// - [`Closed`](crate::ErrorKind::Closed): the layer was closed.
     ///
     /// # Cancel safety
     ///
@@ -186,19 +190,19 @@ pub trait ChannelLayer: Send + Sync {
         name_full: bool,
     ) -> BoxFuture<'a, Result<GroupReceipt>>;
 
-    /// Lists the channels in a group, each once, in no order. One round trip for each 1,000; who joins or leaves meanwhile
+    /// Lists the channels in a group, each once, in no order ("group_channels" of version 1.0). One round trip for each 1,000; who joins or leaves meanwhile
     /// may be listed or not.
     ///
     /// # Errors
     ///
-    /// [`Connection`](ErrorKind::Connection), [`Timeout`](ErrorKind::Timeout), [`Closed`](ErrorKind::Closed).
+    /// [`Connection`](crate::ErrorKind::Connection), [`Timeout`](crate::ErrorKind::Timeout), [`Closed`](crate::ErrorKind::Closed).
     ///
     /// # Cancel safety
     ///
     /// It changes nothing, so dropping it does not either.
     fn channels_of_group<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>>;
 
-    /// Counts the channels in a group, but not beyond `enough`. Its cost grows with the processes in the group, not with
+    /// Counts the channels in a group, but not beyond `enough`: a promise of this crate alone. Its cost grows with the processes in the group, not with
     /// the channels: one round trip for each 1,000 queues.
     ///
     /// # Errors
@@ -210,7 +214,7 @@ pub trait ChannelLayer: Send + Sync {
     /// It changes nothing, so dropping it does not either.
     fn count_group<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>>;
 
-    /// Lists the groups that a channel is in. One round trip for each 1,000 groups of its inbox.
+    /// Lists the groups that a channel is in: a promise of this crate alone. One round trip for each 1,000 groups of its inbox.
     ///
     /// # Errors
     ///
@@ -226,407 +230,23 @@ pub trait ChannelLayer: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Connection`](ErrorKind::Connection), [`Timeout`](ErrorKind::Timeout): some may be left; call it again.
+    /// [`Connection`](crate::ErrorKind::Connection), [`Timeout`](crate::ErrorKind::Timeout): some may be left; call it again.
     ///
     /// # Cancel safety
     ///
     /// A dropped flush has removed a part; calling it again removes the rest.
     fn flush(&self) -> BoxFuture<'_, Result<()>>;
 
-    /// Ends the layer: what was taken and not returned to a caller goes back, waiting receives end with
-    /// [`Closed`](ErrorKind::Closed), and so does every later call. Closing again does nothing.
+    /// Ends the layer, which is a promise of this crate alone: what was taken and not returned to a caller goes back, waiting receives end with
+    /// [`Closed`](crate::ErrorKind::Closed), and so does every later call. Closing again does nothing.
     ///
     /// # Errors
     ///
-    /// [`Connection`](ErrorKind::Connection), [`Timeout`](ErrorKind::Timeout): a server could not be told, so what
+    /// [`Connection`](crate::ErrorKind::Connection), [`Timeout`](crate::ErrorKind::Timeout): a server could not be told, so what
     /// it had given to this process stays there until it expires.
     ///
     /// # Cancel safety
     ///
     /// Once called, closing goes on in the background even if the future is dropped.
     fn close(&self) -> BoxFuture<'_, Result<()>>;
-}
-
-/// The operations of a [`ChannelLayer`] for any serde type. Every layer has them.
-///
-/// ```no_run
-/// use asgi_redis::{ChannelLayerExt, RedisChannelLayer, Value};
-///
-/// # async fn example() -> asgi_redis::Result<()> {
-/// let layer = RedisChannelLayer::builder().hosts(["redis://127.0.0.1:6380/0"]).connect().await?;
-/// layer.send("http.request", &Value::map([("path", "/")])).await?;
-/// let (channel, request): (_, Value) = layer.receive(["http.request", "http.disconnect"]).await?;
-/// # Ok(())
-/// # }
-/// ```
-pub trait ChannelLayerExt: ChannelLayer {
-    /// Packs and sends a message.
-    ///
-    /// # Errors
-    ///
-    /// As [`ChannelLayer::send_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name, and
-    /// [`Encode`](ErrorKind::Encode) for a message that MessagePack cannot say.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`ChannelLayer::send_packed`].
-    fn send<N, T>(&self, channel: N, message: &T) -> impl Future<Output = Result<()>> + Send
-    where
-        N: TryInto<ChannelName, Error: Into<Error>>,
-        T: Serialize + ?Sized,
-    {
-        let sent = pack(channel, message);
-        async move {
-            let (channel, message) = sent?;
-            self.send_packed(&channel, message).await
-        }
-    }
-
-    /// Packs and sends a message, waiting up to `patience` for space in a full channel.
-    ///
-    /// Tries again after 5 ms, then after twice as long each time up to 250 ms: one call to the server each.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send); [`ChannelFull`](ErrorKind::ChannelFull) when there was no space in all that time.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`ChannelLayer::send_packed`].
-    fn send_wait<N, T>(
-        &self,
-        channel: N,
-        message: &T,
-        patience: Duration,
-    ) -> impl Future<Output = Result<()>> + Send
-    where
-        N: TryInto<ChannelName, Error: Into<Error>>,
-        T: Serialize + ?Sized,
-    {
-        let sent = pack(channel, message);
-        async move {
-            let (channel, message) = sent?;
-            let started = tokio::time::Instant::now();
-            let mut pause = FIRST_PAUSE;
-            loop {
-                let full = match self.send_packed(&channel, message.clone()).await {
-                    Err(error) if error.kind() == ErrorKind::ChannelFull => error,
-                    other => return other,
-                };
-                let left = patience.saturating_sub(started.elapsed());
-                if left.is_zero() {
-                    return Err(full);
-                }
-                tokio::time::sleep(pause.min(left)).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-        }
-    }
-
-    /// Waits for the next message on any of some channels and unpacks it.
-    ///
-    /// # Errors
-    ///
-    /// As [`ChannelLayer::receive_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name, and
-    /// [`Decode`](ErrorKind::Decode) for a message of another type, which [`Error::undecoded`] then holds.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel-safe, as [`ChannelLayer::receive_packed`].
-    fn receive<I, T>(&self, channels: I) -> impl Future<Output = Result<(ChannelName, T)>> + Send
-    where
-        I: IntoIterator<Item: TryInto<ChannelName, Error: Into<Error>>>,
-        T: DeserializeOwned,
-    {
-        let channels = parse_all(channels);
-        async move {
-            let (channel, message) = self.receive_packed(&channels?).await?;
-            let message = unpack(&channel, &message)?;
-            Ok((channel, message))
-        }
-    }
-
-    /// Takes a message that waits on any of some channels and unpacks it; `None` when there is none.
-    ///
-    /// # Errors
-    ///
-    /// As [`ChannelLayer::try_receive_packed`] and [`receive`](Self::receive).
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel-safe, as [`ChannelLayer::receive_packed`].
-    fn try_receive<I, T>(&self, channels: I) -> impl Future<Output = Result<Option<(ChannelName, T)>>> + Send
-    where
-        I: IntoIterator<Item: TryInto<ChannelName, Error: Into<Error>>>,
-        T: DeserializeOwned,
-    {
-        let channels = parse_all(channels);
-        async move {
-            let Some((channel, message)) = self.try_receive_packed(&channels?).await? else {
-                return Ok(None);
-            };
-            let message = unpack(&channel, &message)?;
-            Ok(Some((channel, message)))
-        }
-    }
-
-    /// Waits up to `patience` for the next message on any of some channels; `None` when none came in time.
-    ///
-    /// # Errors
-    ///
-    /// As [`receive`](Self::receive).
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel-safe, as [`ChannelLayer::receive_packed`].
-    fn receive_timeout<I, T>(
-        &self,
-        channels: I,
-        patience: Duration,
-    ) -> impl Future<Output = Result<Option<(ChannelName, T)>>> + Send
-    where
-        I: IntoIterator<Item: TryInto<ChannelName, Error: Into<Error>>>,
-        T: DeserializeOwned,
-    {
-        let channels = parse_all(channels);
-        async move {
-            let channels = channels?;
-            let Ok(received) = tokio::time::timeout(patience, self.receive_packed(&channels)).await else {
-                return Ok(None);
-            };
-            let (channel, message) = received?;
-            let message = unpack(&channel, &message)?;
-            Ok(Some((channel, message)))
-        }
-    }
-
-    /// Adds a channel to a group, or renews its membership. See [`ChannelLayer::add_to_group`]; one round trip.
-    ///
-    /// # Errors
-    ///
-    /// As [`ChannelLayer::add_to_group`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`ChannelLayer::add_to_group`].
-    fn group_add<G, N>(&self, group: G, channel: N) -> impl Future<Output = Result<()>> + Send
-    where
-        G: TryInto<GroupName, Error: Into<Error>>,
-        N: TryInto<ChannelName, Error: Into<Error>>,
-    {
-        let names = group_and_channel(group, channel);
-        async move {
-            let (group, channel) = names?;
-            self.add_to_group(&group, &channel).await
-        }
-    }
-
-    /// Takes a channel out of a group. See [`ChannelLayer::discard_from_group`]; one round trip.
-    ///
-    /// # Errors
-    ///
-    /// As [`group_add`](Self::group_add).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`ChannelLayer::discard_from_group`].
-    fn group_discard<G, N>(&self, group: G, channel: N) -> impl Future<Output = Result<()>> + Send
-    where
-        G: TryInto<GroupName, Error: Into<Error>>,
-        N: TryInto<ChannelName, Error: Into<Error>>,
-    {
-        let names = group_and_channel(group, channel);
-        async move {
-            let (group, channel) = names?;
-            self.discard_from_group(&group, &channel).await
-        }
-    }
-
-    /// Packs a message and sends it to a group. See [`ChannelLayer::send_to_group_packed`]; one round trip for each
-    /// 1,000 queues in the group, whatever the number of its members.
-    ///
-    /// ```no_run
-    /// use asgi_redis::{ChannelLayer, ChannelLayerExt, RedisChannelLayer, Value};
-    ///
-    /// # async fn example(layer: RedisChannelLayer) -> asgi_redis::Result<()> {
-    /// let inbox = layer.inbox("websocket.send").await?;
-    /// let mut mailbox = inbox.open()?;
-    /// layer.group_add("room-7", mailbox.name()).await?;
-    /// let receipt = layer.group_send("room-7", &Value::map([("text", "hi")])).await?;
-    /// assert_eq!((receipt.delivered(), receipt.full()), (1, 0));
-    /// let message: Value = mailbox.receive().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`ChannelLayer::send_to_group_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name, and
-    /// [`Encode`](ErrorKind::Encode) for a message that MessagePack cannot say.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`ChannelLayer::send_to_group_packed`].
-    fn group_send<G, T>(&self, group: G, message: &T) -> impl Future<Output = Result<GroupReceipt>> + Send
-    where
-        G: TryInto<GroupName, Error: Into<Error>>,
-        T: Serialize + ?Sized,
-    {
-        let sent = group_and_message(group, message);
-        async move {
-            let (group, message) = sent?;
-            self.send_to_group_packed(&group, message, false).await
-        }
-    }
-
-    /// As [`group_send`](Self::group_send), with the names of the full queues in the receipt.
-    ///
-    /// # Errors
-    ///
-    /// As [`group_send`](Self::group_send).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`ChannelLayer::send_to_group_packed`].
-    fn group_send_naming_full<G, T>(
-        &self,
-        group: G,
-        message: &T,
-    ) -> impl Future<Output = Result<GroupReceipt>> + Send
-    where
-        G: TryInto<GroupName, Error: Into<Error>>,
-        T: Serialize + ?Sized,
-    {
-        let sent = group_and_message(group, message);
-        async move {
-            let (group, message) = sent?;
-            self.send_to_group_packed(&group, message, true).await
-        }
-    }
-
-    /// Lists the channels in a group. See [`ChannelLayer::channels_of_group`]; one round trip for each 1,000.
-    ///
-    /// # Errors
-    ///
-    /// As [`ChannelLayer::channels_of_group`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`ChannelLayer::channels_of_group`].
-    fn group_channels<G>(&self, group: G) -> impl Future<Output = Result<Vec<ChannelName>>> + Send
-    where
-        G: TryInto<GroupName, Error: Into<Error>>,
-    {
-        let group = group.try_into().map_err(Into::into);
-        async move { self.channels_of_group(&group?).await }
-    }
-
-    /// Counts the channels in a group. See [`ChannelLayer::count_group`]; one round trip for each 1,000 queues.
-    ///
-    /// # Errors
-    ///
-    /// As [`group_channels`](Self::group_channels).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`ChannelLayer::count_group`].
-    fn group_len<G>(&self, group: G) -> impl Future<Output = Result<usize>> + Send
-    where
-        G: TryInto<GroupName, Error: Into<Error>>,
-    {
-        let group = group.try_into().map_err(Into::into);
-        async move { self.count_group(&group?, usize::MAX).await }
-    }
-
-    /// Whether no channel is in a group. Mostly one round trip: the first member ends the search.
-    ///
-    /// # Errors
-    ///
-    /// As [`group_channels`](Self::group_channels).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`ChannelLayer::count_group`].
-    fn group_is_empty<G>(&self, group: G) -> impl Future<Output = Result<bool>> + Send
-    where
-        G: TryInto<GroupName, Error: Into<Error>>,
-    {
-        let group = group.try_into().map_err(Into::into);
-        async move { Ok(self.count_group(&group?, 1).await? == 0) }
-    }
-
-    /// Lists the groups that a channel is in. See [`ChannelLayer::groups_of_channel`].
-    ///
-    /// # Errors
-    ///
-    /// As [`ChannelLayer::groups_of_channel`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`ChannelLayer::groups_of_channel`].
-    fn channel_groups<N>(&self, channel: N) -> impl Future<Output = Result<Vec<GroupName>>> + Send
-    where
-        N: TryInto<ChannelName, Error: Into<Error>>,
-    {
-        let channel = parse(channel);
-        async move { self.groups_of_channel(&channel?).await }
-    }
-
-    /// Takes a channel out of all its groups. See [`ChannelLayer::leave_all_groups`].
-    ///
-    /// # Errors
-    ///
-    /// As [`ChannelLayer::leave_all_groups`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`ChannelLayer::leave_all_groups`].
-    fn leave_groups<N>(&self, channel: N) -> impl Future<Output = Result<()>> + Send
-    where
-        N: TryInto<ChannelName, Error: Into<Error>>,
-    {
-        let channel = parse(channel);
-        async move { self.leave_all_groups(&channel?).await }
-    }
-}
-
-impl<L: ChannelLayer + ?Sized> ChannelLayerExt for L {}
-
-fn parse<N: TryInto<ChannelName, Error: Into<Error>>>(name: N) -> Result<ChannelName> {
-    name.try_into().map_err(Into::into)
-}
-
-fn pack<N, T>(channel: N, message: &T) -> Result<(ChannelName, PackedMessage)>
-where
-    N: TryInto<ChannelName, Error: Into<Error>>,
-    T: Serialize + ?Sized,
-{
-    Ok((parse(channel)?, PackedMessage::pack(message)?))
-}
-
-fn group_and_channel<G, N>(group: G, channel: N) -> Result<(GroupName, ChannelName)>
-where
-    G: TryInto<GroupName, Error: Into<Error>>,
-    N: TryInto<ChannelName, Error: Into<Error>>,
-{
-    Ok((group.try_into().map_err(Into::into)?, parse(channel)?))
-}
-
-fn group_and_message<G, T>(group: G, message: &T) -> Result<(GroupName, PackedMessage)>
-where
-    G: TryInto<GroupName, Error: Into<Error>>,
-    T: Serialize + ?Sized,
-{
-    Ok((group.try_into().map_err(Into::into)?, PackedMessage::pack(message)?))
-}
-
-fn parse_all<I>(names: I) -> Result<Vec<ChannelName>>
-where
-    I: IntoIterator<Item: TryInto<ChannelName, Error: Into<Error>>>,
-{
-    names.into_iter().map(parse).collect()
-}
-
-fn unpack<T: DeserializeOwned>(channel: &ChannelName, message: &PackedMessage) -> Result<T> {
-    message.unpack_owned().map_err(|error| error.on_channel(channel.as_str()))
 }

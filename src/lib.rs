@@ -70,11 +70,15 @@
 //!
 //! # Features
 //!
-//! None is on by default. `cli` builds the program `asgi-redis`.
+//! None is on by default. `cli` builds the program `asgi-redis`; `conformance` has a test for every requirement of a
+//! channel layer, to be run on any.
 
 mod capacity;
 mod channel_layers;
+mod checks;
 mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod decode_failure;
 mod error;
 mod group;
@@ -82,11 +86,14 @@ mod health;
 mod host;
 mod inbox;
 mod layer;
+mod local_and_remote;
+mod memory;
 mod message;
 mod name;
 mod options;
 mod redis;
 mod seal;
+mod sources;
 mod value;
 mod well_formed;
 
@@ -99,6 +106,8 @@ pub use health::ShardHealth;
 pub use host::{Host, HostSpec};
 pub use inbox::{Inbox, InboxStatistics, Mailbox};
 pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt};
+pub use local_and_remote::LocalAndRemote;
+pub use memory::{ChannelStatistics, MemoryLayer, MemoryStatistics};
 pub use message::PackedMessage;
 pub use name::{ChannelKind, ChannelName, GroupName};
 pub use redis::{DrainReport, RedisChannelLayer, ShardSurvey};

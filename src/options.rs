@@ -116,21 +116,22 @@ fn read(builder: ConfigBuilder, option: &str, value: &Value) -> Result<ConfigBui
 fn hosts(value: &Value) -> Result<Vec<HostSpec>> {
     match value {
         Value::Text(url) => Ok(vec![url.as_str().into()]),
-        Value::List(hosts) => hosts.iter().map(host).collect(),
+        Value::List(hosts) => hosts.iter().map(|value| host("hosts", value)).collect(),
         other => Err(wrong_place("hosts", other, "a list of servers")),
     }
 }
 
-fn host(value: &Value) -> Result<HostSpec> {
+/// One server, as the value of an option or in its list.
+pub(crate) fn host(option: &str, value: &Value) -> Result<HostSpec> {
     match value {
         Value::Text(url) => Ok(url.as_str().into()),
         Value::List(pair) => match pair.as_slice() {
             [Value::Text(host), port] => {
-                Ok((host.as_str(), small("hosts", port, "the number of a port, 1 to 65535")?).into())
+                Ok((host.as_str(), small(option, port, "the number of a port, 1 to 65535")?).into())
             }
-            _ => Err(wrong_place("hosts", value, &format!("a server; {HOW_TO_WRITE}"))),
+            _ => Err(wrong_place(option, value, &format!("a server; {HOW_TO_WRITE}"))),
         },
-        other => Err(wrong_place("hosts", other, &format!("a server; {HOW_TO_WRITE}"))),
+        other => Err(wrong_place(option, other, &format!("a server; {HOW_TO_WRITE}"))),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::placement::{Cores, Placement};
 use crate::report::Line;
 use crate::{Result, meter};
 
-/// Names what a run measures: a placement, whether figures that do not depend on it are wanted too, and a server.
+/// Names what a run measures: a placement, whether figures that do not depend on it are wanted too, and servers.
 const ROLE: &str = "ASGI_REDIS_BENCH";
 const MESSAGE_BYTES: usize = 200;
 /// For the rounds of one measure.
@@ -22,26 +22,28 @@ const MOST_TIME: Duration = Duration::from_secs(8);
 /// So that nothing is refused or expires.
 pub(crate) const CAPACITY: usize = 1_000_000;
 pub(crate) const EXPIRY: Duration = Duration::from_secs(600);
+/// Over how many servers the layers of a measure may be.
+pub(crate) const MOST_HOSTS: usize = 8;
 
 pub(crate) struct Role {
     placement: Placement,
     is_first: bool,
-    url: String,
+    urls: Vec<String>,
 }
 
 impl Role {
-    pub(crate) fn new(placement: Placement, is_first: bool, url: String) -> Self {
-        Self { placement, is_first, url }
+    pub(crate) fn new(placement: Placement, is_first: bool, urls: Vec<String>) -> Self {
+        Self { placement, is_first, urls }
     }
 
     /// The role that this process was given, if it is not the one that a user started.
     pub(crate) fn from_environment() -> Result<Option<Self>> {
         let Some(role) = std::env::var_os(ROLE) else { return Ok(None) };
         let role = role.to_str().unwrap_or_default();
-        let mut parts = role.splitn(3, ' ');
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some(placement), Some(first), Some(url)) => {
-                Ok(Some(Self::new(placement.parse()?, first == "first", url.to_owned())))
+        let mut parts = role.split(' ');
+        match (parts.next(), parts.next(), parts.map(str::to_owned).collect::<Vec<_>>()) {
+            (Some(placement), Some(first), urls) if urls.len() == MOST_HOSTS => {
+                Ok(Some(Self::new(placement.parse()?, first == "first", urls)))
             }
             _ => Err(format!("{ROLE}={role:?} is no role; it is set by this program for itself").into()),
         }
@@ -53,7 +55,9 @@ impl Role {
         let program = program.to_str().ok_or("the path of this program is not UTF-8")?;
         let mut command = cores.client(self.placement, program);
         let turn = if self.is_first { "first" } else { "further" };
-        command.args(std::env::args().skip(1)).env(ROLE, format!("{} {turn} {}", self.placement, self.url));
+        command
+            .args(std::env::args().skip(1))
+            .env(ROLE, format!("{} {turn} {}", self.placement, self.urls.join(" ")));
         Ok(command)
     }
 
@@ -89,27 +93,37 @@ pub(crate) struct Bench {
     pub(crate) is_first: bool,
     pub(crate) quick: bool,
     pub(crate) full_idle: bool,
+    /// Of the server that most is measured on.
     pub(crate) url: String,
+    urls: Vec<String>,
     pub(crate) raw: Raw,
     pub(crate) meter: Meter,
 }
 
 impl Bench {
     async fn connect(role: Role, options: &Options) -> Result<Self> {
+        let url = role.urls.first().cloned().unwrap_or_default();
         Ok(Self {
             placement: role.placement,
             is_first: role.is_first,
             quick: options.quick,
             full_idle: options.full_idle,
-            raw: Raw::connect(&role.url).await?,
-            meter: Meter::new(floor::connect(&role.url).await?),
-            url: role.url,
+            raw: Raw::connect(&url).await?,
+            meter: Meter::new(floor::connect(&url).await?),
+            url,
+            urls: role.urls,
         })
     }
 
     /// A layer with a connection of its own.
     pub(crate) async fn layer(&self) -> Result<RedisChannelLayer> {
         layer_at(&self.url).await
+    }
+
+    /// A layer over so many servers.
+    pub(crate) async fn layer_over(&self, hosts: usize) -> Result<RedisChannelLayer> {
+        let layer = RedisChannelLayer::builder().hosts(self.urls.iter().take(hosts).map(String::as_str));
+        Ok(layer.capacity(CAPACITY).expiry(EXPIRY).connect().await?)
     }
 
     pub(crate) async fn layer_with_lease(&self, lease: Duration) -> Result<RedisChannelLayer> {

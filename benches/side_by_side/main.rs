@@ -5,7 +5,7 @@
 //! cargo bench --bench side_by_side -- --quick --json
 //! ```
 //!
-//! This process starts a server of its own ([`server`]) and, for each way to place the server and the programs on
+//! This process starts servers of its own ([`server`]) and, for each way to place the server and the programs on
 //! cores ([`placement`]), runs itself again as the program that measures. That one runs the [`measures`], which set the
 //! layer beside the commands of [`floor`], count what both cost ([`meter`]), compare them round by round ([`compare`])
 //! and write a line for each figure; this process prints the lines as a table ([`report`]). Where a group is to have
@@ -32,6 +32,7 @@ mod server;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ExitCode, Stdio};
 
+use bench::MOST_HOSTS;
 use options::Options;
 use placement::{Cores, Placement};
 use report::{Line, Report};
@@ -66,9 +67,12 @@ fn supervise(options: &Options) -> Result<()> {
         return Err("option --placement: that placement needs `taskset` and as many cores as it names".into());
     }
     let server = Server::start(&cores, options.unix)?;
+    // Further ones idle next to it, but for the measures of several.
+    let further = (1..MOST_HOSTS).map(|_| Server::start(&cores, options.unix)).collect::<Result<Vec<_>>>()?;
+    let urls: Vec<String> = std::iter::once(&server).chain(&further).map(Server::url).collect();
     let mut report = Report::start(options, &server, &cores)?;
     for (turn, placement) in placements.into_iter().enumerate() {
-        let mut program = bench::Role::new(placement, turn == 0, server.url()).command(&cores)?;
+        let mut program = bench::Role::new(placement, turn == 0, urls.clone()).command(&cores)?;
         let mut program = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let lines = program.stdout.take().ok_or("the measuring program has no output")?;
         for line in BufReader::new(lines).lines() {

@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::Result;
@@ -37,9 +38,9 @@ impl Server {
     pub(crate) fn start(cores: &Cores, unix: bool) -> Result<Self> {
         let (program, version) = find()?;
         let mut failure = String::new();
-        for attempt in 0..ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-            let mut running = Running::spawn(cores.server(program), port, attempt)?;
+            let mut running = Running::spawn(cores.server(program), port)?;
             match running.wait_until_ready()? {
                 None => return Ok(Self { version, port, unix, running }),
                 Some(log) => failure = log,
@@ -78,10 +79,12 @@ fn find() -> Result<(&'static str, String)> {
 }
 
 impl Running {
-    fn spawn(mut program: Command, port: u16, attempt: usize) -> Result<Self> {
+    fn spawn(mut program: Command, port: u16) -> Result<Self> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         // Short, because the path of a unix socket has at most 107 bytes.
         let directory =
-            std::env::temp_dir().join(format!("asgi-redis-bench-{}-{attempt}", std::process::id()));
+            std::env::temp_dir().join(format!("asgi-redis-bench-{}-{number}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&directory)?;
         let log = File::create(directory.join("log"))?;
         let server = program

@@ -29,7 +29,7 @@ struct Drained<'a> {
 impl Drain {
     pub(crate) async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
         let mut signals = Signals::listen()?;
-        let new = options.connect().await?;
+        let new = options.connect_servers().await?;
         let old = options.connect_to(&self.from).await?;
         let drained = tokio::select! {
             drained = old.drain_into(&new) => drained,

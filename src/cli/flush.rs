@@ -1,6 +1,5 @@
 //! `flush`: removes what is under the prefix.
 
-use asgi_redis::ChannelLayer;
 use serde::Serialize;
 
 use super::options::LayerOptions;

@@ -1,6 +1,6 @@
 //! `group`: who is in a group, and messages to all of them.
 
-use asgi_redis::{ChannelLayer, ChannelName, Error, GroupName, GroupReceipt, RedisChannelLayer};
+use asgi_redis::{ChannelLayer, ChannelName, Error, GroupName, GroupReceipt};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -119,7 +119,7 @@ impl Group {
 
 async fn add(members: &Members, options: &LayerOptions) -> Result<Status, Failure> {
     let (group, channels) = members.names()?;
-    let add = async |layer: &RedisChannelLayer| {
+    let add = async |layer: &dyn ChannelLayer| {
         for channel in &channels {
             layer.add_to_group(&group, channel).await?;
         }
@@ -134,7 +134,7 @@ async fn add(members: &Members, options: &LayerOptions) -> Result<Status, Failur
 
 async fn discard(members: &Members, options: &LayerOptions) -> Result<Status, Failure> {
     let (group, channels) = members.names()?;
-    let discard = async |layer: &RedisChannelLayer| {
+    let discard = async |layer: &dyn ChannelLayer| {
         for channel in &channels {
             layer.discard_from_group(&group, channel).await?;
         }
@@ -149,7 +149,7 @@ async fn discard(members: &Members, options: &LayerOptions) -> Result<Status, Fa
 
 async fn list(named: &Named, options: &LayerOptions) -> Result<Status, Failure> {
     let group = GroupName::new(&named.group)?;
-    let list = async |layer: &RedisChannelLayer| Ok(layer.channels_of_group(&group).await?);
+    let list = async |layer: &dyn ChannelLayer| Ok(layer.channels_of_group(&group).await?);
     let mut channels = options.with_layer(list).await?;
     channels.sort_unstable();
     let channels = texts(&channels);
@@ -163,7 +163,7 @@ async fn list(named: &Named, options: &LayerOptions) -> Result<Status, Failure> 
 
 async fn len(named: &Named, options: &LayerOptions) -> Result<Status, Failure> {
     let group = GroupName::new(&named.group)?;
-    let count = async |layer: &RedisChannelLayer| Ok(layer.count_group(&group, usize::MAX).await?);
+    let count = async |layer: &dyn ChannelLayer| Ok(layer.count_group(&group, usize::MAX).await?);
     let channels = options.with_layer(count).await?;
     if options.json {
         output::json(&Counted { group: group.as_str(), channels })?;
@@ -185,7 +185,7 @@ impl Send {
     async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
         let group = GroupName::new(&self.group)?;
         let message = self.message.pack()?;
-        let send = async |layer: &RedisChannelLayer| {
+        let send = async |layer: &dyn ChannelLayer| {
             Ok(layer.send_to_group_packed(&group, message, self.names).await?)
         };
         let receipt = options.with_layer(send).await?;

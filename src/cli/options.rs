@@ -1,9 +1,12 @@
 //! The options of every command, and the layer that they and a configuration file describe.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use asgi_redis::{ChannelLayer, ChannelLayers, ConfigBuilder, RedisChannelLayer, Value};
+use asgi_redis::{
+    Backend, ChannelLayer, ChannelLayers, ConfigBuilder, ConfiguredLayer, RedisChannelLayer, Value,
+};
 use clap::Args;
 use zeroize::Zeroizing;
 
@@ -17,8 +20,8 @@ const SERVERS: [&str; 4] = ["hosts", "host", "port", "db"];
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct LayerOptions {
-    /// A server, such as redis://:password@host:6379/0 or unix:///path; again for each further host. Defaults to the
-    /// environment's ASGI_REDIS_URL, then to the servers of --config, then to redis://localhost:6379/0.
+    /// A server, such as redis://:password@host:6379/0 or unix:///path; again for each further host. For `demo` also
+    /// memory://, no server at all. Defaults to the environment's ASGI_REDIS_URL, then to the servers of --config, then to redis://localhost:6379/0.
     #[arg(long, global = true, value_name = "URL")]
     redis: Vec<String>,
 
@@ -55,7 +58,7 @@ impl LayerOptions {
     /// Runs something on a connected layer, and closes it.
     pub(crate) async fn with_layer<T>(
         &self,
-        work: impl AsyncFnOnce(&RedisChannelLayer) -> Result<T, Failure>,
+        work: impl AsyncFnOnce(&dyn ChannelLayer) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let layer = self.connect().await?;
         let done = work(&layer).await;
@@ -64,19 +67,39 @@ impl LayerOptions {
         done
     }
 
+    /// As `with_layer`, for what concerns the servers themselves.
+    pub(crate) async fn with_servers<T>(
+        &self,
+        work: impl AsyncFnOnce(&RedisChannelLayer) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let layer = self.connect_servers().await?;
+        let done = work(&layer).await;
+        let _ = layer.close().await;
+        done
+    }
+
     /// Connects the layer.
-    pub(crate) async fn connect(&self) -> Result<RedisChannelLayer, Failure> {
-        Ok(self.settings(|_| true)?.connect().await?)
+    pub(crate) async fn connect(&self) -> Result<Arc<dyn ChannelLayer>, Failure> {
+        let layer = self.settings(|_| true)?;
+        refuse_memory(layer.backend())?;
+        Ok(layer.connect().await?)
+    }
+
+    /// Connects to the servers of the layer; of a local and remote one to those that all machines share.
+    pub(crate) async fn connect_servers(&self) -> Result<RedisChannelLayer, Failure> {
+        let layer = self.settings(|_| true)?;
+        refuse_memory(layer.backend())?;
+        Ok(layer.config().connect().await?)
     }
 
     /// Connects a layer with the same settings to another server.
     pub(crate) async fn connect_to(&self, url: &str) -> Result<RedisChannelLayer, Failure> {
-        let settings = self.settings(|option| !SERVERS.contains(&option))?;
-        Ok(settings.hosts([url]).connect().await?)
+        let layer = self.settings(|option| !SERVERS.contains(&option))?;
+        Ok(layer.into_config().hosts([url]).connect().await?)
     }
 
-    /// How to reach the servers that were named, and nothing else of the options; `None` if none were named.
-    pub(crate) fn servers(&self) -> Result<Option<ConfigBuilder>, Failure> {
+    /// The servers that were named, and nothing else of the options; `None` if none were named.
+    pub(crate) fn servers(&self) -> Result<Option<ConfiguredLayer>, Failure> {
         const REACHING: [&str; 2] = ["connect_timeout", "response_timeout"];
         if self.config.is_none() && self.urls()?.is_empty() {
             return Ok(None);
@@ -96,10 +119,10 @@ impl LayerOptions {
         given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
 
-    /// The settings: of the file those whose option is wanted, and over them those of the command line.
-    fn settings(&self, wanted: impl Fn(&str) -> bool) -> Result<ConfigBuilder, Failure> {
+    /// The layer: of the file those options that are wanted, and over them those of the command line.
+    fn settings(&self, wanted: impl Fn(&str) -> bool) -> Result<ConfiguredLayer, Failure> {
         let urls = self.urls()?;
-        let mut settings = match &self.config {
+        let layer = match &self.config {
             Some(file) => {
                 self.read(file, |option| wanted(option) && (urls.is_empty() || !SERVERS.contains(&option)))?
             }
@@ -108,24 +131,27 @@ impl LayerOptions {
                     "--layer names a layer of a file; give the file with --config",
                 ));
             }
-            None => ConfigBuilder::new(),
+            None => ConfiguredLayer::new(ConfigBuilder::new()),
         };
-        if !urls.is_empty() {
-            settings = settings.hosts(urls);
-        }
-        if let Some(prefix) = &self.prefix {
-            settings = settings.prefix(prefix);
-        }
-        if let Some(expiry) = self.expiry {
-            settings = settings.expiry(expiry);
-        }
-        if let Some(capacity) = self.capacity {
-            settings = settings.capacity(capacity);
-        }
-        if let Some(file) = &self.keys {
-            settings = settings.symmetric_encryption_keys(read_keys(file)?.iter().map(|key| key.as_bytes()));
-        }
-        Ok(settings)
+        let keys = self.keys.as_deref().map(read_keys).transpose()?;
+        Ok(layer.map_config(|mut settings| {
+            if !urls.is_empty() {
+                settings = settings.hosts(urls);
+            }
+            if let Some(prefix) = &self.prefix {
+                settings = settings.prefix(prefix);
+            }
+            if let Some(expiry) = self.expiry {
+                settings = settings.expiry(expiry);
+            }
+            if let Some(capacity) = self.capacity {
+                settings = settings.capacity(capacity);
+            }
+            if let Some(keys) = keys {
+                settings = settings.symmetric_encryption_keys(keys.iter().map(|key| key.as_bytes()));
+            }
+            settings
+        }))
     }
 
     fn urls(&self) -> Result<Vec<String>, Failure> {
@@ -141,16 +167,14 @@ impl LayerOptions {
         }
     }
 
-    fn read(&self, file: &Path, wanted: impl Fn(&str) -> bool) -> Result<ConfigBuilder, Failure> {
+    fn read(&self, file: &Path, wanted: impl Fn(&str) -> bool) -> Result<ConfiguredLayer, Failure> {
         let refused = |why: &dyn std::fmt::Display| Failure::wrong_use(format!("{}: {why}", file.display()));
         let text = std::fs::read_to_string(file).map_err(|error| refused(&error))?;
         let document: Value = serde_json::from_str(&text).map_err(|error| refused(&error))?;
         // The whole first: what is not wanted may still be wrong.
         ChannelLayers::try_from(document.clone()).map_err(|error| refused(&error))?;
         let mut layers = ChannelLayers::try_from(only(document, &wanted)).map_err(|error| refused(&error))?;
-        let layer =
-            layers.take(self.layer.as_deref().unwrap_or("default")).map_err(|error| refused(&error))?;
-        Ok(layer.into_config())
+        layers.take(self.layer.as_deref().unwrap_or("default")).map_err(|error| refused(&error))
     }
 }
 
@@ -164,6 +188,16 @@ fn read_keys(file: &Path) -> Result<Vec<Zeroizing<String>>, Failure> {
         return Err(refused(&"it has no key; write one on each line"));
     }
     Ok(keys)
+}
+
+/// The memory of this program ends with it, so that nothing but the demo has a use for it.
+fn refuse_memory(backend: Backend) -> Result<(), Failure> {
+    if backend == Backend::Memory {
+        return Err(Failure::wrong_use(
+            "memory:// is the memory of this program alone, where nobody else sends or receives; only `demo` runs on it",
+        ));
+    }
+    Ok(())
 }
 
 /// The document with only the wanted options: of a bare CONFIG its own, else those in the CONFIG of each layer.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use asgi_redis::{ChannelLayer, ChannelName, Error, ErrorKind, RedisChannelLayer, Value};
+use asgi_redis::{ChannelLayer, ChannelName, Error, ErrorKind, Value};
 use clap::Args;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
@@ -65,7 +65,7 @@ impl Receive {
 
     async fn read(
         &self,
-        layer: &RedisChannelLayer,
+        layer: &dyn ChannelLayer,
         channels: &[ChannelName],
         signals: &mut Signals,
     ) -> Result<Status, Failure> {
@@ -103,11 +103,7 @@ impl Receive {
         Ok(status)
     }
 
-    async fn next(
-        &self,
-        layer: &RedisChannelLayer,
-        channels: &[ChannelName],
-    ) -> Result<Option<Taken>, Error> {
+    async fn next(&self, layer: &dyn ChannelLayer, channels: &[ChannelName]) -> Result<Option<Taken>, Error> {
         let taken = match self.timeout {
             None => layer.receive_packed(channels).await.map(Some),
             Some(Duration::ZERO) => layer.try_receive_packed(channels).await,

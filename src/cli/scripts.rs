@@ -139,7 +139,7 @@ struct Loaded {
 
 async fn load(options: &LayerOptions) -> Result<(), Failure> {
     // A layer that connects loads what its server does not have.
-    options.with_layer(async |_| Ok(())).await?;
+    options.with_servers(async |_| Ok(())).await?;
     let loaded = all().iter().map(|script| Loaded { name: script.name(), sha: script.sha() });
     if options.json {
         return output::json(&loaded.collect::<Vec<_>>());

@@ -1,6 +1,6 @@
 //! `send`: one message from JSON.
 
-use asgi_redis::{ChannelLayer, ChannelName};
+use asgi_redis::ChannelName;
 use clap::Args;
 use serde::Serialize;
 

@@ -43,7 +43,7 @@ struct Contents<'a> {
 impl Shards {
     pub(crate) async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
         let (health, surveys) =
-            options.with_layer(async |layer| Ok((layer.health().await, layer.survey().await))).await?;
+            options.with_servers(async |layer| Ok((layer.health().await, layer.survey().await))).await?;
         let mut status = Status::Done;
         for (shard, survey) in health.iter().zip(&surveys) {
             if !shard.is_up() || survey.is_err() {

@@ -269,6 +269,12 @@ impl Mailboxes {
         (!changes.is_empty()).then_some(changes)
     }
 
+    /// Whether messages for addresses without a mailbox may still be wanted.
+    pub(crate) fn may_be_read_whole(&self) -> bool {
+        let state = self.lock();
+        state.is_read_whole || !state.is_read
+    }
+
     pub(crate) fn mailbox(&self, address: &str) -> Option<Arc<Slot>> {
         self.lock().open.get(address).map(Arc::clone)
     }

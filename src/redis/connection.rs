@@ -13,6 +13,7 @@ use super::failure::{Cause, Failure, lost_reply, refusal, refused, unexpected_re
 use super::keys::Keys;
 use super::receive::Tickets;
 use super::script;
+use super::silence::Answers;
 use crate::error::ErrorKind;
 
 /// How long a silent network is trusted before the system asks whether the other side is still there.
@@ -28,6 +29,7 @@ pub(super) struct Connection {
     host: Arc<str>,
     /// Told when the connection is of no more use.
     broken: Arc<Notify>,
+    answers: Arc<Answers>,
     /// The client's generation on it.
     pub(super) generation: u64,
     /// Rises whenever the server was given scripts or a generation anew.
@@ -87,6 +89,7 @@ impl Target {
             keys: keys.clone(),
             host: Arc::clone(&self.host),
             broken,
+            answers: Answers::new(),
             generation: 0,
             epoch: 0,
         })
@@ -128,7 +131,10 @@ impl Connection {
     pub(super) async fn call<C: Call>(&self, call: &C) -> Result<C::Reply, Failure> {
         let script = C::script();
         let command = call.command(&self.keys);
-        match self.wire.clone().send_packed_command(&command).await {
+        let owed = self.answers.owe();
+        let answer = self.wire.clone().send_packed_command(&command).await;
+        owed.came();
+        match answer {
             Ok(Value::ServerError(error)) => {
                 let failure = refused(&self.host, Some(script), &error);
                 if matches!(&failure, Failure::Other(cause) if cause.is_outage()) {
@@ -246,6 +252,11 @@ impl Connection {
         Ok(version
             .filter(|version| is_too_old(version))
             .map(|version| too_old(&self.host, &format!("it is Redis {}", version.trim()))))
+    }
+
+    /// The answers that the server owes.
+    pub(super) fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// Waits until the connection is of no more use.

@@ -8,13 +8,13 @@ use super::calls::{
     GroupSend, GroupSendReply, ListPlace, Member,
 };
 use super::link::milliseconds;
-use super::receive::closed;
 use super::shard::Shard;
+use crate::checks::{check_member, closed};
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::group::GroupReceipt;
 use crate::message::PackedMessage;
-use crate::name::{ChannelKind, ChannelName, GroupName};
+use crate::name::{ChannelName, GroupName};
 
 impl Shard {
     /// Adds a channel of this shard to a group.
@@ -146,13 +146,6 @@ impl Shard {
 
 /// A channel as a member of groups: its queue, and its address in it.
 fn member(channel: &ChannelName) -> Result<(&str, &str)> {
-    if channel.kind() == ChannelKind::Inbox {
-        return Err(Error::new(
-            ErrorKind::InvalidName,
-            format!(
-                "channel {channel:?} is an inbox; an address in it, which follows the `!`, may be in a group"
-            ),
-        ));
-    }
+    check_member(channel)?;
     Ok((channel.queue(), channel.local().unwrap_or_default()))
 }

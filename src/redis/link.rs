@@ -90,6 +90,14 @@ impl Link {
         connection_of(&self.status.borrow())
     }
 
+    /// From when on the server counts as silent if no answer comes; nothing if it owes none, or is not connected.
+    pub(super) fn silent_from(&self) -> Option<Instant> {
+        match &*self.status.borrow() {
+            Status::Up(connection) => connection.answers().silent_from(),
+            _ => None,
+        }
+    }
+
     /// The connection, once the first attempt to connect has ended.
     pub(super) async fn first_connection(&self) -> Result<Connection> {
         self.wait_for(|status| !matches!(status, Status::Connecting)).await

@@ -2,7 +2,7 @@
 //!
 //! - [`keys`] has every key, [`entry`] the bytes of an entry, [`script`] the scripts, [`calls`] a typed function for
 //!   each of them, [`failure`] what can go wrong with a call.
-//! - [`connection`] is one open connection, [`link`] the task that keeps a shard connected.
+//! - [`connection`] is one open connection, [`link`] the task that keeps a shard connected, [`silence`] whether it answers.
 //! - [`envelope`] seals and opens messages, if there are keys, by the [`clock`] of their server.
 //! - [`send`] are the sends to a shard, [`receive`] the receives of the layer; [`groups`] the operations on groups,
 //!   [`inbox`] the task that reads an inbox; [`shard`] holds a shard's parts together.
@@ -24,26 +24,26 @@ pub(crate) mod script;
 mod send;
 mod shard;
 mod shards;
+mod silence;
 
 pub use self::drain::{DrainReport, ShardSurvey};
 
-use std::collections::{HashMap, HashSet};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::Poll;
+use std::sync::Arc;
 
 use self::receive::{Received, Tickets};
 use self::shards::Shards;
 
+use crate::checks::{check_sendable, check_size, closed};
 use crate::config::{Config, ConfigBuilder};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::group::GroupReceipt;
 use crate::health::ShardHealth;
-use crate::inbox::{Inbox, Mailboxes};
+use crate::inbox::{Inbox, OwnInboxes};
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
-use crate::name::{ChannelKind, ChannelName, GroupName};
+use crate::name::{ChannelName, GroupName};
 use crate::seal::SealStatistics;
+use crate::sources::Taken;
 
 /// A channel layer whose messages wait in Redis.
 ///
@@ -70,16 +70,13 @@ pub struct RedisChannelLayer {
     inner: Arc<Inner>,
 }
 
-/// What a receive reads: queues on the servers, and inboxes of this process.
-type Readable = (Arc<[ChannelName]>, Vec<Arc<Mailboxes>>);
-
 #[derive(Debug)]
 struct Inner {
     config: Config,
     tickets: Arc<Tickets>,
     shards: Arc<Shards>,
     /// The inboxes of this process, by their names.
-    inboxes: Mutex<HashMap<ChannelName, Weak<Mailboxes>>>,
+    inboxes: OwnInboxes,
     /// Where closing goes on in the background.
     runtime: tokio::runtime::Handle,
 }
@@ -97,9 +94,9 @@ impl RedisChannelLayer {
     ///
     /// # Errors
     ///
-    /// [`Connection`](ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout) when no server can be reached,
-    /// [`Schema`](ErrorKind::Schema) when the data of one are another version's, [`Config`](ErrorKind::Config) when there
-    /// is no Tokio runtime.
+    /// [`Connection`](crate::ErrorKind::Connection) or [`Timeout`](crate::ErrorKind::Timeout) when no server can be reached,
+    /// [`Schema`](crate::ErrorKind::Schema) when the data of one are another version's, [`Config`](crate::ErrorKind::Config) when there
+    /// is no Tokio runtime, or the one host is `memory://`.
     ///
     /// # Cancel safety
     ///
@@ -108,9 +105,14 @@ impl RedisChannelLayer {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Err(Error::config("a layer is connected inside a Tokio runtime, and there is none here"));
         };
+        if config.hosts().is_empty() {
+            return Err(Error::config(
+                "option `hosts`: memory:// is the memory of this process and no server; `in_memory` makes a layer of it",
+            ));
+        }
         let tickets = Arc::new(Tickets::new(config.hosts().len()));
         let shards = Arc::new(Shards::connect(&config, &tickets).await?);
-        let inboxes = Mutex::default();
+        let inboxes = OwnInboxes::default();
         Ok(Self { inner: Arc::new(Inner { config, tickets, shards, inboxes, runtime }) })
     }
 
@@ -139,67 +141,14 @@ impl RedisChannelLayer {
         self.inner.shards.envelopes().statistics()
     }
 
-    fn check_size(&self, to: &dyn std::fmt::Display, message: &PackedMessage) -> Result<()> {
-        let most = self.inner.config.max_message_size();
-        if message.len() <= most {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::MessageTooLarge,
-            format!(
-                "{to}: the message has {} bytes, option `max_message_size` allows {most}; send it in parts",
-                message.len()
-            ),
-        ))
-    }
-
-    fn inboxes(&self) -> MutexGuard<'_, HashMap<ChannelName, Weak<Mailboxes>>> {
-        self.inner.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// One message of any of these channels; `None` if it does not wait and nothing was there.
-    async fn take(
-        &self,
-        channels: &[ChannelName],
-        waits: bool,
-    ) -> Result<Option<(ChannelName, PackedMessage)>> {
-        let (channels, inboxes) = self.readable(channels)?;
-        if inboxes.is_empty() {
-            return self.take_from_queues(channels, waits).await;
-        }
-        if !waits {
-            for inbox in inboxes {
-                if let Some(next) = inbox.try_next() {
-                    return next.map(Some);
-                }
-            }
-            return if channels.is_empty() { Ok(None) } else { self.take_from_queues(channels, false).await };
-        }
-        // The first that has something ends the others, which then have taken nothing.
-        type Next<'a> =
-            Pin<Box<dyn Future<Output = Result<Option<(ChannelName, PackedMessage)>>> + Send + 'a>>;
-        let mut all: Vec<Next<'_>> = Vec::with_capacity(inboxes.len() + 1);
-        if !channels.is_empty() {
-            all.push(Box::pin(self.take_from_queues(channels, true)));
-        }
-        for inbox in &inboxes {
-            all.push(Box::pin(async move { inbox.next().await.map(Some) }));
-        }
-        std::future::poll_fn(|context| {
-            // Looked at from another one each time, so that a busy one does not starve the others.
-            let turn = usize::from(self.inner.tickets.newest().is_multiple_of(2));
-            all.rotate_left(turn);
-            let ready = all.iter_mut().map(|next| next.as_mut().poll(context)).find(Poll::is_ready);
-            ready.unwrap_or(Poll::Pending)
-        })
-        .await
+    async fn take(&self, channels: &[ChannelName], waits: bool) -> Taken {
+        let Inner { config, inboxes, .. } = &*self.inner;
+        let readable = inboxes.readable(channels, config.max_channels_per_receive())?;
+        readable.take(waits, |queues, waits| self.take_from_queues(queues, waits)).await
     }
 
-    async fn take_from_queues(
-        &self,
-        channels: Arc<[ChannelName]>,
-        waits: bool,
-    ) -> Result<Option<(ChannelName, PackedMessage)>> {
+    async fn take_from_queues(&self, channels: Arc<[ChannelName]>, waits: bool) -> Taken {
         // What does not open was taken and is dropped: then the receive begins anew.
         loop {
             let mut places = self.inner.shards.places(&channels);
@@ -210,53 +159,11 @@ impl RedisChannelLayer {
             let Some(Received { shard, at, channel, entry }) = receiving.message().await? else {
                 return Ok(None);
             };
-            let shard = self.inner.shards.all().get(shard).ok_or_else(receive::closed)?;
+            let shard = self.inner.shards.all().get(shard).ok_or_else(closed)?;
             if let Some(message) = shard.envelope().open_entry(channel.as_str(), entry, at)? {
                 return Ok(Some((channel, message)));
             }
         }
-    }
-
-    /// The channels of a receive, each once, and the inboxes of this process among them.
-    fn readable(&self, channels: &[ChannelName]) -> Result<Readable> {
-        let invalid = |why: String| Err(Error::new(ErrorKind::InvalidName, why));
-        let most = self.inner.config.max_channels_per_receive();
-        if channels.is_empty() {
-            return invalid("a receive names at least one channel".to_owned());
-        }
-        if channels.len() > most {
-            return invalid(format!(
-                "a receive names {} channels, option `max_channels_per_receive` allows {most}",
-                channels.len()
-            ));
-        }
-        for channel in channels {
-            match channel.kind() {
-                ChannelKind::Normal | ChannelKind::SingleReader => {}
-                ChannelKind::ProcessSpecific => {
-                    return invalid(format!(
-                        "channel {channel:?} is an address inside an inbox and is not received from; its messages come to the inbox {:?}",
-                        channel.queue()
-                    ));
-                }
-                ChannelKind::Inbox => {}
-            }
-        }
-        let mut queues: Vec<ChannelName> = Vec::with_capacity(channels.len());
-        let mut inboxes = Vec::new();
-        let mut seen = HashSet::with_capacity(channels.len());
-        for channel in channels.iter().filter(|channel| seen.insert(channel.as_str())) {
-            if channel.kind() != ChannelKind::Inbox {
-                queues.push(channel.clone());
-            } else if let Some(inbox) = self.inboxes().get(channel).and_then(Weak::upgrade) {
-                inboxes.push(inbox);
-            } else {
-                return invalid(format!(
-                    "channel {channel:?} is no inbox of this process; open one with `inbox`, and receive from its name"
-                ));
-            }
-        }
-        Ok((queues.into(), inboxes))
     }
 }
 
@@ -282,15 +189,8 @@ impl ChannelLayer for RedisChannelLayer {
         message: PackedMessage,
     ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            if channel.kind() == ChannelKind::Inbox {
-                return Err(Error::new(
-                    ErrorKind::InvalidName,
-                    format!(
-                        "channel {channel:?} is an inbox; send to an address in it, which follows the `!`"
-                    ),
-                ));
-            }
-            self.check_size(&format_args!("channel {channel:?}"), &message)?;
+            check_sendable(channel)?;
+            check_size(format_args!("channel {channel:?}"), &message, self.inner.config.max_message_size())?;
             let capacity = self.inner.config.capacity_of(channel);
             self.inner.shards.send(channel, capacity, &message).await
         })
@@ -302,7 +202,7 @@ impl ChannelLayer for RedisChannelLayer {
     ) -> BoxFuture<'a, Result<(ChannelName, PackedMessage)>> {
         Box::pin(async move {
             // A ticket that waits ends with a message or an error.
-            self.take(channels, true).await?.ok_or_else(receive::closed)
+            self.take(channels, true).await?.ok_or_else(closed)
         })
     }
 
@@ -318,10 +218,7 @@ impl ChannelLayer for RedisChannelLayer {
             let Inner { config, tickets, .. } = &*self.inner;
             let shard_of = |name: &ChannelName| self.inner.shards.of(name).map(Arc::clone);
             let mailboxes = inbox::open(name, shard_of, tickets, config).await?;
-            let mut inboxes = self.inboxes();
-            inboxes.retain(|_, inbox| inbox.strong_count() > 0);
-            inboxes.insert(mailboxes.name().clone(), Arc::downgrade(&mailboxes));
-            drop(inboxes);
+            self.inner.inboxes.insert(&mailboxes);
             Ok(Inbox::new(mailboxes, config.clone(), Arc::<Inner>::clone(&self.inner)))
         })
     }
@@ -357,8 +254,9 @@ impl ChannelLayer for RedisChannelLayer {
         name_full: bool,
     ) -> BoxFuture<'a, Result<GroupReceipt>> {
         Box::pin(async move {
-            self.check_size(&format_args!("group {group:?}"), &message)?;
-            self.inner.shards.group_send(group, &message, name_full, &self.inner.config).await
+            let Inner { config, shards, .. } = &*self.inner;
+            check_size(format_args!("group {group:?}"), &message, config.max_message_size())?;
+            shards.group_send(group, &message, name_full, config).await
         })
     }
 
@@ -381,7 +279,7 @@ impl ChannelLayer for RedisChannelLayer {
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         // Begun here and not in the future: closing goes on even if that is never polled.
         self.inner.tickets.close();
-        let inboxes: Vec<Arc<Mailboxes>> = self.inboxes().values().filter_map(Weak::upgrade).collect();
+        let inboxes = self.inner.inboxes.all();
         for inbox in &inboxes {
             inbox.close();
         }

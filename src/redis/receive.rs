@@ -13,6 +13,8 @@ use tokio::sync::{Notify, oneshot};
 
 use super::calls::{Finished, Given, Handed, OpenTicket};
 use super::entry::{Entry, EntryId};
+use crate::checks::already_receiving;
+pub(super) use crate::checks::closed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{ChannelKind, ChannelName};
 
@@ -131,13 +133,7 @@ impl Tickets {
         }
         for channel in single_readers(&places) {
             if state.single_readers.contains(channel) {
-                return Err(Error::new(
-                    ErrorKind::AlreadyReceiving,
-                    format!(
-                        "channel {:?} has a single reader, and another receive of this process waits on it; let that one end first",
-                        channel.as_str()
-                    ),
-                ));
+                return Err(already_receiving(channel));
             }
         }
         state.single_readers.extend(single_readers(&places).cloned());
@@ -451,10 +447,6 @@ impl Agenda {
 fn single_readers(places: &[Place]) -> impl Iterator<Item = &ChannelName> {
     let channels = places.iter().flat_map(|place| place.channels.iter());
     channels.filter(|channel| matches!(channel.kind(), ChannelKind::SingleReader | ChannelKind::Inbox))
-}
-
-pub(super) fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the channel layer was closed")
 }
 
 /// A receive under way. Dropping it gives back what it was handed.

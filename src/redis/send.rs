@@ -4,20 +4,22 @@
 //! gatherer sends all of them in as few calls as it can, several of which may be under way.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until};
 
 use super::calls::{Push, PushQueue, PushReply, Refusal};
 use super::connection::Connection;
 use super::envelope::Envelope;
 use super::failure::{Failure, refusal};
 use super::link::{Link, MOST_TRIES};
-use super::receive::closed;
 use super::script;
+use crate::checks::{channel_full, closed, mailbox_full};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::PackedMessage;
 use crate::name::ChannelName;
@@ -36,6 +38,8 @@ pub(super) struct Outgoing {
     pub(super) message: PackedMessage,
     /// Whether the order of the queue counts, across reconnections too.
     pub(super) ordered: bool,
+    /// Whether it may go to another server instead, and so does not wait here while this one is silent.
+    pub(super) movable: bool,
 }
 
 /// The sends to one shard.
@@ -75,6 +79,8 @@ type Awaited = (oneshot::Sender<Outcome>, OwnedSemaphorePermit);
 enum Undone {
     Failed(super::failure::Cause),
     Unreachable(Arc<Error>),
+    /// It was not written, for the server is silent.
+    Silent,
 }
 
 impl Sends {
@@ -119,21 +125,14 @@ impl Sends {
         };
         match outcome {
             Ok(None) => Ok(()),
-            Ok(Some(Refusal::Full { live })) => Err(Error::new(
-                ErrorKind::ChannelFull,
-                format!(
-                    "channel {channel:?} is full: {live} messages wait, its capacity is {capacity}; receive some, or send again later"
-                ),
-            )),
-            Ok(Some(Refusal::MailboxFull)) => Err(Error::new(
-                ErrorKind::ChannelFull,
-                format!(
-                    "channel {channel:?} is full: its mailbox has not taken what waits in its process; send again later"
-                ),
-            )),
+            Ok(Some(Refusal::Full { live })) => Err(channel_full(&channel, live, capacity)),
+            Ok(Some(Refusal::MailboxFull)) => Err(mailbox_full(&channel)),
             Ok(Some(Refusal::Error(text))) => Err(refusal(&self.host, Some(&script::PUSH), &text).to_error()),
             Err(Undone::Failed(cause)) => Err(cause.to_error()),
             Err(Undone::Unreachable(error)) => Err(error.duplicate()),
+            Err(Undone::Silent) => {
+                Err(Error::new(ErrorKind::Connection, format!("server {} does not answer", self.host)))
+            }
         }
     }
 
@@ -175,6 +174,28 @@ impl Sends {
         }
         state.calls += 1;
         Some((messages, outcomes))
+    }
+
+    /// When those that may go elsewhere have waited long enough for calls that get no answer.
+    fn patience(&self) -> Option<Instant> {
+        let is_any_movable = self.lock().waiting.iter().any(|waiting| waiting.message.movable);
+        is_any_movable.then(|| self.link.silent_from()).flatten()
+    }
+
+    /// Lets go of those that may go elsewhere, if the server is silent.
+    fn let_go(&self) {
+        if self.patience().is_none_or(|patience| patience > Instant::now()) {
+            return;
+        }
+        let mut state = self.lock();
+        let (movable, waiting): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut state.waiting).into_iter().partition(|waiting| waiting.message.movable);
+        state.waiting = waiting;
+        drop(state);
+        for Waiting { outcome, .. } in movable {
+            // Who dropped the send wants no outcome.
+            let _ = outcome.send(Err(Undone::Silent));
+        }
     }
 
     /// One call for some messages; an outcome for each.
@@ -259,10 +280,21 @@ impl Drop for Sends {
 
 /// Sends what gathered, for as long as the sends live.
 async fn gather(sends: Weak<Sends>, gathered: Arc<Notify>) {
+    let mut patience = None;
     loop {
-        gathered.notified().await;
-        // Who is about to send joins the same call.
-        yield_now().await;
+        let silent = async {
+            match patience {
+                Some(patience) => sleep_until(patience).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = gathered.notified() => {
+                // Who is about to send joins the same call.
+                yield_now().await;
+            }
+            () = silent => {}
+        }
         let Some(sends) = sends.upgrade() else { return };
         while let Some((messages, waiting)) = sends.next_call() {
             let sends = Arc::clone(&sends);
@@ -274,6 +306,8 @@ async fn gather(sends: Weak<Sends>, gathered: Arc<Notify>) {
                 }
             });
         }
+        sends.let_go();
+        patience = sends.patience();
     }
 }
 

@@ -68,6 +68,11 @@ impl Shard {
         self.link.connection().map(drop)
     }
 
+    /// Whether it is connected and owes answers, but gives none.
+    pub(super) fn is_silent(&self) -> bool {
+        self.link.silent_from().is_some_and(|from| from <= tokio::time::Instant::now())
+    }
+
     pub(super) async fn send(&self, message: Outgoing) -> Result<()> {
         self.sends.send(message).await
     }

@@ -3,14 +3,15 @@
 //! A `?` channel, an inbox and a member of a group live on the shard that the ring gives. A normal channel lives on all of
 //! them, each with a share of its capacity. A shard that is down fails what must go to it, and nothing else.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::join_all;
 
 use super::envelope::Envelopes;
 use super::receive::{Tickets, closed};
-use super::ring::Ring;
+use super::ring::{Ring, turn};
 use super::send::Outgoing;
 use super::shard::Shard;
 use crate::config::Config;
@@ -28,8 +29,8 @@ pub(super) struct Shards {
     all: Vec<Arc<Shard>>,
     ring: Ring,
     envelopes: Arc<Envelopes>,
-    /// With which shard the next send to a normal channel begins.
-    turn: AtomicUsize,
+    /// How many sends to normal channels there were: each begins with the shard whose turn it is.
+    turn: AtomicU64,
 }
 
 impl Shards {
@@ -52,7 +53,7 @@ impl Shards {
             return Err(down.into_iter().next().unwrap_or_else(closed));
         }
         let ring = Ring::new(all.len(), config.sealing().names.clone());
-        Ok(Self { ring, all, envelopes, turn: AtomicUsize::new(0) })
+        Ok(Self { ring, all, envelopes, turn: AtomicU64::new(0) })
     }
 
     /// How messages are sealed and opened.
@@ -74,11 +75,16 @@ impl Shards {
         if channel.kind() != ChannelKind::Normal {
             return self.of(channel);
         }
-        let first = self.turn.fetch_add(1, Ordering::Relaxed);
-        let turns = (0..self.all.len()).map(|next| first.wrapping_add(next) % self.all.len());
-        let mut reachable =
-            turns.filter_map(|number| self.all.get(number)).filter(|shard| shard.check_reachable().is_ok());
+        let turns = self.turns().filter_map(|number| self.all.get(number));
+        let mut reachable = turns.filter(|shard| shard.check_reachable().is_ok());
         reachable.next().map_or_else(|| self.of(channel), Ok)
+    }
+
+    /// The numbers of all shards, beginning with another one each time.
+    fn turns(&self) -> impl Iterator<Item = usize> + use<> {
+        let shards = self.all.len();
+        let first = turn(self.turn.fetch_add(1, Ordering::Relaxed), shards);
+        (first..shards).chain(0..first)
     }
 
     /// How many messages a channel's queue may hold on its shard.
@@ -102,6 +108,7 @@ impl Shards {
             capacity,
             message: message.clone(),
             ordered: channel.kind() != ChannelKind::Normal,
+            movable: false,
         };
         if outgoing.ordered || self.all.len() == 1 {
             return self.of(channel)?.send(outgoing).await;
@@ -109,21 +116,35 @@ impl Shards {
         self.send_to_any(channel, outgoing).await
     }
 
-    /// Sends to the shards in turn until one takes it.
+    /// Sends to the shards in turn until one takes it; to those that are silent last.
     async fn send_to_any(&self, channel: &ChannelName, message: Outgoing) -> Result<()> {
-        let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let (mut full, mut no_memory, mut down) = (false, None, None);
-        for number in (0..self.all.len()).map(|next| first.wrapping_add(next) % self.all.len()) {
-            let share = self.ring.share(message.channel.queue(), number, message.capacity);
-            let Some(shard) = self.all.get(number).filter(|_| share > 0) else { continue };
-            let Err(error) = shard.send(Outgoing { capacity: share, ..message.clone() }).await else {
+        let mut silent: VecDeque<usize> = VecDeque::new();
+        let mut turns = self.turns();
+        loop {
+            let (number, movable) = match turns.next() {
+                Some(number) => (number, true),
+                None => match silent.pop_front() {
+                    Some(number) => (number, false),
+                    None => break,
+                },
+            };
+            let capacity = self.ring.share(message.channel.queue(), number, message.capacity);
+            let Some(shard) = self.all.get(number).filter(|_| capacity > 0) else { continue };
+            if movable && shard.is_silent() {
+                silent.push_back(number);
+                continue;
+            }
+            let Err(error) = shard.send(Outgoing { capacity, movable, ..message.clone() }).await else {
                 return Ok(());
             };
             match error.kind() {
                 ErrorKind::ChannelFull => full = true,
                 ErrorKind::ServerFull => no_memory = Some(error),
-                _ if is_outage(&error) && !error.perhaps_sent() => down = Some(error),
-                _ => return Err(error),
+                _ if !is_outage(&error) || error.perhaps_sent() => return Err(error),
+                // It was taken back before it was written.
+                _ if movable && shard.check_reachable().is_ok() => silent.push_back(number),
+                _ => down = Some(error),
             }
         }
         match (full, no_memory, down) {

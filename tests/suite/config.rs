@@ -188,11 +188,12 @@ fn several_aliases_are_kept_apart_and_a_missing_one_is_named() {
 fn what_is_unknown_in_channel_layers_is_named() {
     assert_eq!(
         layers_refusal(r#"{"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}"#),
-        "CHANNEL_LAYERS[\"default\"]: BACKEND \"channels_redis.core.RedisChannelLayer\" is unknown; known is \
-         \"asgi_redis.RedisChannelLayer\""
+        "CHANNEL_LAYERS[\"default\"]: BACKEND \"channels_redis.core.RedisChannelLayer\" is unknown; known are \
+         \"asgi_redis.RedisChannelLayer\", \"asgi_redis.RedisLocalChannelLayer\", \
+         \"asgiref.inmemory.ChannelLayer\", \"channels.layers.InMemoryChannelLayer\""
     );
     assert!(
-        layers_refusal(r#"{"default": {"BACKEND": "asgi_redis.RedisLocalChannelLayer"}}"#)
+        layers_refusal(r#"{"default": {"BACKEND": "asgi_redis.RedisSentinelChannelLayer"}}"#)
             .contains("is not supported yet")
     );
     assert!(layers_refusal(r#"{"default": {}}"#).contains("BACKEND is missing"));
@@ -208,4 +209,57 @@ fn what_is_unknown_in_channel_layers_is_named() {
         layers_refusal(r#"{"a": {"BACKEND": "asgi_redis.RedisChannelLayer", "CONFIG": {"capacity": "x"}}}"#)
             .starts_with("CHANNEL_LAYERS[\"a\"]: option `capacity`: \"x\" is not a whole number")
     );
+}
+
+#[test]
+fn a_document_names_every_layer_and_the_local_half_of_one() {
+    let layers: ChannelLayers = serde_json::from_str(
+        r#"{
+            "redis": {"BACKEND": "asgi_redis.RedisChannelLayer"},
+            "local": {"BACKEND": "asgi_redis.RedisLocalChannelLayer",
+                      "CONFIG": {"capacity": 5, "local": "unix:///run/local.sock"}},
+            "memory": {"BACKEND": "asgiref.inmemory.ChannelLayer"},
+            "today": {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"expiry": 30}},
+            "url": {"BACKEND": "asgi_redis.RedisChannelLayer", "CONFIG": {"hosts": ["memory://"]}}
+        }"#,
+    )
+    .unwrap();
+    for (alias, backend) in [
+        ("redis", Backend::Redis),
+        ("local", Backend::RedisLocal),
+        ("memory", Backend::Memory),
+        ("today", Backend::Memory),
+        ("url", Backend::Memory),
+    ] {
+        assert_eq!(layers.get(alias).unwrap().backend(), backend, "{alias}");
+    }
+    assert!(
+        layers_refusal(r#"{"a": {"BACKEND": "asgi_redis.RedisLocalChannelLayer", "CONFIG": {"local": 5}}}"#)
+            .starts_with("CHANNEL_LAYERS[\"a\"]: option `local`: 5 is not a server; write a URL")
+    );
+    assert!(
+        layers_refusal(
+            r#"{"a": {"BACKEND": "asgi_redis.RedisChannelLayer", "CONFIG": {"local": "memory://"}}}"#
+        )
+        .contains("unknown option \"local\"")
+    );
+}
+
+#[tokio::test]
+async fn memory_is_no_server_and_stands_alone() {
+    let options = ConfigBuilder::new().hosts(["memory://"]);
+    assert!(options.build().unwrap().hosts().is_empty());
+    let refused = options.connect().await.unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .starts_with("option `hosts`: memory:// is the memory of this process and no server")
+    );
+    for hosts in [&["memory://", "redis://a"][..], &["memory://shared"]] {
+        let refused = ConfigBuilder::new().hosts(hosts.iter().copied()).build().unwrap_err().to_string();
+        assert!(
+            refused.contains("the memory of this process is memory://, with nothing after it"),
+            "{refused}"
+        );
+    }
 }

@@ -7,6 +7,8 @@ mod build;
 #[cfg(feature = "cli")]
 mod command_line;
 mod config;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod contract;
 mod dependencies;
 mod fixture;

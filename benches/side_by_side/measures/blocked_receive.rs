@@ -14,8 +14,8 @@ use crate::report::{Goal, Line};
 
 /// Time for the receiver to wait again, at about 500 messages a second.
 const PAUSE: Duration = Duration::from_millis(1);
-const MESSAGES: usize = 100;
-const FEW_MESSAGES: usize = 40;
+pub(super) const MESSAGES: usize = 100;
+pub(super) const FEW_MESSAGES: usize = 40;
 
 pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
     let Rounds { ours, push, script } = rounds(bench).await?;
@@ -88,7 +88,7 @@ async fn rounds(bench: &mut Bench) -> Result<Rounds> {
 }
 
 /// Where messages come from: channels of a layer, or a list by `BLPOP`.
-enum Source {
+pub(super) enum Source {
     Layer(RedisChannelLayer, Vec<ChannelName>),
     Raw(Raw, &'static str),
 }
@@ -104,13 +104,13 @@ impl Source {
 }
 
 /// Receives again and again, and tells when something came. Dropping it ends that.
-struct Receiver {
+pub(super) struct Receiver {
     arrivals: mpsc::Receiver<Result<Instant>>,
     task: AbortHandle,
 }
 
 impl Receiver {
-    fn start(source: Source) -> Self {
+    pub(super) fn start(source: Source) -> Self {
         let (told, arrivals) = mpsc::channel(1);
         let task = tokio::spawn(async move {
             loop {
@@ -124,7 +124,7 @@ impl Receiver {
     }
 
     /// Sends one message after another, each when the receiver waits again; says how long each took to arrive.
-    async fn latencies(
+    pub(super) async fn latencies(
         &mut self,
         messages: usize,
         mut send: impl AsyncFnMut() -> Result<()>,

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use asgi_redis::{ChannelLayer, ChannelName};
+use asgi_redis::{ChannelLayer, ChannelName, RedisChannelLayer};
 
 use super::all_of;
 use crate::Result;
@@ -12,10 +13,10 @@ use crate::meter::Slice;
 use crate::report::Line;
 
 /// How many messages a round has for each sender.
-struct Load {
-    senders: usize,
-    receivers: usize,
-    each: usize,
+pub(super) struct Load {
+    pub(super) senders: usize,
+    pub(super) receivers: usize,
+    pub(super) each: usize,
 }
 
 pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
@@ -41,32 +42,11 @@ async fn rounds(bench: &mut Bench, load: &Load) -> Result<(Vec<Slice>, Vec<Slice
     for _ in 0..load.receivers {
         blocking.push(bench.raw_connection().await?);
     }
-    let total = load.senders * load.each;
+    let total = load.messages();
 
     let (mut ours, mut floor) = (Vec::new(), Vec::new());
     for _ in bench.rounds(10, 2) {
-        let left = Arc::new(AtomicUsize::new(total));
-        let receivers = (0..load.receivers).map(|_| {
-            let (layer, channels, left) = (receiver.clone(), [channel.clone()], Arc::clone(&left));
-            async move {
-                while take_one(&left) {
-                    layer.receive_packed(&channels).await?;
-                }
-                Ok(())
-            }
-        });
-        let senders = (0..load.senders).map(|_| {
-            let (layer, channel, message, each) =
-                (sender.clone(), channel.clone(), message.clone(), load.each);
-            async move {
-                for _ in 0..each {
-                    layer.send_packed(&channel, message.clone()).await?;
-                }
-                Ok(())
-            }
-        });
-        let work = async { tokio::try_join!(all_of(receivers), all_of(senders)).map(|_| Vec::new()) };
-        ours.push(bench.meter.slice(total, work).await?);
+        ours.push(bench.meter.slice(total, load.through(&sender, &receiver, &channel)).await?);
 
         let left = Arc::new(AtomicUsize::new(total));
         let receivers = blocking.iter().map(|connection| {
@@ -96,6 +76,43 @@ async fn rounds(bench: &mut Bench, load: &Load) -> Result<(Vec<Slice>, Vec<Slice
     ours.remove(0);
     floor.remove(0);
     Ok((ours, floor))
+}
+
+impl Load {
+    pub(super) fn messages(&self) -> usize {
+        self.senders * self.each
+    }
+
+    /// From the senders of one layer to the receivers of another.
+    pub(super) async fn through(
+        &self,
+        sender: &RedisChannelLayer,
+        receiver: &RedisChannelLayer,
+        channel: &ChannelName,
+    ) -> Result<Vec<Duration>> {
+        let left = Arc::new(AtomicUsize::new(self.messages()));
+        let receivers = (0..self.receivers).map(|_| {
+            let (layer, channels, left) = (receiver.clone(), [channel.clone()], Arc::clone(&left));
+            async move {
+                while take_one(&left) {
+                    layer.receive_packed(&channels).await?;
+                }
+                Ok(())
+            }
+        });
+        let message = message();
+        let senders = (0..self.senders).map(|_| {
+            let (layer, channel, message, each) =
+                (sender.clone(), channel.clone(), message.clone(), self.each);
+            async move {
+                for _ in 0..each {
+                    layer.send_packed(&channel, message.clone()).await?;
+                }
+                Ok(())
+            }
+        });
+        tokio::try_join!(all_of(receivers), all_of(senders)).map(|_| Vec::new())
+    }
 }
 
 /// Whether there is one more to receive.

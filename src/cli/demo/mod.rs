@@ -40,7 +40,7 @@ pub(crate) async fn run(options: &LayerOptions) -> Result<Status, Failure> {
         interrupted = signals.next() => Ok(Some(interrupted)),
         never = show_progress(&ledger, &copies) => match never {},
     };
-    let server = stage.server().to_owned();
+    let (layer, server) = (stage.kind(), stage.server().to_owned());
     tokio::select! {
         () = stage.strike() => {}
         interrupted = signals.next() => return Ok(interrupted),
@@ -54,7 +54,7 @@ pub(crate) async fn run(options: &LayerOptions) -> Result<Status, Failure> {
     for problem in &problems {
         tell(&format!("demo: {problem}"));
     }
-    let report = Report::new(server, &sums, copy_sums);
+    let report = Report::new(layer, server, &sums, copy_sums);
     if options.json {
         output::json(&report)?;
     } else {

@@ -4,9 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use asgi_redis::{
-    ChannelKind, ChannelLayer, ChannelLayerExt, ChannelName, Error, ErrorKind, RedisChannelLayer,
-};
+use asgi_redis::{ChannelKind, ChannelLayer, ChannelLayerExt, ChannelName, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -15,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::copies::Copies;
 use super::ledger::Ledger;
 use super::rooms::Rooms;
-use super::stage::{BRIEF_EXPIRY, FULL_CAPACITY, Stage};
+use super::stage::{BRIEF_EXPIRY, FULL_CAPACITY, Layer, Stage};
 use crate::cli::outcome::{Failure, Status};
 
 /// How long the producers go on.
@@ -127,12 +125,7 @@ pub(super) fn outcome(ended: Result<Result<(), Error>, JoinError>) -> Result<(),
     }
 }
 
-async fn produce(
-    layer: RedisChannelLayer,
-    channel: ChannelName,
-    end: Instant,
-    ledger: Ledger,
-) -> Result<(), Error> {
+async fn produce(layer: Layer, channel: ChannelName, end: Instant, ledger: Ledger) -> Result<(), Error> {
     let turns = Arc::new(Semaphore::new(UNDER_WAY));
     while Instant::now() < end {
         // No turn by then: what is missing is told at the end.
@@ -144,18 +137,13 @@ async fn produce(
     Ok(())
 }
 
-async fn send_one(
-    layer: RedisChannelLayer,
-    channel: ChannelName,
-    unread: bool,
-    ledger: Ledger,
-) -> Result<(), Error> {
+async fn send_one(layer: Layer, channel: ChannelName, unread: bool, ledger: Ledger) -> Result<(), Error> {
     send(&layer, &channel, unread, None, &ledger).await.map(drop)
 }
 
 /// Sends the next message; says whether the channel had space.
 async fn send(
-    layer: &RedisChannelLayer,
+    layer: &Layer,
     channel: &ChannelName,
     unread: bool,
     turn: Option<OwnedSemaphorePermit>,
@@ -178,7 +166,7 @@ async fn send(
 
 /// Receives until it is aborted, which it may be at any point: what its receive had taken goes back.
 async fn consume(
-    layer: RedisChannelLayer,
+    layer: Layer,
     channels: Vec<ChannelName>,
     impatient: bool,
     ledger: Ledger,

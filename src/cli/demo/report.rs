@@ -32,10 +32,10 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(server: String, sums: &Sums, group: CopySums) -> Self {
+    pub(super) fn new(layer: &'static str, server: String, sums: &Sums, group: CopySums) -> Self {
         let ms = u64::try_from(sums.time.as_millis()).unwrap_or(u64::MAX).max(1);
         Self {
-            layer: "RedisChannelLayer",
+            layer,
             server,
             sent: sums.sent,
             received: sums.received,

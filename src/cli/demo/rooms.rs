@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use asgi_redis::{ChannelLayer, ChannelLayerExt, ChannelName, Error, Mailbox, RedisChannelLayer};
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ChannelName, Error, Mailbox};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::copies::Copies;
 use super::play::outcome;
-use super::stage::PROCESSES;
+use super::stage::{Layer, PROCESSES};
 use crate::cli::outcome::{Failure, Status};
 
 const ROOMS: [&str; 2] = ["demo.room.1", "demo.room.2"];
@@ -40,7 +40,7 @@ enum Message {
 
 /// The mailboxes, and those who read them.
 pub(super) struct Rooms {
-    layers: [RedisChannelLayer; PROCESSES],
+    layers: [Layer; PROCESSES],
     names: Arc<[ChannelName]>,
     copies: Copies,
     readers: JoinSet<Result<(), Error>>,
@@ -49,10 +49,7 @@ pub(super) struct Rooms {
 
 impl Rooms {
     /// Opens an inbox in each process, and mailboxes in it.
-    pub(super) async fn open(
-        layers: &[RedisChannelLayer; PROCESSES],
-        copies: &Copies,
-    ) -> Result<Self, Error> {
+    pub(super) async fn open(layers: &[Layer; PROCESSES], copies: &Copies) -> Result<Self, Error> {
         let mut rooms = Self {
             layers: layers.clone(),
             names: Arc::default(),
@@ -120,7 +117,7 @@ async fn read(mut mailbox: Mailbox, member: usize, copies: Copies) -> Result<(),
 /// Mailboxes join and leave a room, and messages are sent to it, by any of the processes.
 async fn play(
     room: &'static str,
-    layers: [RedisChannelLayer; PROCESSES],
+    layers: [Layer; PROCESSES],
     names: Arc<[ChannelName]>,
     end: Instant,
     copies: Copies,
@@ -150,7 +147,7 @@ async fn play(
 
 async fn say(
     room: &str,
-    layer: &RedisChannelLayer,
+    layer: &Layer,
     names: &[ChannelName],
     members: &BTreeSet<usize>,
     copies: &Copies,

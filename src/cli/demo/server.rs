@@ -16,10 +16,6 @@ use crate::cli::outcome::{Failure, Status};
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
 
-const NO_SERVER: &str = "no server: --redis, ASGI_REDIS_URL and --config name none, and no redis-server or \
-                         valkey-server from version 7 on is on PATH; give --redis URL, or install one, for example \
-                         with `apt install redis-server`";
-
 /// A running server. Dropping it ends the process and removes the directory.
 #[derive(Debug)]
 pub(super) struct PrivateServer {
@@ -36,8 +32,9 @@ struct Program {
 }
 
 impl PrivateServer {
-    pub(super) async fn start() -> Result<Self, Failure> {
-        let program = Program::find().ok_or_else(|| Failure::new(Status::NoServer, NO_SERVER))?;
+    /// Starts one, if its program is here.
+    pub(super) async fn start() -> Result<Option<Self>, Failure> {
+        let Some(program) = Program::find() else { return Ok(None) };
         let failed = |why: &dyn std::fmt::Display| {
             Failure::new(
                 Status::NoServer,
@@ -64,7 +61,7 @@ impl PrivateServer {
             .map_err(|error| failed(&error))?;
         let mut server = Self { process, program, directory };
         server.ready().await?;
-        Ok(server)
+        Ok(Some(server))
     }
 
     async fn ready(&mut self) -> Result<(), Failure> {

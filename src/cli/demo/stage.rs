@@ -1,8 +1,9 @@
 //! The server and the layers of the demo.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use asgi_redis::{ChannelLayer, ChannelName, ConfigBuilder, RedisChannelLayer};
+use asgi_redis::{Backend, ChannelLayer, ChannelName, ConfigBuilder, ConfiguredLayer, MemoryLayer};
 use tokio::time::timeout;
 
 use super::server::PrivateServer;
@@ -18,21 +19,30 @@ pub(super) const BRIEF_EXPIRY: Duration = Duration::from_millis(300);
 pub(super) const PROCESSES: usize = 3;
 const MAILBOX_CAPACITY: usize = 20;
 
+const NO_SERVER: &str = "no server: --redis, ASGI_REDIS_URL and --config name none, and no redis-server or \
+                         valkey-server from version 7 on is on PATH; so it runs in the memory of this process. Give \
+                         --redis URL, or install one, for example with `apt install redis-server`";
+
 const CLEAN_UP: Duration = Duration::from_secs(5);
 
+/// A layer of any kind.
+pub(super) type Layer = Arc<dyn ChannelLayer>;
+
 /// Each layer stands for a process of its own: it has its own connection.
-#[derive(Debug)]
 pub(super) struct Stage {
-    pub(super) producing: [RedisChannelLayer; 2],
-    pub(super) consuming: [RedisChannelLayer; 2],
+    pub(super) producing: [Layer; 2],
+    pub(super) consuming: [Layer; 2],
     /// They have the mailboxes that join rooms.
-    pub(super) rooms: [RedisChannelLayer; PROCESSES],
+    pub(super) rooms: [Layer; PROCESSES],
     /// Its messages expire soon.
-    pub(super) brief: RedisChannelLayer,
+    pub(super) brief: Layer,
     pub(super) channels: Channels,
+    kind: &'static str,
     server: String,
-    /// Last, because it is to outlive the layers. Without it the server is someone else's.
-    private: Option<PrivateServer>,
+    /// Whether what is left there would be left to others.
+    is_shared: bool,
+    /// Last, because it is to outlive the layers.
+    _private: Option<PrivateServer>,
 }
 
 #[derive(Debug)]
@@ -48,28 +58,38 @@ pub(super) struct Channels {
 }
 
 impl Stage {
-    /// Connects to the server that was named, else to one that it starts.
+    /// Connects to the servers that were named, else to one that it starts, else does without.
     pub(super) async fn set(options: &LayerOptions) -> Result<Self, Failure> {
         let mut private = None;
-        let settings = match options.servers()? {
-            Some(settings) => settings,
-            None => {
-                let server = private.insert(PrivateServer::start().await?);
-                ConfigBuilder::new().hosts([server.url()])
-            }
+        let named = options.servers()?;
+        let is_named = named.is_some();
+        let layer = match named {
+            Some(layer) => layer,
+            None => match PrivateServer::start().await? {
+                Some(server) => {
+                    ConfiguredLayer::new(ConfigBuilder::new().hosts([private.insert(server).url()]))
+                }
+                None => {
+                    tell(&format!("demo: {NO_SERVER}"));
+                    ConfiguredLayer::from_url("memory://")
+                }
+            },
         };
         let random = getrandom::u64().map_err(|error| {
             Failure::new(Status::Failed, format!("the system gives no random numbers: {error}"))
         })?;
         let full = ChannelName::new("demo.full")?;
-        let settings = settings
-            .prefix(format!("asgi-redis-demo-{random:016x}:"))
-            .channel_capacity([(full.as_str(), FULL_CAPACITY), ("demo.mail!*", MAILBOX_CAPACITY)]);
-        let connect = || settings.connect();
-        let producing = [connect().await?, connect().await?];
-        let consuming = [connect().await?, connect().await?];
-        let rooms = [connect().await?, connect().await?, connect().await?];
-        let brief = settings.clone().expiry(BRIEF_EXPIRY).connect().await?;
+        let layer = layer.map_config(|settings| {
+            settings
+                .prefix(format!("asgi-redis-demo-{random:016x}:"))
+                .channel_capacity([(full.as_str(), FULL_CAPACITY), ("demo.mail!*", MAILBOX_CAPACITY)])
+        });
+        let processes = Processes::of(&layer)?;
+        let brief = processes.another(|settings| settings.expiry(BRIEF_EXPIRY)).await?;
+        let another = async || processes.another(|settings| settings).await;
+        let producing = [another().await?, another().await?];
+        let consuming = [another().await?, another().await?];
+        let rooms = [another().await?, another().await?, another().await?];
 
         let work = ["demo.work.1", "demo.work.2", "demo.work.3"].into_iter().map(ChannelName::new);
         let replies = consuming.iter().map(|layer| layer.new_channel("demo.reply?"));
@@ -79,14 +99,22 @@ impl Stage {
             full,
             unread: ChannelName::new("demo.unread")?,
         };
-        let server = match &private {
-            Some(server) => server.description(),
-            None => {
-                let hosts = settings.build()?;
-                hosts.hosts().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        let (kind, server) = match (&processes, &private) {
+            (Processes::InMemory(..), _) => ("MemoryLayer", "the memory of this process".to_owned()),
+            (Processes::Connected(_), Some(server)) => ("RedisChannelLayer", server.description()),
+            (Processes::Connected(layer), None) => {
+                let settings = layer.config().build()?;
+                let hosts = settings.hosts().iter().map(ToString::to_string);
+                ("RedisChannelLayer", hosts.collect::<Vec<_>>().join(", "))
             }
         };
-        Ok(Self { producing, consuming, rooms, brief, channels, server, private })
+        let is_shared = is_named && matches!(processes, Processes::Connected(_));
+        Ok(Self { producing, consuming, rooms, brief, channels, kind, server, is_shared, _private: private })
+    }
+
+    /// Which layer it is.
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind
     }
 
     /// What the messages go through.
@@ -96,7 +124,7 @@ impl Stage {
 
     /// Removes what was put on someone else's server, and all of a private one.
     pub(super) async fn strike(self) {
-        if self.private.is_some() {
+        if !self.is_shared {
             return;
         }
         let cleaned = timeout(CLEAN_UP, async {
@@ -111,6 +139,31 @@ impl Stage {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tell(&format!("demo: cannot clean up: {error}")),
             Err(_) => tell(&format!("demo: cannot clean up within {CLEAN_UP:?}")),
+        }
+    }
+}
+
+/// How to make a layer for one more process.
+enum Processes {
+    Connected(ConfiguredLayer),
+    InMemory(MemoryLayer, ConfigBuilder),
+}
+
+impl Processes {
+    fn of(layer: &ConfiguredLayer) -> Result<Self, Failure> {
+        Ok(match layer.backend() {
+            Backend::Memory => Self::InMemory(layer.config().in_memory()?, layer.config().clone()),
+            // What is on this machine alone is of no use to a demo of many processes.
+            _ => Self::Connected(ConfiguredLayer::new(layer.config().clone())),
+        })
+    }
+
+    async fn another(&self, change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Result<Layer, Failure> {
+        match self {
+            Self::Connected(layer) => Ok(layer.clone().map_config(change).connect().await?),
+            Self::InMemory(shared, settings) => {
+                Ok(Arc::new(shared.another_client_with(change(settings.clone()).build()?)))
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::mirror::{Member, Mirror};
@@ -21,6 +22,8 @@ use crate::redis::shard::Shard;
 
 /// How many addresses one call names: Lua passes on fewer than 8,000 values.
 const MOST_ADDRESSES: usize = 800;
+/// How many calls are under way at once, where each is for another group.
+const CALLS_AT_ONCE: usize = 64;
 /// The pause before reading memberships again, when the server could not be asked.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -90,9 +93,12 @@ impl Keeper {
         self.at + Duration::from_millis(left)
     }
 
-    /// A mailbox became full, has room again, or was dropped.
+    /// A mailbox became full, has room again, or was dropped. Of most the server has nothing to learn, and they are not
+    /// kept, or they would pile up while it cannot be told.
     pub(super) fn note(&mut self, mailboxes: impl IntoIterator<Item = Arc<Slot>>) {
-        self.to_report.extend(mailboxes);
+        let marked = &self.marked;
+        let matters = |slot: &Arc<Slot>| slot.is_full() || marked.contains_key(slot.address());
+        self.to_report.extend(mailboxes.into_iter().filter(matters));
     }
 
     /// A member is gone for good.
@@ -112,9 +118,15 @@ impl Keeper {
         self.lost_since_us.is_some()
     }
 
-    /// Whether there is something to tell.
-    pub(super) fn has_news(&self) -> bool {
-        !self.to_report.is_empty() || !self.leaving.is_empty() || self.lost_since_us.is_some()
+    /// Tells what there is to tell, if anything.
+    pub(super) async fn tell_news(&mut self, mirror: &mut Mirror, mailboxes: &Mailboxes) {
+        if !self.to_report.is_empty() || self.has_lost_members() {
+            self.tell(mirror, mailboxes).await;
+        } else if !self.leaving.is_empty()
+            && let Err(error) = self.leave().await
+        {
+            tracing::debug!(inbox = %self.inbox, %error, "could not take members out of their groups");
+        }
     }
 
     /// Gives a sign of life with all that is to be told, and heals what the server has lost; whether all went well. What did
@@ -221,7 +233,7 @@ impl Keeper {
         }
     }
 
-    /// Adds members for which there is a time.
+    /// Adds members for which there is a time. Here too no group waits for the answer of another.
     async fn add(
         &self,
         mirror: &mut Mirror,
@@ -232,57 +244,81 @@ impl Keeper {
         for (group, members) in mirror.groups() {
             let members =
                 members.iter().filter_map(|(address, member)| Some((Arc::clone(address), left_ms(member)?)));
-            due.push((group.clone(), members.collect()));
+            let members: Vec<Due> = members.collect();
+            due.extend(members.chunks(MOST_ADDRESSES).map(|some| (group.clone(), some.to_vec())));
         }
-        for (group, members) in due {
-            for members in members.chunks(MOST_ADDRESSES) {
-                let named = members.iter().map(|(address, left_ms)| {
-                    let name = ChannelName::new(&format!("{}{address}", self.inbox))?;
-                    let capacity = (self.capacity)(&name);
-                    Ok(calls::Member { queue: self.inbox.as_str(), address, capacity, left_ms: *left_ms })
-                });
-                let named = named.collect::<Result<Vec<_>>>()?;
-                let add = |generation| GroupAdd {
-                    group: &group,
-                    fence: (self.shard.client(), generation),
-                    mode,
-                    members: &named,
-                };
-                if let Changed::Ok(now_us) = self.shard.ask(add).await? {
-                    for (address, left_ms) in members {
-                        // Who was added just now is in; who was renewed may have left, which an entry will tell.
-                        let since_us = (mode == AddMode::Keep).then_some(now_us);
-                        mirror.prolong(&group, address, now_us / 1000 + left_ms, since_us);
+        for calls in due.chunks(CALLS_AT_ONCE) {
+            let added = calls.iter().map(|(group, members)| self.add_some(mode, group, members));
+            let mut failure = None;
+            for ((group, members), added) in calls.iter().zip(join_all(added).await) {
+                match added {
+                    Ok(Changed::Ok(now_us)) => {
+                        for (address, left_ms) in members {
+                            // Who was added just now is in; who was renewed may have left, which an entry will tell.
+                            let since_us = (mode == AddMode::Keep).then_some(now_us);
+                            mirror.prolong(group, address, now_us / 1000 + left_ms, since_us);
+                        }
                     }
+                    // Nobody answers stale here; the call is made again until it is not.
+                    Ok(Changed::Stale) => {}
+                    Err(error) => failure = Some(error),
                 }
+            }
+            if let Some(error) = failure {
+                return Err(error);
             }
         }
         Ok(())
     }
 
-    /// Takes those out of their groups who are gone.
+    async fn add_some(&self, mode: AddMode, group: &GroupName, members: &[Due]) -> Result<Changed> {
+        let named = members.iter().map(|(address, left_ms)| {
+            let name = ChannelName::new(&format!("{}{address}", self.inbox))?;
+            let capacity = (self.capacity)(&name);
+            Ok(calls::Member { queue: self.inbox.as_str(), address, capacity, left_ms: *left_ms })
+        });
+        let members = named.collect::<Result<Vec<_>>>()?;
+        let fence = |generation| (self.shard.client(), generation);
+        let add = |generation| GroupAdd { group, fence: fence(generation), mode, members: &members };
+        self.shard.ask(add).await
+    }
+
+    /// Takes those out of their groups who are gone. Meanwhile the inbox is not read, so one group does not wait for the
+    /// answer of another. Who could not be taken out stays noted.
     async fn leave(&mut self) -> Result<()> {
-        while let Some(group) = self.leaving.keys().next().cloned() {
-            while let Some(addresses) = self.leaving.get_mut(&group).filter(|addresses| !addresses.is_empty())
-            {
-                let few = addresses.len().saturating_sub(MOST_ADDRESSES);
-                let gone = addresses.split_off(few);
-                let members: Vec<(&str, &str)> =
-                    gone.iter().map(|address| (self.inbox.as_str(), &**address)).collect();
-                let discard = |generation| GroupDiscard {
-                    group: &group,
-                    fence: (self.shard.client(), generation),
-                    by_owner: true,
-                    members: &members,
-                };
-                if let Err(error) = self.shard.ask(discard).await {
-                    self.leaving.entry(group).or_default().extend(gone);
-                    return Err(error);
-                }
-            }
-            self.leaving.remove(&group);
+        let mut due: Vec<(GroupName, Vec<Arc<str>>)> = Vec::new();
+        for (group, gone) in self.leaving.drain() {
+            due.extend(gone.chunks(MOST_ADDRESSES).map(|gone| (group.clone(), gone.to_vec())));
         }
-        Ok(())
+        let mut failure = None;
+        for calls in due.chunks(CALLS_AT_ONCE) {
+            let outcomes = match failure {
+                None => join_all(calls.iter().map(|(group, gone)| self.discard(group, gone))).await,
+                Some(_) => Vec::new(),
+            };
+            let mut outcomes = outcomes.into_iter();
+            for (group, gone) in calls {
+                match outcomes.next() {
+                    Some(Ok(())) => continue,
+                    Some(Err(error)) => failure = Some(error),
+                    None => {}
+                }
+                self.leaving.entry(group.clone()).or_default().extend(gone.iter().map(Arc::clone));
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn discard(&self, group: &GroupName, gone: &[Arc<str>]) -> Result<()> {
+        let members: Vec<(&str, &str)> =
+            gone.iter().map(|address| (self.inbox.as_str(), &**address)).collect();
+        let discard = |generation| GroupDiscard {
+            group,
+            fence: (self.shard.client(), generation),
+            by_owner: true,
+            members: &members,
+        };
+        self.shard.ask(discard).await.map(drop)
     }
 
     /// Somebody joined a group.
@@ -345,5 +381,36 @@ impl Keeper {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ConfigBuilder;
+    use crate::message::PackedMessage;
+    use crate::redis::receive::Tickets;
+
+    #[tokio::test]
+    async fn only_mailboxes_of_which_there_is_something_to_tell_are_kept_while_the_server_is_down() {
+        let config = ConfigBuilder::new().hosts(["redis://127.0.0.1:1"]).build().unwrap();
+        let tickets = Arc::new(Tickets::new(1));
+        let shard = Arc::new(Shard::start(0, &config.hosts()[0], &config, &tickets).unwrap());
+        let mut keeper = Keeper::new("a.b!".parse().unwrap(), shard, &config);
+        let (mut mirror, mailboxes) = (Mirror::default(), Mailboxes::new("a.b!".parse().unwrap(), 10));
+        let opened = |address: &str| Arc::new(Slot::new(format!("a.b!{address}").parse().unwrap(), 1));
+        let full = opened("full");
+        full.post(Instant::now() + Duration::from_secs(60), PackedMessage::pack(&1).unwrap());
+        keeper.note([Arc::clone(&full)]);
+        for number in 0..1_000 {
+            let dropped = opened(&number.to_string());
+            dropped.close();
+            keeper.note([dropped]);
+            keeper.tell_news(&mut mirror, &mailboxes).await;
+        }
+        assert_eq!(keeper.to_report.len(), 1);
+        keeper.note_gone("gone", vec!["room".parse().unwrap(), "hall".parse().unwrap()]);
+        keeper.leave().await.unwrap_err();
+        assert_eq!(keeper.leaving.len(), 2, "who could not be told of stays noted");
     }
 }

@@ -105,7 +105,7 @@ impl Reader {
                             self.give(entry, at).await;
                             reading = Reading::Batch(receiving, entries, at);
                         } else {
-                            self.tell_news().await;
+                            self.keeper.tell_news(&mut self.mirror, &self.mailboxes).await;
                             receiving.acknowledge();
                             reading = Reading::Nothing;
                         }
@@ -163,12 +163,6 @@ impl Reader {
         self.mirror.prune(self.read_us);
     }
 
-    async fn tell_news(&mut self) {
-        if self.keeper.has_news() {
-            self.keeper.tell(&mut self.mirror, &self.mailboxes).await;
-        }
-    }
-
     async fn note_changes(&mut self) {
         let Some(Changes { dropped, with_room }) = self.mailboxes.take_changes() else { return };
         for slot in dropped {
@@ -177,7 +171,7 @@ impl Reader {
             self.keeper.note([slot]);
         }
         self.keeper.note(with_room);
-        self.tell_news().await;
+        self.keeper.tell_news(&mut self.mirror, &self.mailboxes).await;
     }
 
     /// Gives what an entry says, which came at some time, to whom it concerns.

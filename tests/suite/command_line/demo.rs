@@ -41,7 +41,8 @@ pub(super) fn assert_sums_meet(ended: &Ended, server: &str) {
     ];
     expected.sort_unstable();
     assert_eq!(keys, expected);
-    assert_eq!(report["layer"], "RedisChannelLayer");
+    let layer = if server.starts_with("the memory") { "MemoryLayer" } else { "RedisChannelLayer" };
+    assert_eq!(report["layer"], layer);
     assert!(report["server"].as_str().unwrap().starts_with(server), "{report}");
     let [sent, received, refused, expired] =
         ["sent", "received", "refused", "expired"].map(|key| number(report, key));
@@ -121,16 +122,45 @@ fn without_json_a_table_is_printed() {
 }
 
 #[test]
-fn without_a_server_program_it_says_how_to_get_one_and_ends_with_status_4() {
-    let demo = run(program().arg("demo").env("PATH", ""));
-    demo.failed(
-        4,
+fn without_a_server_program_it_runs_in_memory_and_says_so_and_how_to_get_one() {
+    let demo = run(program().args(["demo", "--json"]).env("PATH", ""));
+    assert_sums_meet(&demo, "the memory of this process");
+    for said in [
         "no server: --redis, ASGI_REDIS_URL and --config name none, and no redis-server or valkey-server",
-    );
-    assert!(
-        demo.err.contains("give --redis URL, or install one, for example with `apt install redis-server`")
-    );
-    assert_eq!(demo.out, "");
+        "Give --redis URL, or install one, for example with `apt install redis-server`",
+        "demo on the memory of this process",
+    ] {
+        assert!(demo.err.contains(said), "{demo:?}");
+    }
+}
+
+#[test]
+fn memory_may_be_asked_for_by_url_by_the_environment_and_by_a_document() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(br#"{"default": {"BACKEND": "asgiref.inmemory.ChannelLayer"}}"#).unwrap();
+    let demo = || {
+        let mut demo = program();
+        demo.args(["demo", "--json"]);
+        demo
+    };
+    for demo in [
+        run(demo().args(["--redis", "memory://"])),
+        run(demo().env("ASGI_REDIS_URL", "memory://")),
+        run(demo().arg("--config").arg(file.path())),
+    ] {
+        assert_sums_meet(&demo, "the memory of this process");
+        assert!(!demo.err.contains("no server"), "{demo:?}");
+    }
+}
+
+#[test]
+fn nothing_but_the_demo_runs_in_memory() {
+    for command in
+        [&["send", "a", "1"][..], &["receive", "a"], &["flush"], &["shards"], &["group", "len", "g"]]
+    {
+        run(program().args(["--redis", "memory://"]).args(command))
+            .failed(2, "memory:// is the memory of this program alone, where nobody else sends or receives");
+    }
 }
 
 /// Where the private server of a demo listens, once the demo says so.
@@ -163,7 +193,7 @@ fn assert_removed(socket: &Path, process: &str) {
 #[test]
 fn without_a_given_server_it_starts_a_private_one_and_removes_it() {
     if !Kind::available().contains(&Kind::Process) {
-        run(program().arg("demo")).failed(4, "no server: ");
+        assert_eq!(run(program().arg("demo")).status, Some(0));
         return;
     }
     let mut demo = start(program().args(["demo", "--json"]));
@@ -179,7 +209,7 @@ fn without_a_given_server_it_starts_a_private_one_and_removes_it() {
 #[test]
 fn a_demo_that_is_asked_to_end_removes_its_server() {
     if !Kind::available().contains(&Kind::Process) {
-        run(program().arg("demo")).failed(4, "no server: ");
+        assert_eq!(run(program().arg("demo")).status, Some(0));
         return;
     }
     for (name, status) in [("INT", 130), ("TERM", 143)] {

@@ -101,7 +101,13 @@ async fn use_groups(url: &str) {
     scripts.load().await;
     scripts.inbox_keep("in!", "owner", 60_000, &["slow"], &["quick"]).await;
     scripts.group_add(&Add::to("room", &["in!a", "in!b", "news"])).await;
+    // Of eight that are new one looks at others.
+    let new: Vec<String> = (0..8).map(|number| format!("new?{number}")).collect();
+    scripts.group_add(&Add::to("hall", &new.iter().map(String::as_str).collect::<Vec<_>>())).await;
     scripts.group_send(&GroupSend::to("room", "hi")).await;
+    scripts.push(&Push::to("in!", &["mslow direct"])).await;
+    // Few that are full are compared, many are asked for.
+    scripts.inbox_keep("in!", "owner", 60_000, &["b", "c", "d", "e", "f"], &[]).await;
     scripts.push(&Push::to("in!", &["mslow direct"])).await;
     scripts.pop(None, 0, &Pop::new().attempt(1, &["in!"])).await;
     scripts.group_len_step("room", "", 100).await;
@@ -110,6 +116,9 @@ async fn use_groups(url: &str) {
     scripts.inbox_groups_step("in!", "", "0").await;
     scripts.group_discard(&Discard::from("room", &["in!a"])).await;
     scripts.group_leave_step("news", None, "").await;
+    for new in &new {
+        scripts.group_leave_step(new, None, "").await;
+    }
     assert_eq!(scripts.inbox_close_step("in!", "owner").await, Some(0));
 }
 

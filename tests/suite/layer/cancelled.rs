@@ -11,7 +11,7 @@ use futures::future::{join_all, poll_fn};
 use tokio::sync::watch;
 
 use super::{MOMENT, PATIENCE, fill, layers, options, soon};
-use crate::support::{Ledger, Sent, Server};
+use crate::support::{Ledger, Sent, Server, Servers};
 
 /// Polls a future as often as it is woken, but drops it when it was pending for the `most`-th time.
 async fn poll_at_most<T>(most: usize, future: impl Future<Output = T>) -> Option<T> {
@@ -31,10 +31,9 @@ async fn poll_at_most<T>(most: usize, future: impl Future<Output = T>) -> Option
     .await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receive_dropped_at_each_of_its_await_points_under_load_keeps_the_ledger() {
-    let server = Server::shared();
-    let [receiver, sender] = layers(&options(&server, "await-points").capacity(10_000)).await;
+on_one_and_three_servers!(a_receive_dropped_at_each_of_its_await_points_under_load_keeps_the_ledger, threads);
+async fn a_receive_dropped_at_each_of_its_await_points_under_load_keeps_the_ledger(servers: Servers) {
+    let [receiver, sender] = layers(&options(&servers, "await-points").capacity(10_000)).await;
     let ledger = Arc::new(Ledger::default());
     for polls in 1..=4 {
         let sending = tokio::spawn({
@@ -76,9 +75,8 @@ async fn drain(layer: &RedisChannelLayer, channel: &str, ledger: &Ledger, count:
 
 /// Two channels that all read, and one single-reader channel for each of three receivers, whose receives are dropped
 /// at random.
-async fn dropped_at_random(seed: u64) {
-    let server = Server::shared();
-    let options = options(&server, "at-random");
+async fn dropped_at_random(servers: &Servers, seed: u64) {
+    let options = options(servers, "at-random");
     let [writer] = layers(&options).await;
     let readers: [_; 4] = layers(&options).await;
     let ledger = Arc::new(Ledger::default());
@@ -132,17 +130,16 @@ async fn dropped_at_random(seed: u64) {
     ledger.balance();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn receives_dropped_at_random_lose_and_repeat_nothing_and_keep_the_order() {
+on_one_and_three_servers!(receives_dropped_at_random_lose_and_repeat_nothing_and_keep_the_order, threads);
+async fn receives_dropped_at_random_lose_and_repeat_nothing_and_keep_the_order(servers: Servers) {
     for seed in 0..6 {
-        dropped_at_random(seed).await;
+        dropped_at_random(&servers, seed).await;
     }
 }
 
-#[tokio::test]
-async fn a_message_that_arrived_but_was_not_returned_goes_to_another_receiver() {
-    let server = Server::shared();
-    let [holder, other, sender] = layers(&options(&server, "arrived")).await;
+on_one_and_three_servers!(a_message_that_arrived_but_was_not_returned_goes_to_another_receiver);
+async fn a_message_that_arrived_but_was_not_returned_goes_to_another_receiver(servers: Servers) {
+    let [holder, other, sender] = layers(&options(&servers, "arrived")).await;
     {
         let mut receive = pin!(holder.receive::<_, u64>(["a"]));
         fill(receive.as_mut(), &sender).await;
@@ -151,10 +148,11 @@ async fn a_message_that_arrived_but_was_not_returned_goes_to_another_receiver() 
     assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
 }
 
+/// Each server keeps an order of its own, so this is of one.
 #[tokio::test]
 async fn messages_that_go_back_are_received_first_and_in_order() {
-    let server = Server::shared();
-    let [holder, other, sender] = layers(&options(&server, "back")).await;
+    let servers = Servers::one();
+    let [holder, other, sender] = layers(&options(&servers, "back")).await;
     {
         let mut receives: Vec<_> = (0..3).map(|_| Box::pin(holder.receive::<_, u64>(["a"]))).collect();
         for receive in &mut receives {
@@ -189,10 +187,9 @@ async fn a_dropped_receive_stands_in_no_line() {
     assert!(!keys.iter().any(|key| key.contains(":w:")), "{keys:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropped_sends_send_once_or_not_at_all() {
-    let server = Server::shared();
-    let [receiver, sender] = layers(&options(&server, "sends").capacity(100_000)).await;
+on_one_and_three_servers!(dropped_sends_send_once_or_not_at_all, threads);
+async fn dropped_sends_send_once_or_not_at_all(servers: Servers) {
+    let [receiver, sender] = layers(&options(&servers, "sends").capacity(100_000)).await;
     let ledger = Arc::new(Ledger::default());
     let mut sends = Vec::new();
     for number in 0..2000 {
@@ -218,10 +215,9 @@ async fn dropped_sends_send_once_or_not_at_all() {
     ledger.balance();
 }
 
-#[tokio::test]
-async fn more_releases_than_a_call_carries_go_before_the_next_receive() {
-    let server = Server::shared();
-    let [reader, writer] = layers(&options(&server, "many-releases")).await;
+on_one_and_three_servers!(more_releases_than_a_call_carries_go_before_the_next_receive);
+async fn more_releases_than_a_call_carries_go_before_the_next_receive(servers: Servers) {
+    let [reader, writer] = layers(&options(&servers, "many-releases")).await;
     let mut receives: Vec<_> = (0..600)
         .map(|number| Box::pin(reader.receive::<_, u64>(vec![format!("quiet-{number}")])))
         .chain([Box::pin(reader.receive::<_, u64>(vec!["body?1".to_owned()]))])
@@ -239,10 +235,9 @@ async fn more_releases_than_a_call_carries_go_before_the_next_receive() {
     }
 }
 
-#[tokio::test]
-async fn what_goes_back_is_pushed_to_a_receive_that_waits_already() {
-    let server = Server::shared();
-    let [holder, other, sender] = layers(&options(&server, "to-the-next")).await;
+on_one_and_three_servers!(what_goes_back_is_pushed_to_a_receive_that_waits_already);
+async fn what_goes_back_is_pushed_to_a_receive_that_waits_already(servers: Servers) {
+    let [holder, other, sender] = layers(&options(&servers, "to-the-next")).await;
     let waiting = {
         let mut receive = pin!(holder.receive::<_, u64>(["a"]));
         fill(receive.as_mut(), &sender).await;
@@ -256,10 +251,9 @@ async fn what_goes_back_is_pushed_to_a_receive_that_waits_already() {
     assert_eq!(received.unwrap().unwrap().1, 1);
 }
 
-#[tokio::test]
-async fn what_expired_meanwhile_does_not_go_back() {
-    let server = Server::shared();
-    let options = options(&server, "expired-back").expiry(Duration::from_millis(400));
+on_one_and_three_servers!(what_expired_meanwhile_does_not_go_back);
+async fn what_expired_meanwhile_does_not_go_back(servers: Servers) {
+    let options = options(&servers, "expired-back").expiry(Duration::from_millis(400));
     let [holder, other, sender] = layers(&options).await;
     let waiting = {
         let mut receive = pin!(holder.receive::<_, u64>(["a"]));
@@ -289,10 +283,9 @@ async fn a_try_receive_that_found_nothing_leaves_nothing_behind() {
     assert_eq!(fields, 2, "its generation and its lease");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_try_receive_dropped_at_each_of_its_await_points_keeps_the_ledger() {
-    let server = Server::shared();
-    let [receiver, sender] = layers(&options(&server, "try-points").capacity(10_000)).await;
+on_one_and_three_servers!(a_try_receive_dropped_at_each_of_its_await_points_keeps_the_ledger, threads);
+async fn a_try_receive_dropped_at_each_of_its_await_points_keeps_the_ledger(servers: Servers) {
+    let [receiver, sender] = layers(&options(&servers, "try-points").capacity(10_000)).await;
     let ledger = Ledger::default();
     for _ in 0..400 {
         let number = ledger.number();
@@ -309,10 +302,9 @@ async fn a_try_receive_dropped_at_each_of_its_await_points_keeps_the_ledger() {
     ledger.balance();
 }
 
-#[tokio::test]
-async fn a_receive_timeout_whose_time_is_up_as_its_message_comes_keeps_the_ledger() {
-    let server = Server::shared();
-    let [receiver, sender] = layers(&options(&server, "just-in-time").capacity(10_000)).await;
+on_one_and_three_servers!(a_receive_timeout_whose_time_is_up_as_its_message_comes_keeps_the_ledger);
+async fn a_receive_timeout_whose_time_is_up_as_its_message_comes_keeps_the_ledger(servers: Servers) {
+    let [receiver, sender] = layers(&options(&servers, "just-in-time").capacity(10_000)).await;
     let ledger = Ledger::default();
     for turn in 0..300 {
         let number = ledger.number();
@@ -345,10 +337,9 @@ async fn a_dropped_flush_is_taken_up_by_the_next() {
     assert_eq!(keys, [""; 0]);
 }
 
-#[tokio::test]
-async fn a_dropped_close_closes_all_the_same() {
-    let server = Server::shared();
-    let [layer, other] = layers(&options(&server, "close-points")).await;
+on_one_and_three_servers!(a_dropped_close_closes_all_the_same);
+async fn a_dropped_close_closes_all_the_same(servers: Servers) {
+    let [layer, other] = layers(&options(&servers, "close-points")).await;
     let mut receive = pin!(layer.receive::<_, u64>(["a"]));
     fill(receive.as_mut(), &other).await;
     // Not polled even once.

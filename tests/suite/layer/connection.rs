@@ -8,16 +8,18 @@ use asgi_redis::{ChannelLayerExt, ConfigBuilder, ErrorKind};
 
 use tokio::sync::watch;
 
-use super::{MOMENT, PATIENCE, fill, layers, options, options_at, send_at_last, soon, through_and_beside};
-use crate::support::{Direction, Ledger, Proxy, Sent, Server};
+use super::{
+    Hosts, MOMENT, PATIENCE, fill, layers, options, options_at, proxies, send_at_last, soon,
+    through_and_beside,
+};
+use crate::support::{Direction, Ledger, Proxy, Sent, Server, Servers};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_cut_under_load_lose_and_repeat_nothing() {
-    let server = Server::shared();
-    let (receivers_proxy, senders_proxy) = (Proxy::start(&server), Proxy::start(&server));
-    let options = options_at(&receivers_proxy.url(), "cuts").capacity(1000);
+on_one_and_three_servers!(connections_cut_under_load_lose_and_repeat_nothing, threads);
+async fn connections_cut_under_load_lose_and_repeat_nothing(servers: Servers) {
+    let (of_receivers, of_sender) = (proxies(&servers), proxies(&servers));
+    let options = options(&*of_receivers, "cuts").capacity(1000);
     let receivers: [_; 2] = layers(&options).await;
-    let sender = options.clone().hosts([senders_proxy.url()]).connect().await.unwrap();
+    let sender = options.clone().hosts(of_sender.urls()).connect().await.unwrap();
     let ledger = Arc::new(Ledger::default());
     let (stop, stopped) = watch::channel(false);
     let receiving = receivers.map(|layer| {
@@ -34,7 +36,8 @@ async fn connections_cut_under_load_lose_and_repeat_nothing() {
     let mut random = fastrand::Rng::with_seed(7);
     for turn in 0..3000 {
         if turn % 150 == 149 {
-            if random.bool() { receivers_proxy.cut() } else { senders_proxy.cut() }
+            let proxies = if random.bool() { &of_receivers } else { &of_sender };
+            proxies[random.usize(0..proxies.len())].cut();
         }
         let number = ledger.number();
         let channel = if random.bool() { "a" } else { "b" };
@@ -61,17 +64,17 @@ async fn connections_cut_under_load_lose_and_repeat_nothing() {
     assert!(accepted > 2000, "only {accepted} of 3000 sends went through");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_order_of_one_writer_and_one_reader_survives_their_reconnections() {
-    let server = Server::shared();
-    let (reader_proxy, writer_proxy) = (Proxy::start(&server), Proxy::start(&server));
-    let options = options_at(&reader_proxy.url(), "order-cuts").capacity(10_000);
+on_one_and_three_servers!(the_order_of_one_writer_and_one_reader_survives_their_reconnections, threads);
+async fn the_order_of_one_writer_and_one_reader_survives_their_reconnections(servers: Servers) {
+    let (of_reader, of_writer) = (proxies(&servers), proxies(&servers));
+    let options = options(&*of_reader, "order-cuts").capacity(10_000);
     let reader = options.connect().await.unwrap();
-    let writer = options.clone().hosts([writer_proxy.url()]).connect().await.unwrap();
+    let writer = options.clone().hosts(of_writer.urls()).connect().await.unwrap();
     let cutting = async {
         for turn in 0..12 {
             tokio::time::sleep(Duration::from_millis(60)).await;
-            if turn % 2 == 0 { reader_proxy.cut() } else { writer_proxy.cut() }
+            let proxies = if turn % 2 == 0 { &of_reader } else { &of_writer };
+            proxies.iter().for_each(Proxy::cut);
         }
     };
     let writing = async {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, Inbox, Mailbox, RedisChannelLayer};
 use futures::future::join_all;
 
-use super::{MOMENT, keys, layers, options, options_at, promptly, soon, until};
-use crate::support::{Proxy, Server};
+use super::{Hosts, MOMENT, keys, layers, options, options_at, promptly, proxies, soon, until};
+use crate::support::{Proxy, Server, Servers};
 
 const GROUPS: usize = 10;
 const MEMBERS: usize = 100;
@@ -138,12 +138,12 @@ async fn an_owner_cut_off_beyond_its_lease_gets_its_memberships_back_when_it_ret
     assert_eq!(promptly("the message", mailbox.receive::<u64>()).await.unwrap(), 2);
 }
 
-#[tokio::test]
-async fn connections_cut_under_group_sends_lose_and_repeat_nothing() {
-    let server = Server::shared();
-    let proxy = Proxy::start(&server);
-    let options = options_at(&proxy.url(), "cut-groups").capacity(10_000);
-    let [owner, other] = behind(&proxy, &server, options).await;
+on_one_and_three_servers!(connections_cut_under_group_sends_lose_and_repeat_nothing);
+async fn connections_cut_under_group_sends_lose_and_repeat_nothing(servers: Servers) {
+    let proxies = proxies(&servers);
+    let options = options(&*proxies, "cut-groups").capacity(10_000);
+    let owner = options.connect().await.unwrap();
+    let other = options.hosts(servers.urls()).connect().await.unwrap();
     let inbox = owner.inbox("member").await.unwrap();
     let mut mailboxes = [(); 5].map(|()| inbox.open().unwrap());
     for mailbox in &mailboxes {
@@ -151,7 +151,7 @@ async fn connections_cut_under_group_sends_lose_and_repeat_nothing() {
     }
     for number in 0..1_000_u64 {
         if number % 100 == 50 {
-            proxy.cut();
+            proxies.iter().for_each(Proxy::cut);
         }
         assert_eq!(other.group_send("room", &number).await.unwrap().delivered(), 1);
         other.send(mailboxes[0].name(), &(number + 10_000)).await.unwrap();
@@ -253,6 +253,35 @@ async fn a_restart_in_the_middle_of_a_stream_of_joins_leaves_the_groups_as_the_p
 }
 
 #[tokio::test]
+async fn many_groups_are_given_again_without_waiting_for_one_answer_after_another() {
+    const GROUPS: usize = 300;
+    let server = Server::private();
+    let second = Duration::from_secs(1);
+    let [owner, other] =
+        layers(&options(&server, "heals-at-once").lease(second).membership_lease(second)).await;
+    let inbox = owner.inbox("member").await.unwrap();
+    let mut mailbox = inbox.open().unwrap();
+    let joins = (0..GROUPS).map(|group| other.group_add(room(group), mailbox.name()));
+    join_all(joins).await.into_iter().for_each(Result::unwrap);
+    other.send(mailbox.name(), &0).await.unwrap();
+    assert_eq!(promptly("what came after it had joined", mailbox.receive::<u64>()).await.unwrap(), 0);
+
+    let mut admin = server.connection().await;
+    let mut reads = async || -> usize {
+        let text: String = redis::cmd("INFO").arg("stats").query_async(&mut admin).await.unwrap();
+        let reads = text.lines().find_map(|line| line.strip_prefix("total_reads_processed:")).unwrap();
+        reads.parse().unwrap()
+    };
+    let before = reads().await;
+    let () = redis::cmd("FLUSHALL").query_async(&mut server.connection().await).await.unwrap();
+    tokio::time::sleep(2 * second).await;
+    let reads = reads().await - before;
+    // What several callers write at once, the server reads at once.
+    assert!(reads < GROUPS / 2, "the server read {reads} times for {GROUPS} groups");
+    assert_eq!(other.channel_groups(mailbox.name()).await.unwrap().len(), GROUPS);
+}
+
+#[tokio::test]
 async fn who_joins_while_the_members_are_being_given_again_drives_nobody_out() {
     let server = Server::private();
     let second = Duration::from_secs(1);
@@ -260,7 +289,8 @@ async fn who_joins_while_the_members_are_being_given_again_drives_nobody_out() {
     let [owner, other] = layers(&options).await;
     let inbox = owner.inbox("member").await.unwrap();
     let (mut old, mut new) = (inbox.open().unwrap(), inbox.open().unwrap());
-    let names = |kind: &str| (0..8).map(|number| format!("{kind}-{number}")).collect::<Vec<String>>();
+    // More than are given again at once.
+    let names = |kind: &str| (0..80).map(|number| format!("{kind}-{number}")).collect::<Vec<String>>();
     let (rooms, blocked) = (names("room"), names("blocked"));
     for group in rooms.iter().chain(&blocked) {
         other.group_add(group, old.name()).await.unwrap();

@@ -11,12 +11,11 @@ use futures::future::join_all;
 use tokio::sync::watch;
 
 use super::{MOMENT, PATIENCE, fill, layers, options, options_at, soon, through_and_beside};
-use crate::support::{Ledger, Proxy, Sent, Server, calls, unique_prefix};
+use crate::support::{Ledger, Proxy, Sent, Server, Servers, calls, unique_prefix};
 
-#[tokio::test]
-async fn closing_ends_waiting_receives_and_every_later_call() {
-    let server = Server::shared();
-    let [layer, other] = layers(&options(&server, "close")).await;
+on_one_and_three_servers!(closing_ends_waiting_receives_and_every_later_call);
+async fn closing_ends_waiting_receives_and_every_later_call(servers: Servers) {
+    let [layer, other] = layers(&options(&servers, "close")).await;
     let waiting = tokio::spawn({
         let layer = layer.clone();
         async move { layer.receive::<_, u64>(["a"]).await }
@@ -34,10 +33,9 @@ async fn closing_ends_waiting_receives_and_every_later_call() {
     assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
 }
 
-#[tokio::test]
-async fn what_arrived_and_was_not_returned_goes_back_when_the_layer_is_closed() {
-    let server = Server::shared();
-    let [layer, other] = layers(&options(&server, "close-filled")).await;
+on_one_and_three_servers!(what_arrived_and_was_not_returned_goes_back_when_the_layer_is_closed);
+async fn what_arrived_and_was_not_returned_goes_back_when_the_layer_is_closed(servers: Servers) {
+    let [layer, other] = layers(&options(&servers, "close-filled")).await;
     let mut receive = pin!(layer.receive::<_, u64>(["a"]));
     fill(receive.as_mut(), &other).await;
     soon("closing", layer.close()).await.unwrap();
@@ -45,10 +43,9 @@ async fn what_arrived_and_was_not_returned_goes_back_when_the_layer_is_closed() 
     assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
 }
 
-#[tokio::test]
-async fn dropping_the_last_clone_gives_back_in_the_background() {
-    let server = Server::shared();
-    let [layer, other] = layers(&options(&server, "drop")).await;
+on_one_and_three_servers!(dropping_the_last_clone_gives_back_in_the_background);
+async fn dropping_the_last_clone_gives_back_in_the_background(servers: Servers) {
+    let [layer, other] = layers(&options(&servers, "drop")).await;
     {
         let layer = layer;
         let mut receive = pin!(layer.receive::<_, u64>(["a"]));
@@ -109,10 +106,12 @@ async fn receive_until_stopped(
     tokio::join!(several, closing);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_clean_restarts_of_one_of_four_receivers_under_load_lose_and_repeat_nothing() {
-    let server = Server::shared();
-    let options = options(&server, "restarts");
+on_one_and_three_servers!(
+    fifty_clean_restarts_of_one_of_four_receivers_under_load_lose_and_repeat_nothing,
+    threads
+);
+async fn fifty_clean_restarts_of_one_of_four_receivers_under_load_lose_and_repeat_nothing(servers: Servers) {
+    let options = options(&servers, "restarts");
     let [sender] = layers(&options).await;
     let ledger = Arc::new(Ledger::default());
     let (restart, restarted) = watch::channel(0);

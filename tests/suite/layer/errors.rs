@@ -9,7 +9,7 @@ use futures::future::join_all;
 use serde::Deserialize;
 
 use super::{fill, layers, options, options_at, soon};
-use crate::support::Server;
+use crate::support::{Server, Servers};
 
 #[tokio::test]
 async fn hostile_bytes_in_a_queue_are_errors_of_their_own_and_do_not_stop_the_reader() {
@@ -42,15 +42,14 @@ async fn hostile_bytes_in_a_queue_are_errors_of_their_own_and_do_not_stop_the_re
     assert_eq!(soon("the message", layer.receive::<_, u64>(["a"])).await.unwrap().1, 7);
 }
 
-#[tokio::test]
-async fn a_message_of_another_type_is_an_error_that_keeps_it() {
-    let server = Server::shared();
+on_one_and_three_servers!(a_message_of_another_type_is_an_error_that_keeps_it);
+async fn a_message_of_another_type_is_an_error_that_keeps_it(servers: Servers) {
     #[derive(Debug, Deserialize)]
     struct Request {
         #[expect(dead_code, reason = "only its absence counts")]
         path: String,
     }
-    let layer = options(&server, "type").connect().await.unwrap();
+    let layer = options(&servers, "type").connect().await.unwrap();
     let message = Value::map([("method", "GET")]);
     layer.send("a", &message).await.unwrap();
     let error = layer.receive::<_, Request>(["a"]).await.unwrap_err();
@@ -60,10 +59,9 @@ async fn a_message_of_another_type_is_an_error_that_keeps_it() {
     assert_eq!(kept.unpack::<Value>().unwrap(), message);
 }
 
-#[tokio::test]
-async fn bad_names_are_refused_before_anything_is_asked() {
-    let server = Server::shared();
-    let layer = options(&server, "names").connect().await.unwrap();
+on_one_and_three_servers!(bad_names_are_refused_before_anything_is_asked);
+async fn bad_names_are_refused_before_anything_is_asked(servers: Servers) {
+    let layer = options(&servers, "names").connect().await.unwrap();
     let invalid = async |name: &str| layer.send(name, &1).await.unwrap_err().to_string();
     assert!(invalid("a b").await.contains("invalid channel name \"a b\""));
     assert!(invalid("inbox!").await.contains("is an inbox; send to an address in it"));

@@ -6,16 +6,15 @@ use asgi_redis::{ChannelLayer, ChannelLayerExt};
 use tokio::time::{Instant, sleep};
 
 use super::{layers, options, soon};
-use crate::support::Server;
+use crate::support::{Server, Servers};
 
 const LEASE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
-#[tokio::test]
-async fn what_a_flush_has_ended_is_not_renewed() {
-    let server = Server::shared();
+on_one_and_three_servers!(what_a_flush_has_ended_is_not_renewed);
+async fn what_a_flush_has_ended_is_not_renewed(servers: Servers) {
     let expiry = Duration::from_secs(2);
-    let options = options(&server, "flush-renewed").membership_lease(LEASE);
+    let options = options(&servers, "flush-renewed").membership_lease(LEASE);
     let [owner, other] = layers(&options.renew_memberships(true).group_expiry(expiry)).await;
     let inbox = owner.inbox("a").await.unwrap();
     let mut mailbox = inbox.open().unwrap();

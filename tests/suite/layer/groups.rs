@@ -7,19 +7,18 @@ use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, Mailbox, Value};
 use futures::future::join_all;
 
 use super::{MOMENT, keys, layers, options, options_at, promptly, until};
-use crate::support::{Direction, Monitor, Proxy, Server, calls};
+use crate::support::{Direction, Monitor, Proxy, Server, Servers, calls};
 
-#[tokio::test]
-async fn a_receipt_counts_full_queues_and_names_them_on_request() {
-    let server = Server::shared();
-    let [owner, sender] = layers(&options(&server, "receipt").capacity(2)).await;
+on_one_and_three_servers!(a_receipt_counts_full_queues_and_names_them_on_request);
+async fn a_receipt_counts_full_queues_and_names_them_on_request(servers: Servers) {
+    let [owner, sender] = layers(&options(&servers, "receipt").capacity(6)).await;
     let inbox = owner.inbox("a").await.unwrap();
     let mut mailbox = inbox.open().unwrap();
     for name in ["full.a", "full?b", "free", mailbox.name().as_str()] {
         sender.group_add("room", name).await.unwrap();
     }
     for name in ["full.a", "full?b"] {
-        for number in 0..2 {
+        for number in 0..6 {
             sender.send(name, &number).await.unwrap();
         }
     }
@@ -40,10 +39,9 @@ async fn a_receipt_counts_full_queues_and_names_them_on_request() {
     }
 }
 
-#[tokio::test]
-async fn a_message_too_large_for_the_layer_reaches_no_member() {
-    let server = Server::shared();
-    let [layer] = layers(&options(&server, "too-large").max_message_size(100)).await;
+on_one_and_three_servers!(a_message_too_large_for_the_layer_reaches_no_member);
+async fn a_message_too_large_for_the_layer_reaches_no_member(servers: Servers) {
+    let [layer] = layers(&options(&servers, "too-large").max_message_size(100)).await;
     layer.group_add("room", "normal").await.unwrap();
     let error = layer.group_send("room", &"x".repeat(100)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MessageTooLarge);

@@ -5,13 +5,13 @@ use std::time::Duration;
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, ErrorKind, Inbox, Mailbox};
 use futures::StreamExt;
 
-use super::{MOMENT, keys, layers, options, options_at, promptly, soon, until};
-use crate::support::{Direction, Proxy, Server, unique_prefix};
+use super::{Hosts, MOMENT, keys, layers, options, options_at, promptly, soon, through_and_beside, until};
+use crate::support::{Direction, Proxy, Server, Servers, unique_prefix};
 
 /// The keys of a layer that are not those of its client or schema.
-async fn leftovers(server: &Server, options: &ConfigBuilder) -> Vec<String> {
+async fn leftovers(hosts: &impl Hosts, options: &ConfigBuilder) -> Vec<String> {
     let prefix = options.build().unwrap().prefix().to_owned();
-    let mut keys = keys(server, &prefix).await;
+    let mut keys = keys(hosts, &prefix).await;
     keys.retain(|key| !key[prefix.len()..].starts_with("c:") && !key.ends_with("schema"));
     keys
 }
@@ -20,10 +20,9 @@ fn opened(inbox: &Inbox, count: usize) -> Vec<Mailbox> {
     (0..count).map(|_| inbox.open().unwrap()).collect()
 }
 
-#[tokio::test]
-async fn a_dropped_mailbox_leaves_all_its_groups_and_its_name_is_unknown() {
-    let server = Server::private();
-    let options = options(&server, "drop-mailbox");
+on_one_and_three_servers!(a_dropped_mailbox_leaves_all_its_groups_and_its_name_is_unknown);
+async fn a_dropped_mailbox_leaves_all_its_groups_and_its_name_is_unknown(servers: Servers) {
+    let options = options(&servers, "drop-mailbox");
     let [owner, other] = layers(&options).await;
     let inbox = owner.inbox("a").await.unwrap();
     let (stays, goes) = (inbox.open().unwrap(), inbox.open().unwrap());
@@ -44,15 +43,35 @@ async fn a_dropped_mailbox_leaves_all_its_groups_and_its_name_is_unknown() {
     until("it leaves again", async || other.group_is_empty("room-7").await.unwrap()).await;
     drop(stays);
     until("all keys of groups are gone", async || {
-        leftovers(&server, &options).await.iter().all(|key| !key.contains("room"))
+        leftovers(&servers, &options).await.iter().all(|key| !key.contains("room"))
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_thousand_mailboxes_dropped_at_once_leave_their_group() {
+async fn a_dropped_mailbox_does_not_leave_its_groups_one_answer_after_another() {
     let server = Server::shared();
-    let [owner, other] = layers(&options(&server, "drop-thousand")).await;
+    let proxy = Proxy::start(&server);
+    let [owner, other] = through_and_beside(&proxy, &server, "drop-many-groups").await;
+    let inbox = owner.inbox("a").await.unwrap();
+    let mut mailbox = inbox.open().unwrap();
+    for room in 0..40 {
+        other.group_add(format!("room-{room}"), mailbox.name()).await.unwrap();
+    }
+    other.send(mailbox.name(), &1).await.unwrap();
+    assert_eq!(promptly("what came after it had joined", mailbox.receive::<u64>()).await.unwrap(), 1);
+    tokio::time::sleep(MOMENT).await;
+    let name = mailbox.name().clone();
+    // The server does what it is asked to, but no answer comes.
+    proxy.stall_only(Direction::Replies);
+    drop(mailbox);
+    until("it has left all", async || other.channel_groups(&name).await.unwrap().is_empty()).await;
+    proxy.pass();
+}
+
+on_one_and_three_servers!(a_thousand_mailboxes_dropped_at_once_leave_their_group);
+async fn a_thousand_mailboxes_dropped_at_once_leave_their_group(servers: Servers) {
+    let [owner, other] = layers(&options(&servers, "drop-thousand")).await;
     let inbox = owner.inbox("a").await.unwrap();
     let mailboxes = opened(&inbox, 2_000);
     let adds = mailboxes.iter().map(|mailbox| other.group_add("room", mailbox.name()));
@@ -63,10 +82,9 @@ async fn a_thousand_mailboxes_dropped_at_once_leave_their_group() {
     assert_eq!(inbox.statistics().mailboxes, 0);
 }
 
-#[tokio::test]
-async fn an_inbox_whose_handles_are_dropped_leaves_its_groups_and_no_key() {
-    let server = Server::private();
-    let options = options(&server, "drop-inbox");
+on_one_and_three_servers!(an_inbox_whose_handles_are_dropped_leaves_its_groups_and_no_key);
+async fn an_inbox_whose_handles_are_dropped_leaves_its_groups_and_no_key(servers: Servers) {
+    let options = options(&servers, "drop-inbox");
     let [owner, other] = layers(&options).await;
     let inbox = owner.inbox("a").await.unwrap();
     let mailboxes = opened(&inbox, 10);
@@ -81,14 +99,13 @@ async fn an_inbox_whose_handles_are_dropped_leaves_its_groups_and_no_key() {
     other.group_send("room-1", &2).await.unwrap();
     assert_eq!(other.group_len("room-1").await.unwrap(), 3, "mailboxes are left");
     drop(mailboxes);
-    until("nothing is left", async || leftovers(&server, &options).await.is_empty()).await;
+    until("nothing is left", async || leftovers(&servers, &options).await.is_empty()).await;
     assert_eq!(other.group_send("room-1", &3).await.unwrap(), asgi_redis::GroupReceipt::default());
 }
 
-#[tokio::test]
-async fn closing_an_inbox_or_its_layer_ends_the_mailboxes_and_removes_the_keys() {
-    let server = Server::private();
-    let options = options(&server, "close-inbox");
+on_one_and_three_servers!(closing_an_inbox_or_its_layer_ends_the_mailboxes_and_removes_the_keys);
+async fn closing_an_inbox_or_its_layer_ends_the_mailboxes_and_removes_the_keys(servers: Servers) {
+    let options = options(&servers, "close-inbox");
     let [owner, other] = layers(&options).await;
     let (first, second) = (owner.inbox("a").await.unwrap(), owner.inbox("b").await.unwrap());
     for inbox in [&first, &second] {
@@ -114,7 +131,7 @@ async fn closing_an_inbox_or_its_layer_ends_the_mailboxes_and_removes_the_keys()
         assert_eq!(late.receive::<u64>().await.unwrap_err().kind(), ErrorKind::Closed);
         promptly("closing again", inbox.close()).await;
     }
-    assert_eq!(leftovers(&server, &options).await, [""; 0]);
+    assert_eq!(leftovers(&servers, &options).await, [""; 0]);
     assert_eq!(owner.inbox("c").await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
@@ -139,10 +156,9 @@ async fn dropping_everything_ends_all_tasks_and_connections() {
     .await;
 }
 
-#[tokio::test]
-async fn an_inbox_outlives_its_layer_value_and_ends_when_it_is_closed_after_that() {
-    let server = Server::shared();
-    let [owner, other] = layers(&options(&server, "outlives")).await;
+on_one_and_three_servers!(an_inbox_outlives_its_layer_value_and_ends_when_it_is_closed_after_that);
+async fn an_inbox_outlives_its_layer_value_and_ends_when_it_is_closed_after_that(servers: Servers) {
+    let [owner, other] = layers(&options(&servers, "outlives")).await;
     let inbox = owner.inbox("a").await.unwrap();
     drop(owner);
     let mut mailbox = inbox.open().unwrap();

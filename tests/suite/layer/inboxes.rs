@@ -4,12 +4,11 @@ use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind};
 use futures::StreamExt;
 
 use super::{MOMENT, layers, options, soon};
-use crate::support::Server;
+use crate::support::Servers;
 
-#[tokio::test]
-async fn a_mailbox_gets_what_any_process_sends_to_its_name_in_order() {
-    let server = Server::shared();
-    let [owner, sender] = layers(&options(&server, "mailbox")).await;
+on_one_and_three_servers!(a_mailbox_gets_what_any_process_sends_to_its_name_in_order);
+async fn a_mailbox_gets_what_any_process_sends_to_its_name_in_order(servers: Servers) {
+    let [owner, sender] = layers(&options(&servers, "mailbox")).await;
     let inbox = owner.inbox("websocket.send").await.unwrap();
     assert!(inbox.name().as_str().starts_with("websocket.send.") && inbox.name().as_str().ends_with('!'));
     let (mut one, mut two) = (inbox.open().unwrap(), inbox.open().unwrap());
@@ -29,10 +28,9 @@ async fn a_mailbox_gets_what_any_process_sends_to_its_name_in_order() {
     assert_eq!(two.receive::<u64>().await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
-#[tokio::test]
-async fn a_group_send_reaches_its_members_once_and_nobody_else() {
-    let server = Server::shared();
-    let [one, two, sender] = layers(&options(&server, "group")).await;
+on_one_and_three_servers!(a_group_send_reaches_its_members_once_and_nobody_else);
+async fn a_group_send_reaches_its_members_once_and_nobody_else(servers: Servers) {
+    let [one, two, sender] = layers(&options(&servers, "group")).await;
     let inboxes = [one.inbox("a").await.unwrap(), two.inbox("b").await.unwrap()];
     let mut members: Vec<_> = (0..20).map(|n| inboxes[n % 2].open().unwrap()).collect();
     let stranger = inboxes[0].open().unwrap();

@@ -10,7 +10,7 @@ use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, Inbox, Mailbox, R
 use futures::{FutureExt, StreamExt};
 
 use super::{layers, options, promptly};
-use crate::support::Server;
+use crate::support::Servers;
 
 const SEEDS: u64 = 200;
 /// How many programs run at once: their processes are shared, their groups and inboxes are not.
@@ -54,8 +54,13 @@ impl Receiver {
     }
 }
 
-/// The processes of a program, and its receivers: three mailboxes in each of three inboxes, and two plain channels.
-async fn receivers(layers: &[RedisChannelLayer], seed: u64) -> (Vec<Inbox>, Vec<Receiver>) {
+/// The processes of a program, and its receivers: three mailboxes in each of three inboxes, and two plain channels, of
+/// which the second is a normal one if these have an order.
+async fn receivers(
+    layers: &[RedisChannelLayer],
+    seed: u64,
+    normal_in_order: bool,
+) -> (Vec<Inbox>, Vec<Receiver>) {
     let mut inboxes = Vec::new();
     for layer in layers {
         inboxes.push(layer.inbox("member").await.unwrap());
@@ -65,7 +70,8 @@ async fn receivers(layers: &[RedisChannelLayer], seed: u64) -> (Vec<Inbox>, Vec<
         receivers.push(Receiver::Mailbox(inboxes[number % inboxes.len()].open().unwrap()));
     }
     receivers.push(Receiver::Channel(format!("single?{seed}")));
-    receivers.push(Receiver::Channel(format!("normal.{seed}")));
+    receivers
+        .push(Receiver::Channel(format!("{}{seed}", if normal_in_order { "normal." } else { "other?" })));
     (inboxes, receivers)
 }
 
@@ -74,9 +80,8 @@ fn group(seed: u64, number: usize) -> String {
 }
 
 /// Runs a program for each seed, on three processes; a failure names its seed.
-async fn run_all(test: &str, program: impl AsyncFn(u64, &[RedisChannelLayer])) {
-    let server = Server::shared();
-    let options: ConfigBuilder = options(&server, test);
+async fn run_all(servers: &Servers, test: &str, program: impl AsyncFn(u64, &[RedisChannelLayer])) {
+    let options: ConfigBuilder = options(servers, test);
     let layers: [_; 3] = layers(&options).await;
     futures::stream::iter(0..SEEDS)
         .map(async |seed| {

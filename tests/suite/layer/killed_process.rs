@@ -11,17 +11,21 @@ use std::time::{Duration, Instant};
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder};
 use futures::future::join_all;
 
-use super::{PATIENCE, PROMPTLY};
-use crate::support::{Server, unique_prefix};
+use super::{Hosts, PATIENCE, PROMPTLY};
+use crate::support::{Servers, unique_prefix};
 
-/// Says to a child which server and prefix it works on.
+/// Says to a child which prefix and servers it works on.
 const ROLE: &str = "ASGI_REDIS_SUITE_MEMBER";
 const MAILBOXES: usize = 5;
 const LEASE: Duration = Duration::from_secs(1);
 const LAST: u64 = 4_000;
 
-fn options(url: &str, prefix: &str) -> ConfigBuilder {
-    ConfigBuilder::new().hosts([url]).prefix(prefix).membership_lease(LEASE).capacity(10_000)
+fn options(urls: &[impl AsRef<str>], prefix: &str) -> ConfigBuilder {
+    ConfigBuilder::new()
+        .hosts(urls.iter().map(AsRef::as_ref))
+        .prefix(prefix)
+        .membership_lease(LEASE)
+        .capacity(10_000)
 }
 
 /// What a child does until its standard input ends, and nothing in a run of the suite, where nobody gave it a role: five
@@ -34,8 +38,8 @@ async fn the_part_of_a_member_process() {
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
     });
-    let (url, prefix) = role.split_once(' ').unwrap();
-    let layer = options(url, prefix).connect().await.unwrap();
+    let (prefix, urls) = role.split_once(' ').unwrap();
+    let layer = options(&urls.split(' ').collect::<Vec<_>>(), prefix).connect().await.unwrap();
     let inbox = layer.inbox("member").await.unwrap();
     let mut mailboxes = Vec::new();
     for _ in 0..MAILBOXES {
@@ -60,11 +64,11 @@ struct Member {
 
 impl Member {
     /// Starts a child; returns when its mailboxes are in the room.
-    fn start(server: &Server, prefix: &str) -> Self {
+    fn start(urls: &[String], prefix: &str) -> Self {
         let test = format!("{}::the_part_of_a_member_process", module_path!().split_once("::").unwrap().1);
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args([&*test, "--exact", "--nocapture"])
-            .env(ROLE, format!("{} {prefix}", server.url()))
+            .env(ROLE, format!("{prefix} {}", urls.join(" ")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -99,11 +103,11 @@ impl Drop for Member {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_four_processes_one_is_killed_and_the_others_miss_nothing() {
-    let (server, prefix) = (Server::shared(), unique_prefix("killed"));
-    let mut members = [(); 4].map(|()| Member::start(&server, &prefix));
-    let layer = options(&server.url(), &prefix).connect().await.unwrap();
+on_one_and_three_servers!(of_four_processes_one_is_killed_and_the_others_miss_nothing, threads);
+async fn of_four_processes_one_is_killed_and_the_others_miss_nothing(servers: Servers) {
+    let (urls, prefix) = (servers.urls(), unique_prefix("killed"));
+    let mut members = [(); 4].map(|()| Member::start(&urls, &prefix));
+    let layer = options(&urls, &prefix).connect().await.unwrap();
     assert_eq!(layer.group_len("room").await.unwrap(), 4 * MAILBOXES);
     let mut killed_at = None;
     for number in 0..=LAST {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, RedisChannelLayer};
 
 use super::{MOMENT, layers, options, promptly, until};
-use crate::support::Server;
+use crate::support::Servers;
 
 const SHORT: Duration = Duration::from_millis(700);
 
@@ -15,10 +15,9 @@ async fn long_and_brief(options: &ConfigBuilder) -> [RedisChannelLayer; 2] {
     [options.connect().await.unwrap(), brief.connect().await.unwrap()]
 }
 
-#[tokio::test]
-async fn channels_of_any_kind_are_members_whoever_adds_them() {
-    let server = Server::shared();
-    let [owner, adder, sender] = layers(&options(&server, "kinds")).await;
+on_one_and_three_servers!(channels_of_any_kind_are_members_whoever_adds_them);
+async fn channels_of_any_kind_are_members_whoever_adds_them(servers: Servers) {
+    let [owner, adder, sender] = layers(&options(&servers, "kinds")).await;
     let inbox = owner.inbox("a").await.unwrap();
     let mut mailbox = inbox.open().unwrap();
     for name in [mailbox.name().as_str(), "normal", "single?1", "normal"] {
@@ -49,10 +48,9 @@ async fn channels_of_any_kind_are_members_whoever_adds_them() {
     assert!(owner.try_receive::<_, u64>(["normal", "single?1"]).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn a_channel_knows_its_groups_and_leaves_all_of_them_at_once() {
-    let server = Server::shared();
-    let [owner, other] = layers(&options(&server, "groups-of")).await;
+on_one_and_three_servers!(a_channel_knows_its_groups_and_leaves_all_of_them_at_once);
+async fn a_channel_knows_its_groups_and_leaves_all_of_them_at_once(servers: Servers) {
+    let [owner, other] = layers(&options(&servers, "groups-of")).await;
     let inbox = owner.inbox("a").await.unwrap();
     let (mut one, mut two) = (inbox.open().unwrap(), inbox.open().unwrap());
     let rooms: Vec<String> = (0..1_203).map(|room| format!("room-{room:04}")).collect();
@@ -81,10 +79,9 @@ async fn a_channel_knows_its_groups_and_leaves_all_of_them_at_once() {
     }
 }
 
-#[tokio::test]
-async fn a_membership_ends_so_long_after_the_last_add_as_group_expiry_says() {
-    let server = Server::shared();
-    let [long, brief] = long_and_brief(&options(&server, "group-expiry")).await;
+on_one_and_three_servers!(a_membership_ends_so_long_after_the_last_add_as_group_expiry_says);
+async fn a_membership_ends_so_long_after_the_last_add_as_group_expiry_says(servers: Servers) {
+    let [long, brief] = long_and_brief(&options(&servers, "group-expiry")).await;
     let inbox = long.inbox("a").await.unwrap();
     let (mut renewed, mut expired, mut stays) =
         (inbox.open().unwrap(), inbox.open().unwrap(), inbox.open().unwrap());
@@ -100,7 +97,9 @@ async fn a_membership_ends_so_long_after_the_last_add_as_group_expiry_says() {
     assert_eq!(long.group_len("room").await.unwrap(), 2);
     assert!(long.channel_groups("normal").await.unwrap().is_empty());
     let receipt = long.group_send("room", &1).await.unwrap();
-    assert_eq!((receipt.delivered(), receipt.expired()), (1, 1), "the normal channel is out");
+    assert_eq!(receipt.delivered(), 1, "the normal channel is out");
+    // Where it was the only one on its server, nothing is left there to count.
+    assert!(receipt.expired() == 1 || servers.all().len() > 1 && receipt.expired() == 0, "{receipt:?}");
     assert_eq!(long.group_send("room", &2).await.unwrap().expired(), 0, "and is cleared away");
     for mailbox in [&mut renewed, &mut stays] {
         assert_eq!(promptly("a copy", mailbox.receive::<u64>()).await.unwrap(), 1);
@@ -117,10 +116,9 @@ async fn a_membership_ends_so_long_after_the_last_add_as_group_expiry_says() {
     assert!(tokio::time::timeout(MOMENT, renewed.receive::<u64>()).await.is_err());
 }
 
-#[tokio::test]
-async fn renewed_memberships_last_while_the_mailbox_is_open_and_no_longer() {
-    let server = Server::shared();
-    let options = options(&server, "renew")
+on_one_and_three_servers!(renewed_memberships_last_while_the_mailbox_is_open_and_no_longer);
+async fn renewed_memberships_last_while_the_mailbox_is_open_and_no_longer(servers: Servers) {
+    let options = options(&servers, "renew")
         .group_expiry(Duration::from_millis(1_200))
         .membership_lease(Duration::from_secs(1));
     let renewing = options.clone().renew_memberships(true).connect().await.unwrap();
@@ -145,10 +143,9 @@ async fn renewed_memberships_last_while_the_mailbox_is_open_and_no_longer() {
     assert!(plain.group_is_empty("room").await.unwrap(), "a discarded member is not renewed");
 }
 
-#[tokio::test]
-async fn a_renewal_does_not_bring_back_who_was_discarded_while_the_inbox_was_not_read() {
-    let server = Server::shared();
-    let options = options(&server, "renew-discarded")
+on_one_and_three_servers!(a_renewal_does_not_bring_back_who_was_discarded_while_the_inbox_was_not_read);
+async fn a_renewal_does_not_bring_back_who_was_discarded_while_the_inbox_was_not_read(servers: Servers) {
+    let options = options(&servers, "renew-discarded")
         .capacity(2)
         .group_expiry(Duration::from_millis(1_200))
         .membership_lease(Duration::from_secs(1))
@@ -172,10 +169,9 @@ async fn a_renewal_does_not_bring_back_who_was_discarded_while_the_inbox_was_not
     assert!(other.group_is_empty("room").await.unwrap(), "the renewal made it a member again");
 }
 
-#[tokio::test]
-async fn a_member_that_was_discarded_and_added_again_in_one_moment_misses_nothing_else() {
-    let server = Server::shared();
-    let [owner, other] = layers(&options(&server, "flicker").capacity(10_000)).await;
+on_one_and_three_servers!(a_member_that_was_discarded_and_added_again_in_one_moment_misses_nothing_else);
+async fn a_member_that_was_discarded_and_added_again_in_one_moment_misses_nothing_else(servers: Servers) {
+    let [owner, other] = layers(&options(&servers, "flicker").capacity(10_000)).await;
     let inbox = owner.inbox("a").await.unwrap();
     let (mut steady, mut flickers) = (inbox.open().unwrap(), inbox.open().unwrap());
     other.group_add("room", steady.name()).await.unwrap();

@@ -1,32 +1,62 @@
 //! The Redis layer from end to end: names in, messages out, on real servers.
 
+/// A test of the layer, that is the same whether its messages are on one server or on three: `NAME::on_one_server` and
+/// `NAME::on_three_servers`. A test that needs threads of its own says `on_one_and_three_servers!(NAME, threads)`.
+macro_rules! on_one_and_three_servers {
+    ($test:ident) => {
+        on_one_and_three_servers!($test, [tokio::test]);
+    };
+    ($test:ident, threads) => {
+        on_one_and_three_servers!($test, [tokio::test(flavor = "multi_thread", worker_threads = 2)]);
+    };
+    ($test:ident, [$($attribute:tt)*]) => {
+        mod $test {
+            use crate::support::Servers;
+
+            #[$($attribute)*]
+            async fn on_one_server() {
+                super::$test(Servers::one()).await;
+            }
+
+            #[$($attribute)*]
+            async fn on_three_servers() {
+                super::$test(Servers::three()).await;
+            }
+        }
+    };
+}
+
 mod cancelled;
 mod capacity;
 mod connection;
 mod data_loss;
+mod data_loss_told;
 mod delivery;
 mod drain;
 mod ending;
 mod errors;
 mod flushed_groups;
 mod groups;
+mod groups_over_servers;
 mod idle;
 mod inbox_ending;
 mod inboxes;
 mod interleaving;
 mod killed_process;
 mod membership;
+mod outages;
 mod scripts;
 mod shards;
 mod slow_mailbox;
 mod whole_inbox;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use asgi_redis::{ChannelLayerExt, ConfigBuilder, RedisChannelLayer};
 
-use crate::support::{Proxy, Server, unique_prefix};
+use crate::support::{Proxy, Server, Servers, unique_prefix};
 
 /// How long a test waits for what must happen, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,9 +66,39 @@ const MOMENT: Duration = Duration::from_millis(150);
 /// How long a test waits for what must not need a beat, which by default comes every 20 s: a lost wake-up fails it.
 const PROMPTLY: Duration = Duration::from_secs(5);
 
-/// A layer's options on a server, under a prefix that no other test has.
-fn options(server: &Server, test: &str) -> ConfigBuilder {
-    options_at(&server.url(), test)
+/// What a layer may be over.
+trait Hosts {
+    fn urls(&self) -> Vec<String>;
+}
+
+impl Hosts for Server {
+    fn urls(&self) -> Vec<String> {
+        vec![self.url()]
+    }
+}
+
+impl<T: Hosts> Hosts for Arc<T> {
+    fn urls(&self) -> Vec<String> {
+        (**self).urls()
+    }
+}
+
+/// Each server behind a network of its own.
+impl Hosts for [Proxy] {
+    fn urls(&self) -> Vec<String> {
+        self.iter().map(Proxy::url).collect()
+    }
+}
+
+impl Hosts for Servers {
+    fn urls(&self) -> Vec<String> {
+        self.all().iter().map(|server| server.url()).collect()
+    }
+}
+
+/// A layer's options on a server, or on several, under a prefix that no other test has.
+fn options(hosts: &(impl Hosts + ?Sized), test: &str) -> ConfigBuilder {
+    ConfigBuilder::new().hosts(hosts.urls()).prefix(unique_prefix(test))
 }
 
 fn options_at(url: &str, test: &str) -> ConfigBuilder {
@@ -80,13 +140,23 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     promptly(what, waiting).await;
 }
 
-/// The keys of a prefix on a server, in order.
-async fn keys(server: &Server, prefix: &str) -> Vec<String> {
-    let mut admin = server.connection().await;
-    let mut keys: Vec<String> =
-        redis::cmd("KEYS").arg(format!("{prefix}*")).query_async(&mut admin).await.unwrap();
+/// The keys of a prefix on a server, or on several, in order.
+async fn keys(hosts: &impl Hosts, prefix: &str) -> Vec<String> {
+    let mut keys = Vec::new();
+    for url in hosts.urls() {
+        let client = redis::Client::open(url).unwrap();
+        let mut admin = client.get_multiplexed_async_connection().await.unwrap();
+        let there: Vec<String> =
+            redis::cmd("KEYS").arg(format!("{prefix}*")).query_async(&mut admin).await.unwrap();
+        keys.extend(there);
+    }
     keys.sort_unstable();
     keys
+}
+
+/// A faulty network in front of each of some servers.
+fn proxies(servers: &Servers) -> Vec<Proxy> {
+    servers.all().iter().map(|server| Proxy::start(server)).collect()
 }
 
 /// Two layers of one prefix: the first through a proxy, the second beside it.

@@ -6,7 +6,7 @@ use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, Mailbox, RedisChannel
 use futures::future::join_all;
 
 use super::{MOMENT, layers, options, promptly, through_and_beside, until};
-use crate::support::{Direction, Proxy, Server};
+use crate::support::{Direction, Proxy, Server, Servers};
 
 /// Sends numbers to a mailbox until it is full; says how many were accepted.
 async fn send_until_full(sender: &RedisChannelLayer, mailbox: &Mailbox) -> u64 {
@@ -22,10 +22,12 @@ async fn send_until_full(sender: &RedisChannelLayer, mailbox: &Mailbox) -> u64 {
     panic!("a mailbox that is never read takes all");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_mailbox_that_is_never_read_does_not_keep_999_others_from_their_messages() {
-    let server = Server::shared();
-    let [owner, sender] = layers(&options(&server, "slow")).await;
+on_one_and_three_servers!(
+    one_mailbox_that_is_never_read_does_not_keep_999_others_from_their_messages,
+    threads
+);
+async fn one_mailbox_that_is_never_read_does_not_keep_999_others_from_their_messages(servers: Servers) {
+    let [owner, sender] = layers(&options(&servers, "slow")).await;
     let inbox = owner.inbox("member").await.unwrap();
     let slow = inbox.open().unwrap();
     let mut others: Vec<Mailbox> = (0..999).map(|_| inbox.open().unwrap()).collect();
@@ -56,10 +58,11 @@ async fn one_mailbox_that_is_never_read_does_not_keep_999_others_from_their_mess
     .await;
 }
 
-#[tokio::test]
-async fn what_was_accepted_for_a_full_mailbox_is_delivered_and_its_senders_are_told_to_wait() {
-    let server = Server::shared();
-    let [owner, sender] = layers(&options(&server, "full").capacity(10)).await;
+on_one_and_three_servers!(what_was_accepted_for_a_full_mailbox_is_delivered_and_its_senders_are_told_to_wait);
+async fn what_was_accepted_for_a_full_mailbox_is_delivered_and_its_senders_are_told_to_wait(
+    servers: Servers,
+) {
+    let [owner, sender] = layers(&options(&servers, "full").capacity(10)).await;
     let inbox = owner.inbox("member").await.unwrap();
     let (mut slow, mut other) = (inbox.open().unwrap(), inbox.open().unwrap());
     let accepted = send_until_full(&sender, &slow).await;
@@ -85,10 +88,9 @@ async fn what_was_accepted_for_a_full_mailbox_is_delivered_and_its_senders_are_t
     assert_eq!(inbox.statistics().waiting, 0);
 }
 
-#[tokio::test]
-async fn a_full_mailbox_that_is_never_read_has_room_again_when_its_messages_have_expired() {
-    let server = Server::shared();
-    let options = options(&server, "full-expires")
+on_one_and_three_servers!(a_full_mailbox_that_is_never_read_has_room_again_when_its_messages_have_expired);
+async fn a_full_mailbox_that_is_never_read_has_room_again_when_its_messages_have_expired(servers: Servers) {
+    let options = options(&servers, "full-expires")
         .capacity(10)
         .expiry(Duration::from_millis(600))
         .membership_lease(Duration::from_secs(1));
@@ -108,10 +110,9 @@ async fn a_full_mailbox_that_is_never_read_has_room_again_when_its_messages_have
     assert_eq!(inbox.statistics().expired, accepted - lived);
 }
 
-#[tokio::test]
-async fn messages_that_waited_too_long_in_the_process_are_dropped_and_counted() {
-    let server = Server::shared();
-    let long = options(&server, "process-expiry");
+on_one_and_three_servers!(messages_that_waited_too_long_in_the_process_are_dropped_and_counted);
+async fn messages_that_waited_too_long_in_the_process_are_dropped_and_counted(servers: Servers) {
+    let long = options(&servers, "process-expiry");
     let short = long.clone().expiry(Duration::from_millis(300));
     let [owner, brief] = [long.connect().await.unwrap(), short.connect().await.unwrap()];
     let inbox = owner.inbox("member").await.unwrap();
@@ -126,10 +127,9 @@ async fn messages_that_waited_too_long_in_the_process_are_dropped_and_counted() 
     assert_eq!(inbox.statistics().expired, 2);
 }
 
-#[tokio::test]
-async fn what_no_mailbox_reads_is_bounded_by_the_mailboxes_and_the_inbox() {
-    let server = Server::shared();
-    let [owner, one, two] = layers(&options(&server, "bounded").capacity(10)).await;
+on_one_and_three_servers!(what_no_mailbox_reads_is_bounded_by_the_mailboxes_and_the_inbox);
+async fn what_no_mailbox_reads_is_bounded_by_the_mailboxes_and_the_inbox(servers: Servers) {
+    let [owner, one, two] = layers(&options(&servers, "bounded").capacity(10)).await;
     let inbox = owner.inbox("member").await.unwrap();
     let mailboxes = [(); 4].map(|()| inbox.open().unwrap());
     let hammering = [&one, &two].map(async |sender| {
@@ -170,10 +170,9 @@ async fn a_dropped_mailbox_frees_what_waited_in_it_though_the_server_cannot_be_t
     proxy.pass();
 }
 
-#[tokio::test]
-async fn a_received_message_is_held_by_its_receiver_alone() {
-    let server = Server::shared();
-    let [layer] = layers(&options(&server, "alone")).await;
+on_one_and_three_servers!(a_received_message_is_held_by_its_receiver_alone);
+async fn a_received_message_is_held_by_its_receiver_alone(servers: Servers) {
+    let [layer] = layers(&options(&servers, "alone")).await;
     layer.send("a", &1).await.unwrap();
     let (_, message) = layer.receive_packed(&["a".parse().unwrap()]).await.unwrap();
     // It is acknowledged with the next call only, which may come much later.

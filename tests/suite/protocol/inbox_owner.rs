@@ -73,6 +73,26 @@ async fn a_mailbox_that_was_reported_full_is_refused_until_it_has_room_and_its_n
 }
 
 #[tokio::test]
+async fn few_and_many_full_mailboxes_are_told_from_those_whose_names_begin_alike() {
+    let shard = Shard::new().await;
+    let owner = Owner::new(&shard, INBOX).await;
+    let more: Vec<String> = (0..50).map(|number| format!("more{number}")).collect();
+    for full in [1, 4, 5, 50] {
+        let marked: Vec<&str> =
+            std::iter::once("ab").chain(more.iter().map(String::as_str)).take(full).collect();
+        shard.inbox_keep(INBOX, owner.id(), LONG_LEASE, &marked, &[]).await;
+        let push = Push::to(INBOX, &["ma 1", "mab 2", "mabc 3", "mb ab ", "mab "]);
+        assert_eq!(
+            shard.push(&push).await,
+            PushReply::Sent(vec![full_mailbox(2), full_mailbox(5)]),
+            "{full}"
+        );
+        assert_eq!(shard.push(&Push::to(INBOX, &["mabc 4"])).await, PushReply::ALL_SENT);
+        assert_eq!(shard.drain_inbox(INBOX).await, ["ma 1", "mabc 3", "mb ab ", "mabc 4"]);
+    }
+}
+
+#[tokio::test]
 async fn the_places_of_full_mailboxes_and_of_a_full_inbox_are_told_apart() {
     let shard = Shard::new().await;
     shard.inbox_keep(INBOX, "one", LONG_LEASE, &["slow"], &[]).await;

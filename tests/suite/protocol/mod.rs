@@ -7,6 +7,7 @@ mod client;
 mod controls;
 mod cost;
 mod drain;
+mod ended_groups;
 mod expiry;
 mod flush;
 mod foreign_data;

@@ -20,7 +20,7 @@ pub(crate) use scripts::{
     Add, Discard, Entry, Fenced, Given, GroupSend, HelloReply, Keep, Pop, PopReply, Push, PushReply, Receipt,
     Refusal, Scripts, Taken,
 };
-pub(crate) use server::{Kind, Server};
+pub(crate) use server::{Kind, Server, Servers};
 
 /// A prefix of keys that no other test of this run has, so that tests can share a server.
 pub(crate) fn unique_prefix(test_name: &str) -> String {

@@ -14,6 +14,13 @@ use super::process::{Binary, Process};
 pub(crate) struct Server {
     kind: Kind,
     instance: Box<dyn Instance>,
+    /// Those that are shared beside this one, as long as it is.
+    companions: OnceLock<[Arc<Server>; 2]>,
+}
+
+/// The servers of one layer, shared by the tests.
+pub(crate) struct Servers {
+    all: Vec<Arc<Server>>,
 }
 
 /// How servers are run.
@@ -101,7 +108,7 @@ impl Server {
             Kind::Docker => Box::new(Container::start_new(setup)),
             Kind::Process => Box::new(Process::start_new(setup)),
         };
-        Self { kind, instance }
+        Self { kind, instance, companions: OnceLock::new() }
     }
 
     /// How the server is run.
@@ -156,6 +163,26 @@ impl Server {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
         file.and_then(|mut file| file.write_all(line.as_bytes()))
             .unwrap_or_else(|error| panic!("cannot write TEST_SERVER_REPORT {}: {error}", path.display()));
+    }
+}
+
+impl Servers {
+    /// The one that tests share.
+    pub(crate) fn one() -> Self {
+        Self { all: vec![Server::shared()] }
+    }
+
+    /// The same and two more.
+    pub(crate) fn three() -> Self {
+        let first = Server::shared();
+        let start = || [(); 2].map(|()| Arc::new(Server::private()));
+        let companions = first.companions.get_or_init(start).clone();
+        Self { all: std::iter::once(first).chain(companions).collect() }
+    }
+
+    /// Each of them, in the order of the host list.
+    pub(crate) fn all(&self) -> &[Arc<Server>] {
+        &self.all
     }
 }
 

@@ -6,6 +6,7 @@ use asgi_redis::{ChannelLayerExt, RedisChannelLayer};
 
 use super::{GROUPS, Receiver, group, receivers, run_all};
 use crate::layer::until;
+use crate::support::Servers;
 
 const STEPS: usize = 60;
 
@@ -20,9 +21,9 @@ struct Member {
     is_left_alone: bool,
 }
 
-async fn program(seed: u64, layers: &[RedisChannelLayer]) {
+async fn program(seed: u64, layers: &[RedisChannelLayer], normal_in_order: bool) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let (inboxes, all) = receivers(layers, seed).await;
+    let (inboxes, all) = receivers(layers, seed, normal_in_order).await;
     let mut members: Vec<Member> = all
         .into_iter()
         .enumerate()
@@ -112,7 +113,9 @@ impl<I: Iterator<Item = String>> EqSet for I {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_receiver_gets_exactly_what_was_sent_while_it_was_a_member() {
-    run_all("sequential", program).await;
+on_one_and_three_servers!(each_receiver_gets_exactly_what_was_sent_while_it_was_a_member, threads);
+async fn each_receiver_gets_exactly_what_was_sent_while_it_was_a_member(servers: Servers) {
+    // Over several servers what is sent to a normal channel itself and to its groups has no common order.
+    let normal_in_order = servers.all().len() == 1;
+    run_all(&servers, "sequential", async |seed, layers| program(seed, layers, normal_in_order).await).await;
 }

@@ -1,0 +1,98 @@
+//! What every layer refuses, in the same words.
+
+use std::fmt::Display;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::PackedMessage;
+use crate::name::{ChannelKind, ChannelName};
+
+/// Refuses a message above the largest size.
+pub(crate) fn check_size(to: impl Display, message: &PackedMessage, most: usize) -> Result<()> {
+    if message.len() <= most {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::MessageTooLarge,
+        format!(
+            "{to}: the message has {} bytes, option `max_message_size` allows {most}; send it in parts",
+            message.len()
+        ),
+    ))
+}
+
+/// Refuses an inbox where a channel to send to is meant.
+pub(crate) fn check_sendable(channel: &ChannelName) -> Result<()> {
+    if channel.kind() != ChannelKind::Inbox {
+        return Ok(());
+    }
+    invalid(format!("channel {channel:?} is an inbox; send to an address in it, which follows the `!`"))
+}
+
+/// Refuses an inbox where a member of a group is meant.
+pub(crate) fn check_member(channel: &ChannelName) -> Result<()> {
+    if channel.kind() != ChannelKind::Inbox {
+        return Ok(());
+    }
+    invalid(format!(
+        "channel {channel:?} is an inbox; an address in it, which follows the `!`, may be in a group"
+    ))
+}
+
+/// Refuses channels that cannot be received from together: none, too many, or an address inside an inbox.
+pub(crate) fn check_receivable(channels: &[ChannelName], most: usize) -> Result<()> {
+    if channels.is_empty() {
+        return invalid("a receive names at least one channel".to_owned());
+    }
+    if channels.len() > most {
+        return invalid(format!(
+            "a receive names {} channels, option `max_channels_per_receive` allows {most}",
+            channels.len()
+        ));
+    }
+    match channels.iter().find(|channel| channel.kind() == ChannelKind::ProcessSpecific) {
+        None => Ok(()),
+        Some(channel) => invalid(format!(
+            "channel {channel:?} is an address inside an inbox and is not received from; its messages come to the inbox {:?}",
+            channel.queue()
+        )),
+    }
+}
+
+/// A channel that is full, as its senders are told.
+pub(crate) fn channel_full(channel: &ChannelName, live: impl Display, capacity: usize) -> Error {
+    Error::new(
+        ErrorKind::ChannelFull,
+        format!(
+            "channel {channel:?} is full: {live} messages wait, its capacity is {capacity}; receive some, or send again later"
+        ),
+    )
+}
+
+/// A mailbox that is full, as its senders are told.
+pub(crate) fn mailbox_full(channel: &ChannelName) -> Error {
+    Error::new(
+        ErrorKind::ChannelFull,
+        format!(
+            "channel {channel:?} is full: its mailbox has not taken what waits in its process; send again later"
+        ),
+    )
+}
+
+/// A second receive of one process on a channel that has a single reader.
+pub(crate) fn already_receiving(channel: &ChannelName) -> Error {
+    Error::new(
+        ErrorKind::AlreadyReceiving,
+        format!(
+            "channel {channel:?} has a single reader, and another receive of this process waits on it; let that one end first"
+        ),
+    )
+}
+
+/// A call on a layer that was closed.
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the channel layer was closed")
+}
+
+fn invalid<T>(why: String) -> Result<T> {
+    Err(Error::new(ErrorKind::InvalidName, why))
+}

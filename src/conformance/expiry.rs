@@ -1,0 +1,172 @@
+//! A message that nobody took in time is gone, and takes no room.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use super::support::{
+    Client, address, all_waiting, clients, in_time, mailed, moment, nothing, poll_once, soon, until, waiting,
+};
+use super::{Settings, Subject};
+use crate::{ChannelLayerExt, ErrorKind};
+
+/// An expiry to wait for.
+const SHORT: Duration = Duration::from_millis(400);
+/// An expiry within which something can be done even on a busy machine.
+const LONG: Duration = Duration::from_secs(2);
+
+fn expiring(expiry: Duration) -> Settings {
+    Settings { expiry, ..Settings::default() }
+}
+
+/// Waits until what was sent before with this expiry is gone for certain.
+async fn outlive(expiry: Duration) {
+    tokio::time::sleep(expiry + Duration::from_millis(100)).await;
+}
+
+pub(super) async fn an_expired_message_is_never_delivered(subject: &dyn Subject) {
+    let [sender, receiver] = clients(subject, &expiring(SHORT)).await;
+    for channel in ["a", "a?1"] {
+        for message in 0..3 {
+            sender.send(channel, &message).await.unwrap();
+        }
+        outlive(SHORT).await;
+        assert_eq!(waiting(&receiver, channel).await, None);
+        assert!(nothing(receiver.receive::<_, u64>([channel])).await);
+    }
+}
+
+pub(super) async fn an_expired_message_in_an_inbox_is_never_delivered(subject: &dyn Subject) {
+    let [sender, owner] = clients(subject, &expiring(SHORT)).await;
+    let inbox = owner.inbox("a").await.unwrap();
+    sender.send(address(&inbox, "x"), &1).await.unwrap();
+    outlive(SHORT).await;
+    assert!(nothing(inbox.next::<u64>()).await, "it waited in the inbox");
+    sender.send(address(&inbox, "x"), &2).await.unwrap();
+    // By now it has been read from the inbox, for somebody who came and went.
+    outlive(SHORT).await;
+    assert!(nothing(inbox.next::<u64>()).await, "it waited in the process");
+}
+
+pub(super) async fn an_expired_message_in_a_mailbox_is_never_delivered(subject: &dyn Subject) {
+    let [sender, owner] = clients(subject, &expiring(SHORT)).await;
+    let inbox = owner.inbox("a").await.unwrap();
+    let mut mailbox = inbox.open().unwrap();
+    sender.group_add("room", mailbox.name()).await.unwrap();
+    sender.send(mailbox.name(), &1).await.unwrap();
+    sender.group_send("room", &2).await.unwrap();
+    outlive(SHORT).await;
+    assert!(nothing(mailbox.receive::<u64>()).await);
+}
+
+pub(super) async fn an_expired_message_of_a_group_is_never_delivered(subject: &dyn Subject) {
+    let [sender, receiver] = clients(subject, &expiring(SHORT)).await;
+    sender.group_add("room", "a?1").await.unwrap();
+    sender.group_send("room", &1).await.unwrap();
+    outlive(SHORT).await;
+    assert_eq!(waiting(&receiver, "a?1").await, None);
+}
+
+pub(super) async fn a_message_waits_for_all_of_its_expiry(subject: &dyn Subject) {
+    let [sender, receiver] = clients(subject, &expiring(LONG)).await;
+    for channel in ["a", "a?1"] {
+        let received = in_time(async || {
+            let sent = Instant::now();
+            sender.send(channel, &1).await.unwrap();
+            tokio::time::sleep(LONG / 2).await;
+            let received = waiting(&receiver, channel).await;
+            (sent.elapsed() < LONG).then_some(received)
+        })
+        .await;
+        assert_eq!(received, Some(1), "on {channel}");
+    }
+}
+
+pub(super) async fn a_live_message_behind_an_expired_one_is_delivered(subject: &dyn Subject) {
+    let [sender, receiver] = clients(subject, &expiring(LONG)).await;
+    for channel in ["a", "a?1"] {
+        let received = in_time(async || {
+            sender.send(channel, &1).await.unwrap();
+            tokio::time::sleep(LONG / 2).await;
+            let sent = Instant::now();
+            sender.send(channel, &2).await.unwrap();
+            tokio::time::sleep(LONG * 2 / 3).await;
+            let received = all_waiting(&receiver, channel).await;
+            (sent.elapsed() < LONG).then_some(received)
+        })
+        .await;
+        assert_eq!(received, [2], "on {channel}");
+    }
+}
+
+/// Sends until a send is refused; says how many were accepted.
+async fn fill(sender: &Client, channel: &str) -> usize {
+    let mut accepted = 0;
+    while sender.send(channel, &accepted).await.is_ok() {
+        accepted += 1;
+    }
+    accepted
+}
+
+pub(super) async fn expired_messages_take_no_room(subject: &dyn Subject) {
+    let settings = Settings { capacity: 4, ..expiring(LONG) };
+    let [sender, other] = clients(subject, &settings).await;
+    for channel in ["a", "a?1", "inbox"] {
+        let (before, after) = in_time(async || {
+            outlive(LONG).await;
+            let inbox = other.inbox("inbox").await.unwrap();
+            let channel = if channel == "inbox" { address(&inbox, "x") } else { channel.parse().unwrap() };
+            let started = Instant::now();
+            let before = fill(&sender, channel.as_str()).await;
+            let is_fast = started.elapsed() < LONG;
+            outlive(LONG).await;
+            let started = Instant::now();
+            let after = fill(&other, channel.as_str()).await;
+            (is_fast && started.elapsed() < LONG).then_some((before, after))
+        })
+        .await;
+        assert_eq!((before, after), (4, 4), "on {channel}");
+    }
+}
+
+pub(super) async fn a_receive_that_waits_gets_the_next_live_message(subject: &dyn Subject) {
+    let [sender, receiver] = clients(subject, &expiring(SHORT)).await;
+    sender.send("a", &1).await.unwrap();
+    outlive(SHORT).await;
+    // A receive takes at once what is sent now, so this does not expire.
+    let mut receive = pin!(receiver.receive::<_, u64>(["a"]));
+    assert!(poll_once(receive.as_mut()).await.is_pending());
+    moment().await;
+    sender.send("a", &2).await.unwrap();
+    assert_eq!(soon("the live one", receive).await.unwrap().1, 2);
+}
+
+pub(super) async fn what_expired_while_a_receive_had_it_does_not_go_back(subject: &dyn Subject) {
+    let [sender, receiver, other] = clients(subject, &expiring(SHORT)).await;
+    {
+        let mut receive = pin!(receiver.receive::<_, u64>(["a"]));
+        assert!(poll_once(receive.as_mut()).await.is_pending());
+        moment().await;
+        sender.send("a", &1).await.unwrap();
+        outlive(SHORT).await;
+    }
+    assert!(nothing(other.receive::<_, u64>(["a"])).await);
+}
+
+pub(super) async fn a_full_mailbox_has_room_again_when_its_messages_have_expired(subject: &dyn Subject) {
+    let settings = Settings { capacity: 3, ..expiring(LONG) };
+    let [owner, sender] = clients(subject, &settings).await;
+    let inbox = owner.inbox("a").await.unwrap();
+    let mut mailbox = inbox.open().unwrap();
+    let refused = async {
+        loop {
+            match sender.send(mailbox.name(), &1).await {
+                Ok(()) => moment().await,
+                Err(error) => break error,
+            }
+        }
+    };
+    assert_eq!(soon("a refusal", refused).await.kind(), ErrorKind::ChannelFull);
+    outlive(LONG).await;
+    until("it has room", async || sender.send(mailbox.name(), &2).await.is_ok()).await;
+    assert_eq!(mailed(&mut mailbox).await, 2);
+}

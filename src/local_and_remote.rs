@@ -1,0 +1,212 @@
+//! Two layers as one: what may stay on this machine stays there, everything else goes through the other layer.
+
+use crate::checks::closed;
+use crate::error::{Error, ErrorKind, Result};
+use crate::group::GroupReceipt;
+use crate::inbox::Inbox;
+use crate::layer::{BoxFuture, ChannelLayer};
+use crate::message::PackedMessage;
+use crate::name::{ChannelKind, ChannelName, GroupName};
+use crate::sources::{Source, Taken, Turns, take_from};
+
+/// A channel layer of two: normal channels are the local one's, `?` and `!` channels and groups the remote one's.
+///
+/// It is for programs whose workers run on every machine: a request is served on the machine on which it came in, without
+/// a network, while answers and groups reach any machine.
+///
+/// **Every normal channel needs a reader on the same machine**, or what is sent to it waits there and expires: nobody
+/// elsewhere sees it.
+///
+/// The local layer is a [`MemoryLayer`](crate::MemoryLayer) in a program of one process with many threads, or a
+/// [`RedisChannelLayer`](crate::RedisChannelLayer) on a server of this machine, best on its unix socket, for many
+/// processes. The remote one is a [`RedisChannelLayer`](crate::RedisChannelLayer) that all machines share. Both are made
+/// from the same options, so that these hold for both.
+///
+/// ```no_run
+/// use asgi_redis::{ChannelLayerExt, ConfigBuilder, LocalAndRemote, Value};
+///
+/// # async fn example() -> asgi_redis::Result<()> {
+/// let options = ConfigBuilder::new().hosts(["redis://10.0.0.5:6379/0"]).capacity(200);
+///
+/// // One process, many threads:
+/// let layer = LocalAndRemote::new(options.in_memory()?, options.connect().await?);
+///
+/// // Many processes of one machine:
+/// let local = options.clone().hosts(["unix:///run/redis/redis.sock"]).connect().await?;
+/// let layer = LocalAndRemote::new(local, options.connect().await?);
+///
+/// layer.send("http.request", &Value::map([("path", "/")])).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Cost
+///
+/// That of the layer to which a call goes. A receive on channels of both kinds waits on both layers at once.
+#[derive(Debug)]
+pub struct LocalAndRemote<L, R> {
+    local: L,
+    remote: R,
+    turns: Turns,
+}
+
+impl<L: ChannelLayer, R: ChannelLayer> LocalAndRemote<L, R> {
+    /// Makes one layer of two.
+    pub fn new(local: L, remote: R) -> Self {
+        Self { local, remote, turns: Turns::default() }
+    }
+
+    /// The layer of normal channels.
+    pub fn local(&self) -> &L {
+        &self.local
+    }
+
+    /// The layer of all others, and of groups.
+    pub fn remote(&self) -> &R {
+        &self.remote
+    }
+
+    /// The channels of a receive, by the layer that has them.
+    fn divided(channels: &[ChannelName]) -> (Vec<ChannelName>, Vec<ChannelName>) {
+        channels.iter().cloned().partition(|channel| channel.kind() == ChannelKind::Normal)
+    }
+
+    /// Takes a message of either layer; the one that does not give it has then taken nothing.
+    async fn take_of_both(&self, local: &[ChannelName], remote: &[ChannelName], waits: bool) -> Taken {
+        let sources: Vec<Source<'_>> = vec![
+            Box::new(|waits| take_of(&self.local, local, waits)),
+            Box::new(|waits| take_of(&self.remote, remote, waits)),
+        ];
+        take_from(sources, waits, self.turns.next()).await
+    }
+}
+
+fn take_of<'a>(
+    layer: &'a impl ChannelLayer,
+    channels: &'a [ChannelName],
+    waits: bool,
+) -> BoxFuture<'a, Taken> {
+    if waits {
+        Box::pin(async move { layer.receive_packed(channels).await.map(Some) })
+    } else {
+        layer.try_receive_packed(channels)
+    }
+}
+
+impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
+    fn send_packed<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+        message: PackedMessage,
+    ) -> BoxFuture<'a, Result<()>> {
+        match channel.kind() {
+            ChannelKind::Normal => self.local.send_packed(channel, message),
+            _ => self.remote.send_packed(channel, message),
+        }
+    }
+
+    fn receive_packed<'a>(
+        &'a self,
+        channels: &'a [ChannelName],
+    ) -> BoxFuture<'a, Result<(ChannelName, PackedMessage)>> {
+        let (local, remote) = Self::divided(channels);
+        if remote.is_empty() && !local.is_empty() {
+            return self.local.receive_packed(channels);
+        }
+        if local.is_empty() {
+            return self.remote.receive_packed(channels);
+        }
+        // What waits ends with a message or an error.
+        Box::pin(async move { self.take_of_both(&local, &remote, true).await?.ok_or_else(closed) })
+    }
+
+    fn try_receive_packed<'a>(
+        &'a self,
+        channels: &'a [ChannelName],
+    ) -> BoxFuture<'a, Result<Option<(ChannelName, PackedMessage)>>> {
+        let (local, remote) = Self::divided(channels);
+        if remote.is_empty() && !local.is_empty() {
+            return self.local.try_receive_packed(channels);
+        }
+        if local.is_empty() {
+            return self.remote.try_receive_packed(channels);
+        }
+        Box::pin(async move { self.take_of_both(&local, &remote, false).await })
+    }
+
+    fn new_channel(&self, pattern: &str) -> Result<ChannelName> {
+        self.remote.new_channel(pattern)
+    }
+
+    fn inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
+        self.remote.inbox(name)
+    }
+
+    /// A normal channel lives on one machine, and a group's messages come from any: it cannot be a member.
+    fn add_to_group<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+    ) -> BoxFuture<'a, Result<()>> {
+        if channel.kind() == ChannelKind::Normal {
+            return Box::pin(std::future::ready(Err(Error::new(
+                ErrorKind::InvalidName,
+                format!(
+                    "channel {channel:?} is a normal channel, which a local and remote layer keeps on its own machine, where nobody would get what is sent to group {group:?}; add a mailbox or a `?` channel"
+                ),
+            ))));
+        }
+        self.remote.add_to_group(group, channel)
+    }
+
+    fn discard_from_group<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.remote.discard_from_group(group, channel)
+    }
+
+    fn leave_all_groups<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
+        self.remote.leave_all_groups(channel)
+    }
+
+    fn send_to_group_packed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        message: PackedMessage,
+        name_full: bool,
+    ) -> BoxFuture<'a, Result<GroupReceipt>> {
+        self.remote.send_to_group_packed(group, message, name_full)
+    }
+
+    fn channels_of_group<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
+        self.remote.channels_of_group(group)
+    }
+
+    fn count_group<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
+        self.remote.count_group(group, enough)
+    }
+
+    fn groups_of_channel<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<Vec<GroupName>>> {
+        self.remote.groups_of_channel(channel)
+    }
+
+    /// Removes what both layers hold. If one fails, the other is flushed all the same.
+    fn flush(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let (local, remote) = futures_util::future::join(self.local.flush(), self.remote.flush()).await;
+            local.and(remote)
+        })
+    }
+
+    /// Closes both layers.
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        // Called here and not in the future, so that both begin to close even if that is never polled.
+        let both = futures_util::future::join(self.local.close(), self.remote.close());
+        Box::pin(async move {
+            let (local, remote) = both.await;
+            local.and(remote)
+        })
+    }
+}

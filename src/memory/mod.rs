@@ -1,0 +1,348 @@
+//! The memory layer: the whole contract of a channel layer within one process, without a server.
+//!
+//! [`store`] is what its clients share, under one lock: [`queue`]s, the [`receives`] that wait, [`inboxes`] and [`groups`].
+//! [`statistics`] are what it counts.
+
+#[cfg(all(test, feature = "conformance"))]
+#[allow(clippy::unwrap_used)]
+mod conformance;
+mod groups;
+mod inboxes;
+mod queue;
+mod receives;
+mod statistics;
+mod store;
+
+pub use self::statistics::{ChannelStatistics, MemoryStatistics};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use self::inboxes::{Owner, attend};
+use self::receives::Begun;
+use self::store::{ClientId, Store};
+use crate::checks::{check_member, check_sendable, check_size, closed};
+use crate::config::{Config, ConfigBuilder};
+use crate::error::{Error, Result};
+use crate::group::GroupReceipt;
+use crate::inbox::{Inbox, Mailboxes, OwnInboxes, new_inbox_name};
+use crate::layer::{BoxFuture, ChannelLayer};
+use crate::message::PackedMessage;
+use crate::name::{ChannelName, GroupName};
+use crate::sources::Taken;
+
+/// A channel layer whose messages wait in this process: no server, and the same contract.
+///
+/// For one process with many tasks or threads, for the tests of a program, and as the local half of
+/// [`LocalAndRemote`](crate::LocalAndRemote). What is sent reaches only this process, and ends with it.
+///
+/// Clones share one layer. [`another_client`](Self::another_client) is a second layer on the same channels, as another
+/// process would have it: with inboxes of its own, closed on its own.
+///
+/// Of the options it uses those about messages, channels and groups; those about servers, and `lease`, say nothing to it.
+///
+/// # Cost
+///
+/// Calls do not block and need no other task: one lock, held for the time of a look-up. A group send holds it for a walk
+/// over the group's members, and gives them the message, whose bytes they share, after that. What has expired unseen is
+/// dropped when as much has been sent since; so an idle layer may hold it longer.
+///
+/// # Runtime
+///
+/// Only [`inbox`](ChannelLayer::inbox) needs a Tokio runtime. Time is Tokio's, which tests can pause.
+///
+/// ```
+/// use asgi_redis::{ChannelLayerExt, MemoryLayer, Value};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> asgi_redis::Result<()> {
+/// let layer = MemoryLayer::builder().capacity(10).in_memory()?;
+/// layer.send("greetings", &Value::map([("text", "hi")])).await?;
+/// let (channel, message): (_, Value) = layer.receive(["greetings"]).await?;
+/// assert_eq!(channel, "greetings");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct MemoryLayer {
+    client: Arc<Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    id: ClientId,
+    config: Config,
+    store: Arc<Store>,
+    inboxes: OwnInboxes,
+    closed: AtomicBool,
+}
+
+impl MemoryLayer {
+    /// Begins a layer with the default options; [`in_memory`](ConfigBuilder::in_memory) ends that.
+    pub fn builder() -> ConfigBuilder {
+        ConfigBuilder::new()
+    }
+
+    /// Makes a layer with channels of its own.
+    pub fn new(config: Config) -> Self {
+        Self::on(Arc::default(), config)
+    }
+
+    /// Makes a second layer on the same channels and groups: what a [`RedisChannelLayer`](crate::RedisChannelLayer) with
+    /// the same options is in another process.
+    #[must_use]
+    pub fn another_client(&self) -> Self {
+        Self::on(Arc::clone(&self.client.store), self.client.config.clone())
+    }
+
+    /// As [`another_client`](Self::another_client), with options of its own, for its sends and its inboxes.
+    #[must_use]
+    pub fn another_client_with(&self, config: Config) -> Self {
+        Self::on(Arc::clone(&self.client.store), config)
+    }
+
+    /// What all channels hold and held. Walks all messages that wait.
+    pub fn statistics(&self) -> MemoryStatistics {
+        self.client.store.with(|state| state.statistics())
+    }
+
+    /// What one channel holds; of a `!` channel what its inbox does. Walks the messages that wait there.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`](crate::ErrorKind::InvalidName) for a malformed name.
+    pub fn channel_statistics<N>(&self, channel: N) -> Result<ChannelStatistics>
+    where
+        N: TryInto<ChannelName, Error: Into<Error>>,
+    {
+        let channel = channel.try_into().map_err(Into::into)?;
+        Ok(self.client.store.with(|state| state.channel_statistics(&channel)))
+    }
+
+    fn on(store: Arc<Store>, config: Config) -> Self {
+        let id = store.with(|state| state.new_client());
+        let client =
+            Client { id, config, store, inboxes: OwnInboxes::default(), closed: AtomicBool::new(false) };
+        Self { client: Arc::new(client) }
+    }
+
+    async fn take(&self, channels: &[ChannelName], waits: bool) -> Taken {
+        let client = &*self.client;
+        client.open().await?;
+        let readable = client.inboxes.readable(channels, client.config.max_channels_per_receive())?;
+        readable.take(waits, |queues, waits| client.take_from_queues(queues, waits)).await
+    }
+}
+
+impl Client {
+    /// Fails if the layer was closed. Lets others have a turn now and then: nothing else here would.
+    async fn open(&self) -> Result<()> {
+        tokio::task::coop::consume_budget().await;
+        if self.closed.load(Ordering::Relaxed) { Err(closed()) } else { Ok(()) }
+    }
+
+    async fn take_from_queues(&self, channels: Arc<[ChannelName]>, waits: bool) -> Taken {
+        let begun = self.store.with(|state| {
+            // Under the lock, or a receive could begin to wait after closing has ended all that did.
+            if self.closed.load(Ordering::Relaxed) {
+                return Err(closed());
+            }
+            state.begin_receive(self.id, &channels, waits)
+        })?;
+        match begun {
+            Begun::Taken(channel, message) => Ok(Some((channel, message))),
+            Begun::Nothing(None) => Ok(None),
+            Begun::Nothing(Some(ticket)) => {
+                let waiting = WaitingReceive { store: &self.store, ticket };
+                let arrived = std::future::poll_fn(|context| {
+                    waiting.store.with(|state| state.poll_receive(ticket, context))
+                });
+                arrived.await.map(Some)
+            }
+        }
+    }
+
+    fn ask<'a, T: Send + 'a>(
+        &'a self,
+        act: impl FnOnce(&mut store::State, &Config) -> Result<T> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T>> {
+        Box::pin(async move {
+            self.open().await?;
+            self.store.with(|state| act(state, &self.config))
+        })
+    }
+}
+
+/// A receive that waits. Dropping it gives back what it was handed and has not returned.
+struct WaitingReceive<'a> {
+    store: &'a Store,
+    ticket: u64,
+}
+
+impl Drop for WaitingReceive<'_> {
+    fn drop(&mut self) {
+        // Of one that has returned nothing is known any more.
+        self.store.with(|state| state.release(self.ticket));
+    }
+}
+
+impl ConfigBuilder {
+    /// Checks the options and makes a layer in memory. The hosts are not used, and may be `memory://`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ConfigBuilder::build`].
+    pub fn in_memory(&self) -> Result<MemoryLayer> {
+        Ok(MemoryLayer::new(self.build()?))
+    }
+}
+
+impl ChannelLayer for MemoryLayer {
+    fn send_packed<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+        message: PackedMessage,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.client.ask(move |state, config| {
+            check_sendable(channel)?;
+            check_size(format_args!("channel {channel:?}"), &message, config.max_message_size())?;
+            state.send(channel, message, config.expiry(), config.capacity_of(channel))
+        })
+    }
+
+    fn receive_packed<'a>(
+        &'a self,
+        channels: &'a [ChannelName],
+    ) -> BoxFuture<'a, Result<(ChannelName, PackedMessage)>> {
+        // What waits ends with a message or an error.
+        Box::pin(async move { self.take(channels, true).await?.ok_or_else(closed) })
+    }
+
+    fn try_receive_packed<'a>(
+        &'a self,
+        channels: &'a [ChannelName],
+    ) -> BoxFuture<'a, Result<Option<(ChannelName, PackedMessage)>>> {
+        Box::pin(self.take(channels, false))
+    }
+
+    fn inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
+        Box::pin(async move {
+            let Client { config, store, inboxes, .. } = &*self.client;
+            self.client.open().await?;
+            let runtime = Handle::try_current().map_err(|error| {
+                Error::config("an inbox is opened inside a Tokio runtime, and there is none here")
+                    .with_source(error)
+            })?;
+            loop {
+                let name = new_inbox_name(name)?;
+                let mailboxes = Arc::new(Mailboxes::new(name.clone(), config.capacity_of(&name)));
+                let owner = Owner { mailboxes: Arc::clone(&mailboxes), renews: config.renew_memberships() };
+                // Under the lock, or closing could miss it.
+                let opened = store.with(|state| {
+                    if self.client.closed.load(Ordering::Relaxed) {
+                        return Err(closed());
+                    }
+                    let is_free = state.open_inbox(owner);
+                    if is_free {
+                        inboxes.insert(&mailboxes);
+                    }
+                    Ok(is_free)
+                })?;
+                if opened {
+                    runtime.spawn(attend(Arc::downgrade(store), Arc::clone(&mailboxes)));
+                    return Ok(Inbox::new(mailboxes, config.clone(), Arc::<Client>::clone(&self.client)));
+                }
+            }
+        })
+    }
+
+    fn add_to_group<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.client.ask(move |state, config| {
+            check_member(channel)?;
+            let deadline = Instant::now() + config.group_expiry();
+            state.add_to_group(group, channel, config.capacity_of(channel), deadline)
+        })
+    }
+
+    fn discard_from_group<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.client.ask(move |state, _| {
+            check_member(channel)?;
+            state.groups.discard(group, channel);
+            Ok(())
+        })
+    }
+
+    fn leave_all_groups<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
+        self.client.ask(move |state, _| {
+            check_member(channel)?;
+            state.groups.leave_all(channel);
+            Ok(())
+        })
+    }
+
+    fn send_to_group_packed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        message: PackedMessage,
+        name_full: bool,
+    ) -> BoxFuture<'a, Result<GroupReceipt>> {
+        Box::pin(async move {
+            let sent = self.client.ask(move |state, config| {
+                check_size(format_args!("group {group:?}"), &message, config.max_message_size())?;
+                Ok(state.send_to_group(group, &message, config.expiry(), name_full))
+            });
+            let (receipt, fan_outs) = sent.await?;
+            for fan_out in fan_outs {
+                fan_out.run().await;
+            }
+            Ok(receipt)
+        })
+    }
+
+    fn channels_of_group<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
+        self.client.ask(move |state, _| state.channels_of_group(group))
+    }
+
+    fn count_group<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
+        self.client.ask(move |state, _| Ok(state.count_group(group, enough)))
+    }
+
+    fn groups_of_channel<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<Vec<GroupName>>> {
+        self.client.ask(move |state, _| {
+            check_member(channel)?;
+            Ok(state.groups_of_channel(channel))
+        })
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<()>> {
+        self.client.ask(|state, _| {
+            state.flush();
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        // Done here and not in the future, which need not be polled.
+        let client = &*self.client;
+        client.store.with(|state| {
+            client.closed.store(true, Ordering::Relaxed);
+            state.end_receives(client.id);
+            for inbox in client.inboxes.all() {
+                inbox.close();
+                state.end_inbox(inbox.name());
+            }
+        });
+        Box::pin(std::future::ready(Ok(())))
+    }
+}

@@ -1,0 +1,79 @@
+//! What an operator reads of a loss of data: one line for the server and one for the inbox, however many members it had.
+
+use std::io::{Result, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use asgi_redis::{ChannelLayer, ChannelLayerExt, Mailbox};
+use futures::future::join_all;
+
+use super::{MOMENT, layers, options, promptly, until};
+use crate::support::Server;
+
+const GROUPS: usize = 10;
+
+/// What is told on this thread.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Told {
+    fn times(&self, words: &str) -> usize {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().matches(words).count()
+    }
+}
+
+#[tokio::test]
+async fn a_loss_of_data_is_told_once_however_many_mailboxes_are_given_again() {
+    let told = Told::default();
+    let listening = |told: Told| {
+        let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false);
+        tracing::Dispatch::new(subscriber.with_writer(move || told.clone()).finish())
+    };
+    // Of a single one tracing may not know while another test, on a thread that has none, is the first to tell something.
+    let _second = listening(Told::default());
+    // The layer's tasks run on this thread too.
+    let _guard = tracing::dispatcher::set_default(&listening(told.clone()));
+    let server = Server::private();
+    let second = Duration::from_secs(1);
+    let [layer] = layers(&options(&server, "told").lease(second).membership_lease(second)).await;
+    let inbox = layer.inbox("member").await.unwrap();
+    let mut mailboxes: Vec<Mailbox> = (0..1_000).map(|_| inbox.open().unwrap()).collect();
+    let room = |number: usize| format!("room-{}", number % GROUPS);
+    join_all(mailboxes.iter().enumerate().map(async |(number, mailbox)| {
+        layer.group_add(room(number), mailbox.name()).await.unwrap();
+    }))
+    .await;
+    for number in 0..GROUPS {
+        layer.group_send(room(number), &0).await.unwrap();
+    }
+    for mailbox in &mut mailboxes {
+        assert_eq!(promptly("a copy", mailbox.receive::<u64>()).await.unwrap(), 0);
+    }
+    let lost = ["lost a server", "the server has lost its data", "the server had lost an inbox"];
+    assert_eq!(lost.map(|words| told.times(words)), [0, 0, 0]);
+
+    for losses in 1..=2 {
+        let () = redis::cmd("FLUSHALL").query_async(&mut server.connection().await).await.unwrap();
+        for number in 0..GROUPS {
+            until(
+                "the members are back",
+                async || matches!(layer.group_len(room(number)).await, Ok(count) if count == 1_000 / GROUPS),
+            )
+            .await;
+        }
+        // Some beats.
+        tokio::time::sleep(second + MOMENT).await;
+        assert_eq!(lost.map(|words| told.times(words)), [0, losses, losses]);
+    }
+}

@@ -1,0 +1,72 @@
+//! A group over several servers: one call to each for each thousand queues, to all at once.
+
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, Mailbox};
+use futures::future::join_all;
+
+use super::{layers, promptly};
+use crate::support::{Direction, Monitor, Proxy, Server, unique_prefix};
+
+const QUEUES: usize = 4_200;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_send_is_one_command_for_each_server_and_thousand_queues() {
+    let servers = [Server::private(), Server::private(), Server::private()];
+    let prefix = unique_prefix("round-trips-over-three");
+    let options = ConfigBuilder::new().hosts(servers.each_ref().map(Server::url)).prefix(&prefix);
+    let [layer] = layers(&options).await;
+    let queues: Vec<String> = (0..QUEUES).map(|number| format!("queue?{number}")).collect();
+    join_all(queues.iter().map(|queue| layer.group_add("many", queue.as_str())))
+        .await
+        .into_iter()
+        .for_each(Result::unwrap);
+    let mut here = Vec::new();
+    for server in &servers {
+        let alone = ConfigBuilder::new().hosts([server.url()]).prefix(&prefix).connect().await.unwrap();
+        here.push(alone.group_len("many").await.unwrap());
+    }
+    assert_eq!(here.iter().sum::<usize>(), QUEUES);
+    assert!(here.iter().all(|here| *here > 1_000), "{here:?}: more than one call for each");
+
+    for (group, delivered) in [("many", QUEUES), ("nobody", 0)] {
+        let monitors = join_all(servers.iter().map(Monitor::start)).await;
+        let receipt = layer.group_send(group, "hi").await.unwrap();
+        assert_eq!((receipt.delivered(), receipt.unreached().len()), (delivered, 0));
+        for (monitor, here) in monitors.into_iter().zip(&here) {
+            let seen = monitor.finish().await;
+            let mine = seen.iter().filter(|command| command.contains(&format!("g:{group}\""))).count();
+            let due = if delivered == 0 { 1 } else { here.div_ceil(1_000) };
+            assert_eq!(mine, due, "{here} queues are here");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_send_waits_for_no_server_before_it_asks_the_others() {
+    let servers = [Server::private(), Server::private(), Server::private()];
+    let prefix = unique_prefix("at-once");
+    let proxies = servers.each_ref().map(Proxy::start);
+    let through = ConfigBuilder::new().hosts(proxies.each_ref().map(Proxy::url)).prefix(&prefix);
+    let beside = through.clone().hosts(servers.each_ref().map(Server::url));
+    let [sender, owner] = [through.connect().await.unwrap(), beside.connect().await.unwrap()];
+    let inboxes = join_all((0..12).map(|_| owner.inbox("member"))).await;
+    let mut mailboxes: Vec<Mailbox> =
+        inboxes.iter().map(|inbox| inbox.as_ref().unwrap().open().unwrap()).collect();
+    for mailbox in &mailboxes {
+        owner.group_add("room", mailbox.name()).await.unwrap();
+    }
+    // Each server in turn answers last, and so also the first and the last of the list.
+    for (turn, stalled) in proxies.iter().enumerate() {
+        stalled.stall_only(Direction::Replies);
+        let sending = tokio::spawn({
+            let sender = sender.clone();
+            async move { sender.group_send("room", &turn).await.unwrap() }
+        });
+        for mailbox in &mut mailboxes {
+            assert_eq!(promptly("a copy", mailbox.receive::<usize>()).await.unwrap(), turn);
+        }
+        assert!(!sending.is_finished());
+        stalled.pass();
+        let receipt = promptly("the receipt", sending).await.unwrap();
+        assert_eq!((receipt.delivered(), receipt.unreached().len()), (12, 0));
+    }
+}

@@ -183,6 +183,8 @@ impl ConfigBuilder {
     /// seals, all of them open. A key is any text; its SHA-256 is the key of the cipher, XSalsa20-Poly1305. One of
     /// fewer than 32 bytes may be guessed, and is warned of. Not set: messages are sent in clear text.
     ///
+    /// A layer in memory has no use for them: its messages do not leave the process.
+    ///
     /// What is sealed opens only on the channel, or for the group, that it was sent to, and not after its expiry. What
     /// does not open is dropped and counted, see
     /// [`seal_statistics`](crate::RedisChannelLayer::seal_statistics); so is clear text.

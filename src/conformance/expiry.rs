@@ -128,6 +128,28 @@ pub(super) async fn expired_messages_take_no_room(subject: &dyn Subject) {
     }
 }
 
+pub(super) async fn an_expired_message_beside_live_ones_takes_no_room(subject: &dyn Subject) {
+    let settings = Settings { capacity: 3, ..expiring(LONG) };
+    for channel in ["a", "a?1"] {
+        let (accepted, received) = in_time(async || {
+            let [sender, other] = clients(subject, &settings).await;
+            for message in 0..2 {
+                sender.send(channel, &message).await.unwrap();
+            }
+            tokio::time::sleep(LONG / 2).await;
+            let sent = Instant::now();
+            sender.send(channel, &2).await.unwrap();
+            tokio::time::sleep(LONG * 2 / 3).await;
+            // Two of the three have expired by now.
+            let accepted = fill(&other, channel).await;
+            let received = all_waiting(&other, channel).await.len();
+            (sent.elapsed() < LONG).then_some((accepted, received))
+        })
+        .await;
+        assert_eq!((accepted, received), (2, 3), "on {channel}");
+    }
+}
+
 pub(super) async fn a_receive_that_waits_gets_the_next_live_message(subject: &dyn Subject) {
     let [sender, receiver] = clients(subject, &expiring(SHORT)).await;
     sender.send("a", &1).await.unwrap();

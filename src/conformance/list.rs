@@ -48,7 +48,6 @@ macro_rules! __conformance_list {
                     a_send_to_a_full_channel_is_refused_at_once, a_full_channel_stops_no_send_to_another;
                 "This crate", "The capacity is exact, with any number of senders" =>
                     a_channel_takes_all_of_its_capacity, taking_a_message_makes_room_for_one,
-                    a_normal_channel_has_its_capacity_again_when_it_was_emptied,
                     of_a_hundred_concurrent_senders_as_many_are_accepted_as_the_capacity;
                 "Spec 1.0, Capacity", "The capacity of a process-specific channel is that of the part up to the `!`, shared" =>
                     the_addresses_of_an_inbox_that_is_not_read_share_one_capacity;
@@ -107,7 +106,8 @@ macro_rules! __conformance_list {
                     a_message_waits_for_all_of_its_expiry, a_live_message_behind_an_expired_one_is_delivered,
                     a_receive_that_waits_gets_the_next_live_message;
                 "This crate", "Expired messages do not count in the capacity" =>
-                    expired_messages_take_no_room, a_full_mailbox_has_room_again_when_its_messages_have_expired;
+                    expired_messages_take_no_room, an_expired_message_beside_live_ones_takes_no_room,
+                    a_full_mailbox_has_room_again_when_its_messages_have_expired;
             }
             cancel {
                 "This crate", "A receive that is dropped loses, repeats and reorders nothing" =>

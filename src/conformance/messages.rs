@@ -4,8 +4,8 @@ use super::support::{Client, clients, mailed, plain, receive, soon};
 use super::{Settings, Subject};
 use crate::{ChannelLayerExt, ErrorKind, PackedMessage, Value};
 
-/// One megabyte.
-const MEGABYTE: usize = 1_000_000;
+/// One megabyte, the larger one.
+const MEGABYTE: usize = 1 << 20;
 
 /// Sends a message, and fails unless it arrives as it was.
 async fn round_trip(sender: &Client, receiver: &Client, message: &Value) {

@@ -132,6 +132,13 @@ pub trait Subject: Send + Sync {
     fn refuses_normal_channels_in_groups(&self) -> bool {
         false
     }
+
+    /// Whether a receive on a normal channel may be handed several messages, of which all but one go back later, so
+    /// that the channel holds more than its capacity for a moment, as on several servers at once. Without receives the
+    /// capacity is exact all the same.
+    fn may_exceed_capacity_while_receiving(&self) -> bool {
+        false
+    }
 }
 
 /// A test under way. It stays on the thread that polls it; the tasks that it spawns do not.
@@ -244,3 +251,21 @@ macro_rules! __conformance_table {
 }
 
 crate::__conformance_list! { __conformance_table }
+
+#[cfg(test)]
+mod unit_tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_test_is_listed_once_with_a_rule_and_its_source() {
+        let sources = ["Spec 1.0, ", "The asgiref suite", "Channels 4", "This crate"];
+        let mut names = BTreeSet::new();
+        for test in tests() {
+            assert!(names.insert(test.name()), "{} is listed twice", test.name());
+            assert!(sources.iter().any(|source| test.source().starts_with(source)), "{}", test.source());
+            assert!(!test.requirement().is_empty(), "{test:?}");
+        }
+    }
+}

@@ -7,8 +7,8 @@ use futures_util::future::{join, join_all};
 
 use super::Subject;
 use super::support::{
-    Client, PATIENCE, address, all_waiting, capacity, clients, mailed, next, number, plain, poll_once,
-    receive, soon, waiting,
+    Client, PATIENCE, address, all_waiting, capacity, clients, mailed, next, nothing, number, plain,
+    poll_once, receive, soon, waiting,
 };
 use crate::{ChannelLayerExt, ChannelName, ErrorKind};
 
@@ -86,7 +86,8 @@ pub(super) async fn a_second_receive_on_a_single_reader_channel_is_refused_until
     let [reader, writer] = plain(subject).await;
     {
         let mut first = pin!(reader.receive::<_, u64>(["body?1", "other"]));
-        assert!(poll_once(first.as_mut()).await.is_pending());
+        // A layer of several parts may look at one of them alone before it waits on all.
+        assert!(nothing(first.as_mut()).await);
         let second = soon("the refusal", reader.receive::<_, u64>(["body?1"])).await;
         assert_eq!(second.unwrap_err().kind(), ErrorKind::AlreadyReceiving);
         assert_eq!(waiting(&reader, "body?2").await, None, "another channel is free");

@@ -40,6 +40,10 @@ impl Subject for OnRedis {
             layers
         })
     }
+
+    fn may_exceed_capacity_while_receiving(&self) -> bool {
+        self.0.all().len() > 1
+    }
 }
 
 /// Normal channels in the memory of one process, all others on a server; each client is a part of that process.

@@ -177,7 +177,7 @@ fn an_inbox_itself_is_no_member() {
 #[test]
 fn a_message_that_is_too_large_names_the_group() {
     let layer = Layer::new("a_message_that_is_too_large");
-    let message = format!("\"{}\"", "x".repeat(5 << 19));
+    let message = format!("\"{}\"", "x".repeat(9 << 18));
     run_with_input(layer.program().args(["group", "send", "room", "-"]), &message)
-        .failed(5, "group \"room\": the message has 2621445 bytes");
+        .failed(5, "group \"room\": the message has 2359301 bytes");
 }

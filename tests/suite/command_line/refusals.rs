@@ -72,7 +72,7 @@ fn a_server_that_is_not_there_is_exit_status_4() {
 fn a_message_that_is_too_large_or_too_deep_is_exit_status_5() {
     let (server, prefix) = (Server::shared(), unique_prefix("a_message_that_is_too"));
     let send = |message: &str| run_with_input(program_on(&server, &prefix).args(["send", "a", "-"]), message);
-    send(&format!("\"{}\"", "x".repeat(5 << 19))).failed(5, "channel \"a\": the message has 2621445 bytes");
+    send(&format!("\"{}\"", "x".repeat(9 << 18))).failed(5, "channel \"a\": the message has 2359301 bytes");
     send(&format!("{}{}", "[".repeat(65), "]".repeat(65))).failed(5, "the message (");
 }
 

@@ -264,13 +264,13 @@ on_one_and_three_servers!(the_largest_message_passes_and_a_byte_more_is_refused_
 async fn the_largest_message_passes_and_a_byte_more_is_refused_by_name(servers: Servers) {
     let layer = options(&servers, "large").connect().await.unwrap();
     // A MessagePack string of this length has a 5-byte head.
-    let fits = "x".repeat((5 << 19) - 5);
+    let fits = "x".repeat((9 << 18) - 5);
     layer.send("large", &fits).await.unwrap();
     assert_eq!(soon("it", layer.receive::<_, String>(["large"])).await.unwrap().1.len(), fits.len());
     let error = layer.send("large", &(fits + "x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MessageTooLarge);
     assert!(
-        error.to_string().contains("has 2621441 bytes, option `max_message_size` allows 2621440"),
+        error.to_string().contains("has 2359297 bytes, option `max_message_size` allows 2359296"),
         "{error}"
     );
 }

@@ -129,6 +129,10 @@ impl Subject for Sealed {
             layers
         })
     }
+
+    fn may_exceed_capacity_while_receiving(&self) -> bool {
+        self.0.len() > 1
+    }
 }
 
 mod one_redis {

@@ -77,7 +77,8 @@ impl RedisChannelLayer {
 
     /// Moves all waiting messages of this layer's servers to where another layer's host list puts them: those of a `?`
     /// channel to its server, those of a normal channel to any. There they are in front of what was sent there, and do
-    /// not count in the capacity. Messages in inboxes stay, and so do memberships of groups.
+    /// not count in the capacity. Messages in inboxes stay, and so do memberships of groups, and what others wrote under a name
+    /// that no channel has.
     ///
     /// It goes on until a look through the servers finds nothing to move, while senders and receivers work. Those that
     /// still have the old list send to the old servers again, so give all of them the new list first.
@@ -107,10 +108,13 @@ impl RedisChannelLayer {
         let mut report = DrainReport::default();
         loop {
             let mut moved = false;
+            report.inboxes.clear();
             for shard in self.inner.shards.all() {
-                report.inboxes.clear();
                 for (queue, entries) in survey(shard).await?.queues {
-                    let channel = ChannelName::new(&queue)?;
+                    let Some(channel) = ChannelName::new(&queue).ok().filter(|it| it.queue() == queue) else {
+                        tracing::warn!(host = shard.host(), queue, "left what is the queue of no channel");
+                        continue;
+                    };
                     if channel.kind() == ChannelKind::Inbox {
                         report.inboxes.insert(queue, entries);
                     } else {

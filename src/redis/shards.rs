@@ -176,16 +176,21 @@ impl Shards {
         (0..self.all.len()).map(on).filter(|(_, channels)| !channels.is_empty()).collect()
     }
 
-    /// Those of the places that can be asked now.
+    /// Those of the places that can be asked now, and answer, if any does.
     pub(super) fn reachable(&self, places: Vec<Place>) -> Result<Vec<Place>> {
         let mut down = None;
         let mut reachable = Vec::with_capacity(places.len());
+        let mut silent = Vec::new();
         for place in places {
-            match self.all.get(place.0).map(|shard| shard.check_reachable()) {
-                Some(Ok(())) => reachable.push(place),
-                Some(Err(error)) => down = Some(error),
-                None => {}
+            let Some(shard) = self.all.get(place.0) else { continue };
+            match shard.check_reachable() {
+                Ok(()) if shard.is_silent() => silent.push(place),
+                Ok(()) => reachable.push(place),
+                Err(error) => down = Some(error),
             }
+        }
+        if reachable.is_empty() {
+            reachable = silent;
         }
         match down {
             Some(error) if reachable.is_empty() => Err(error),

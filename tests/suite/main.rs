@@ -11,6 +11,7 @@ mod config;
 mod conformance;
 mod contract;
 mod dependencies;
+mod differential;
 mod fixture;
 mod layer;
 mod protocol;

@@ -10,7 +10,7 @@ cargo bench --bench side_by_side -- [OPTIONS]
 
   --quick             fewer rounds: shows that everything runs, in under 15 s
   --json              one JSON object in place of the table
-  --only MEASURE      one measure: lone-send, kinds, in-flight, blocked-receive, throughput, several-hosts, inbox,
+  --only MEASURE      one measure: lone-send, kinds, in-flight, blocked-receive, throughput, sealing, several-hosts, inbox,
                       slow-mailbox, group-send, last-mailbox, group-add, idle, memory
   --placement WHERE   one placement: two, one, free
   --unix              over a unix socket in place of TCP

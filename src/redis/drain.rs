@@ -158,12 +158,19 @@ async fn drain_queue(
         let take = |_| DrainTake { queue, batch: &batch, target: &to };
         let Some(taken) = from.ask(take).await? else { return Ok(moved) };
         moved = true;
-        put(&taken, queue, target, report).await?;
+        put(from, &taken, channel, target, report).await?;
         from.ask(|_| DrainDone { queue, batch: &taken.batch }).await?;
     }
 }
 
-async fn put(taken: &Taken, queue: &str, target: &RedisChannelLayer, report: &mut DrainReport) -> Result<()> {
+async fn put(
+    from: &Shard,
+    taken: &Taken,
+    channel: &ChannelName,
+    target: &RedisChannelLayer,
+    report: &mut DrainReport,
+) -> Result<()> {
+    let queue = channel.queue();
     let mut shards = target.inner.shards.all().iter();
     let Some(to) = shards.find(|shard| name_of(shard) == taken.target) else {
         return Err(Error::config(format!(
@@ -172,7 +179,9 @@ async fn put(taken: &Taken, queue: &str, target: &RedisChannelLayer, report: &mu
             taken.target
         )));
     };
-    match to.ask(|_| DrainPut { queue, taken }).await? {
+    let (ours, theirs) = (from.envelope(), to.envelope());
+    let sealed = taken.sealed_again(|entry| ours.for_another(theirs, channel, entry));
+    match to.ask(|_| DrainPut { queue, taken: &sealed }).await? {
         Some(put) => {
             report.moved += put;
             report.expired += taken.entries.len() - put;

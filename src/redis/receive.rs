@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
 
@@ -87,10 +88,19 @@ struct Place {
     unreachable: bool,
 }
 
+/// A message that came for a receive, from a shard at some time.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) shard: usize,
+    pub(super) at: Instant,
+    pub(super) channel: ChannelName,
+    pub(super) entry: Entry,
+}
+
 /// What ends a receive.
 #[derive(Debug)]
 enum Arrival {
-    Message(ChannelName, Entry),
+    Message(Received),
     Batch(Vec<Entry>),
     Nothing,
     Failed(Error),
@@ -375,7 +385,10 @@ impl State {
                 more.insert(0, first);
                 Arrival::Batch(more)
             }
-            Some(channel) => Arrival::Message(channel.clone(), first),
+            Some(channel) => {
+                let (channel, at) = (channel.clone(), Instant::now());
+                Arrival::Message(Received { shard, at, channel, entry: first })
+            }
             None => Arrival::Failed(Error::new(
                 ErrorKind::Script,
                 format!(
@@ -494,11 +507,11 @@ impl Receiving {
     /// Waits for the message; `None` when the ticket does not wait and nothing was there.
     ///
     /// Cancel-safe: the message counts as delivered in the same poll in which it is returned.
-    pub(super) async fn message(mut self) -> Result<Option<(ChannelName, Entry)>> {
+    pub(super) async fn message(mut self) -> Result<Option<Received>> {
         match (&mut self.arrival).await {
-            Ok(Arrival::Message(channel, entry)) => {
+            Ok(Arrival::Message(received)) => {
                 self.ended = true;
-                if self.tickets.deliver(self.ticket) { Ok(Some((channel, entry))) } else { Err(closed()) }
+                if self.tickets.deliver(self.ticket) { Ok(Some(received)) } else { Err(closed()) }
             }
             Ok(Arrival::Nothing) => Ok(None),
             Ok(Arrival::Failed(error)) => Err(error),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::join_all;
 
-use super::entry::message_body;
+use super::envelope::Envelopes;
 use super::receive::{Tickets, closed};
 use super::ring::{Ring, turn};
 use super::send::Outgoing;
@@ -28,6 +28,7 @@ pub(super) type Place = (usize, Arc<[ChannelName]>);
 pub(super) struct Shards {
     all: Vec<Arc<Shard>>,
     ring: Ring,
+    envelopes: Arc<Envelopes>,
     /// How many sends to normal channels there were: each begins with the shard whose turn it is.
     turn: AtomicU64,
 }
@@ -35,9 +36,10 @@ pub(super) struct Shards {
 impl Shards {
     /// Connects to all servers. One that is down is tried again in the background, unless all are.
     pub(super) async fn connect(config: &Config, tickets: &Arc<Tickets>) -> Result<Self> {
+        let envelopes = Envelopes::new(config);
         let hosts = config.hosts().iter().enumerate();
         let all: Vec<Arc<Shard>> = hosts
-            .map(|(number, host)| Shard::start(number, host, config, tickets).map(Arc::new))
+            .map(|(number, host)| Shard::start(number, host, config, tickets, &envelopes).map(Arc::new))
             .collect::<Result<_>>()?;
         let mut down = Vec::new();
         for shard in &all {
@@ -50,7 +52,13 @@ impl Shards {
         if down.len() == all.len() {
             return Err(down.into_iter().next().unwrap_or_else(closed));
         }
-        Ok(Self { ring: Ring::new(all.len()), all, turn: AtomicU64::new(0) })
+        let ring = Ring::new(all.len(), config.sealing().names.clone());
+        Ok(Self { ring, all, envelopes, turn: AtomicU64::new(0) })
+    }
+
+    /// How messages are sealed and opened.
+    pub(super) fn envelopes(&self) -> &Envelopes {
+        &self.envelopes
     }
 
     /// The shard on which a channel's queue lives; of a normal channel the first one.
@@ -98,7 +106,7 @@ impl Shards {
         let outgoing = Outgoing {
             channel: channel.clone(),
             capacity,
-            body: message_body(channel.local(), message.as_bytes()),
+            message: message.clone(),
             ordered: channel.kind() != ChannelKind::Normal,
             movable: false,
         };

@@ -16,3 +16,4 @@ mod fixture;
 mod layer;
 mod local_and_remote;
 mod protocol;
+mod sealing;

@@ -10,6 +10,7 @@ mod kinds;
 mod last_mailbox;
 mod lone_send;
 mod memory;
+mod sealing;
 mod several_hosts;
 mod slow_mailbox;
 mod throughput;
@@ -24,12 +25,13 @@ use crate::report::Line;
 
 type Measure = for<'a> fn(&'a mut Bench) -> Pin<Box<dyn Future<Output = Result<Vec<Line>>> + 'a>>;
 
-pub(crate) const MEASURES: [(&str, Measure); 13] = [
+pub(crate) const MEASURES: [(&str, Measure); 14] = [
     ("lone-send", |bench| Box::pin(lone_send::measure(bench))),
     ("kinds", |bench| Box::pin(kinds::measure(bench))),
     ("in-flight", |bench| Box::pin(in_flight::measure(bench))),
     ("blocked-receive", |bench| Box::pin(blocked_receive::measure(bench))),
     ("throughput", |bench| Box::pin(throughput::measure(bench))),
+    ("sealing", |bench| Box::pin(sealing::measure(bench))),
     ("several-hosts", |bench| Box::pin(several_hosts::measure(bench))),
     ("inbox", |bench| Box::pin(inbox::measure(bench))),
     ("slow-mailbox", |bench| Box::pin(slow_mailbox::measure(bench))),

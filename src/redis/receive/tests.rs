@@ -40,7 +40,7 @@ fn answer(tickets: &Tickets, shard: usize, call: &NextCall, given: Vec<Given>) {
 
 /// The first byte of the entry that a receive returns now.
 fn receive(receiving: Receiving) -> Option<u8> {
-    let (_, entry) = receiving.message().now_or_never()?.unwrap()?;
+    let Received { entry, .. } = receiving.message().now_or_never()?.unwrap()?;
     entry.id().first().copied()
 }
 

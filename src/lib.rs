@@ -6,8 +6,7 @@
 //! what another was given, and what nobody takes in time expires. A **group** is a set of channels; a message to it
 //! reaches each of them. A process that has many channels, one for each of its websockets say, opens an **inbox** with a
 //! **mailbox** for each: however many of them are in a group, its messages reach the process once. Every atomic step is a Lua script inside Redis;
-//! this crate names, packs and calls. Programs without it may call the same [`scripts`], by the contract in
-//! `lua/README.md`.
+//! this crate names, packs and calls. Programs without it may call the same [`scripts`], by `lua/README.md`.
 //!
 //! ```no_run
 //! use std::time::Duration;

@@ -4,12 +4,14 @@
 //! checks all of it at once, and whoever holds a [`Config`] need not check again.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::capacity::{Capacities, Pattern};
 use crate::error::{Error, Result};
 use crate::host::{HOW_TO_WRITE, Host, HostSpec};
 use crate::name::ChannelName;
+use crate::seal::{Keyring, Names, Sealing, Secret};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -73,8 +75,8 @@ pub struct ConfigBuilder {
     group_expiry: Option<Duration>,
     capacity: Option<usize>,
     channel_capacity: Vec<(Pattern, usize)>,
-    // Not the keys: they are refused, and what is not held is not shown.
-    has_encryption_keys: bool,
+    encryption_keys: Option<Vec<Secret>>,
+    name_key: Option<Secret>,
     max_message_size: Option<usize>,
     lease: Option<Duration>,
     membership_lease: Option<Duration>,
@@ -179,11 +181,44 @@ impl ConfigBuilder {
         self
     }
 
-    /// Keys that seal messages. This version has no encryption: a configuration with keys, even with an empty list of
-    /// them, is refused, so that nobody takes clear text for sealed.
+    /// Keys that seal messages, so that neither the server nor the network learns what is in them: the first one
+    /// seals, all of them open. A key is any text; its SHA-256 is the key of the cipher, XSalsa20-Poly1305. One of
+    /// fewer than 32 bytes may be guessed, and is warned of. Not set: messages are sent in clear text.
+    ///
+    /// A layer in memory has no use for them: its messages do not leave the process.
+    ///
+    /// What is sealed opens only on the channel, or for the group, that it was sent to, and not after its expiry. What
+    /// does not open is dropped and counted, see
+    /// [`seal_statistics`](crate::RedisChannelLayer::seal_statistics); so is clear text.
+    ///
+    /// To change the key while programs run, give them `["old", "new"]` first, so that all can open what the new one
+    /// seals; when all have that, `["new", "old"]`; and when the last message of the old one has expired, `["new"]`.
+    ///
+    /// The layer's own copies of keys are zeroed when they are dropped, and never shown.
+    ///
+    /// ```
+    /// use asgi_redis::ConfigBuilder;
+    ///
+    /// # let (new, old) = ("n".repeat(32), "o".repeat(32));
+    /// let config = ConfigBuilder::new().symmetric_encryption_keys([new, old]).build()?;
+    /// assert!(config.has_encryption_keys());
+    /// # Ok::<(), asgi_redis::Error>(())
+    /// ```
     #[must_use]
-    pub fn symmetric_encryption_keys<K: AsRef<[u8]>>(mut self, _keys: impl IntoIterator<Item = K>) -> Self {
-        self.has_encryption_keys = true;
+    pub fn symmetric_encryption_keys<K: AsRef<[u8]>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.encryption_keys = Some(keys.into_iter().map(|key| Secret::new(key.as_ref())).collect());
+        self
+    }
+
+    /// A key that hides the names of channels, groups and inboxes from the server and the network. Needs
+    /// `symmetric_encryption_keys`. It is one for all programs of the layer and does not change with those, for under
+    /// another one all names are others. Not set: the server sees names as they are.
+    ///
+    /// What can still be seen: how many names there are, which messages have the same one, which are inboxes or
+    /// single-reader channels, their lengths in steps of 16 bytes, sizes, times, counts, and the prefix.
+    #[must_use]
+    pub fn hide_names(mut self, key: impl AsRef<[u8]>) -> Self {
+        self.name_key = Some(Secret::new(key.as_ref()));
         self
     }
 
@@ -271,12 +306,6 @@ impl ConfigBuilder {
     /// assert_eq!(error.to_string(), "option `capacity`: 0 is not allowed, only 1 to 1000000000");
     /// ```
     pub fn build(&self) -> Result<Config> {
-        if self.has_encryption_keys {
-            return Err(Error::config(
-                "option `symmetric_encryption_keys`: encryption is not supported yet; without this option messages \
-                 are sent in clear text",
-            ));
-        }
         let capacity = count("capacity", self.capacity, 100, 1..=MAX_CAPACITY)?;
         for (pattern, capacity) in &self.channel_capacity {
             if !(1..=MAX_CAPACITY).contains(capacity) {
@@ -293,6 +322,7 @@ impl ConfigBuilder {
             expiry: time("expiry", self.expiry, seconds(60), MILLISECOND..=TEN_YEARS)?,
             group_expiry: time("group_expiry", self.group_expiry, seconds(86_400), MILLISECOND..=TEN_YEARS)?,
             capacities: Capacities::new(&self.channel_capacity, capacity)?,
+            sealing: self.checked_sealing()?,
             max_message_size: count(
                 "max_message_size",
                 self.max_message_size,
@@ -366,6 +396,44 @@ impl ConfigBuilder {
         Ok(hosts)
     }
 
+    /// Says how many bytes a key is to have if one is shorter; never the key.
+    fn checked_sealing(&self) -> Result<Sealing> {
+        const KEYS: &str = "symmetric_encryption_keys";
+        let refused = |option: &str, why: &str| Err(Error::config(format!("option `{option}`: {why}")));
+        let Some(keys) = &self.encryption_keys else {
+            return match self.name_key {
+                Some(_) => refused(
+                    "hide_names",
+                    "names are hidden only where messages are sealed; give `symmetric_encryption_keys` too",
+                ),
+                None => Ok(Sealing::default()),
+            };
+        };
+        if keys.is_empty() {
+            return refused(
+                KEYS,
+                "the list is empty; give at least one key, or leave the option out to send clear text",
+            );
+        }
+        if let Some(empty) = keys.iter().position(Secret::is_empty) {
+            return refused(KEYS, &format!("key {} of {} is empty", empty + 1, keys.len()));
+        }
+        if self.name_key.as_ref().is_some_and(Secret::is_empty) {
+            return refused("hide_names", "the key is empty");
+        }
+        let short = keys.iter().chain(&self.name_key).filter(|key| key.is_short()).count();
+        if short > 0 {
+            tracing::warn!(
+                short,
+                "options `symmetric_encryption_keys` and `hide_names`: keys of fewer than 32 bytes may be guessed"
+            );
+        }
+        Ok(Sealing {
+            keyring: Some(Arc::new(Keyring::new(keys))),
+            names: self.name_key.as_ref().map_or(Names::Plain, Names::hidden),
+        })
+    }
+
     fn checked_prefix(&self) -> Result<String> {
         let prefix = self.prefix.as_deref().unwrap_or("asgi:");
         let refused =
@@ -394,6 +462,7 @@ pub struct Config {
     expiry: Duration,
     group_expiry: Duration,
     capacities: Capacities,
+    sealing: Sealing,
     max_message_size: usize,
     lease: Duration,
     membership_lease: Duration,
@@ -428,6 +497,20 @@ impl Config {
     /// How many messages a channel holds. All channels of one inbox share its queue.
     pub fn capacity_of(&self, channel: &ChannelName) -> usize {
         self.capacities.of(channel)
+    }
+
+    /// Whether messages are sealed.
+    pub fn has_encryption_keys(&self) -> bool {
+        self.sealing.keyring.is_some()
+    }
+
+    /// Whether the server does not see the names of channels and groups.
+    pub fn hides_names(&self) -> bool {
+        !self.sealing.names.are_plain()
+    }
+
+    pub(crate) fn sealing(&self) -> &Sealing {
+        &self.sealing
     }
 
     /// The largest message, in bytes as sent.
@@ -595,14 +678,31 @@ mod tests {
     }
 
     #[test]
-    fn encryption_keys_are_refused_by_name_and_never_shown() {
-        let builder = ConfigBuilder::new().symmetric_encryption_keys(["secret"]);
-        assert!(
-            refusal(&builder)
-                .starts_with("option `symmetric_encryption_keys`: encryption is not supported yet")
-        );
-        assert!(!format!("{builder:?}").contains("secret"));
-        assert!(ConfigBuilder::new().symmetric_encryption_keys([""; 0]).build().is_err());
+    fn keys_are_checked_and_never_shown() {
+        let new = || ConfigBuilder::new().symmetric_encryption_keys(["secret", "secret too"]);
+        let sealed = new().hide_names("secret of names");
+        let config = sealed.build().unwrap();
+        assert!(config.has_encryption_keys() && config.hides_names());
+        let shown = format!("{sealed:?} {config:?}");
+        assert!(!shown.contains("secret") && !shown.contains("115, 101, 99"), "{shown}");
+        let clear = ConfigBuilder::new().build().unwrap();
+        assert!(!clear.has_encryption_keys() && !clear.hides_names());
+
+        for (builder, said) in [
+            (
+                new().symmetric_encryption_keys([""; 0]),
+                "option `symmetric_encryption_keys`: the list is empty",
+            ),
+            (
+                new().symmetric_encryption_keys(["secret", ""]),
+                "option `symmetric_encryption_keys`: key 2 of 2 is empty",
+            ),
+            (new().hide_names(""), "option `hide_names`: the key is empty"),
+            (ConfigBuilder::new().hide_names("secret"), "option `hide_names`: names are hidden only where"),
+        ] {
+            let refusal = refusal(&builder);
+            assert!(refusal.starts_with(said) && !refusal.contains("secret"), "{refusal}");
+        }
     }
 
     #[test]

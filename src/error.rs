@@ -86,7 +86,15 @@ impl Error {
         self.0.undecoded.as_ref()
     }
 
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    /// An error of a layer of one's own. Its text is one line, and names the value at fault and the remedy.
+    ///
+    /// ```
+    /// use asgi_redis::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Connection, "the switch is off").with_perhaps_sent(true);
+    /// assert!(!error.may_retry());
+    /// ```
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
             message: message.into(),
@@ -100,12 +108,16 @@ impl Error {
         Self::new(ErrorKind::Config, message)
     }
 
-    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    /// The same error with what caused it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    pub(crate) fn with_perhaps_sent(mut self, perhaps_sent: bool) -> Self {
+    /// The same error with an answer to [`perhaps_sent`](Self::perhaps_sent).
+    #[must_use]
+    pub fn with_perhaps_sent(mut self, perhaps_sent: bool) -> Self {
         self.0.perhaps_sent = perhaps_sent;
         self
     }

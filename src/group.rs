@@ -80,17 +80,21 @@ impl GroupReceipt {
         self.unreached.push(shard);
     }
 
-    pub(crate) fn new(delivered: usize, full: usize, expired: usize, failed: usize) -> Self {
+    /// The receipt of a layer of one's own: of how many queues what became.
+    pub fn new(delivered: usize, full: usize, expired: usize, failed: usize) -> Self {
         Self { delivered, full, expired, failed, ..Self::default() }
     }
 
-    pub(crate) fn with_full_queues(mut self, names: Vec<ChannelName>) -> Self {
+    /// The same receipt with the names of the full queues.
+    #[must_use]
+    pub fn with_full_queues(mut self, names: Vec<ChannelName>) -> Self {
         self.full_queues = names;
         self
     }
 
-    /// Both receipts as one.
-    pub(crate) fn and(mut self, other: Self) -> Self {
+    /// Both receipts as one, of a message that was sent in two parts.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
         self.delivered += other.delivered;
         self.full += other.full;
         self.expired += other.expired;

@@ -303,7 +303,10 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_server_is_said_with_the_remedy() {
         for (url, said) in [
-            ("memory://", "known schemes are redis://, rediss:// (TLS)"),
+            (
+                "memory://",
+                "the memory of this process is memory://, with nothing after it and without other hosts",
+            ),
             ("redis-sentinel://a", "known schemes are redis://"),
             (
                 "localhost:6379",

@@ -6,13 +6,12 @@
 //! what another was given, and what nobody takes in time expires. A **group** is a set of channels; a message to it
 //! reaches each of them. A process that has many channels, one for each of its websockets say, opens an **inbox** with a
 //! **mailbox** for each: however many of them are in a group, its messages reach the process once. Every atomic step is a Lua script inside Redis;
-//! this crate names, packs and calls. Programs without it may call the same [`scripts`], by the contract in
-//! `lua/README.md`.
+//! this crate names, packs and calls. Programs without it may call the same [`scripts`], by `lua/README.md`.
 //!
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, RedisChannelLayer, glob};
+//! use asgi_redis::{ChannelLayer, ChannelLayerExt, RedisChannelLayer, glob};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Debug, Serialize, Deserialize)]
@@ -30,10 +29,7 @@
 //!
 //! let reply_channel = layer.new_channel("http.response?")?;
 //! let request = Request { path: "/".into(), reply_channel: reply_channel.to_string() };
-//! match layer.send("http.request", &request).await {
-//!     Err(error) if error.kind() == ErrorKind::ChannelFull => println!("busy: {error}"),
-//!     sent => sent?,
-//! }
+//! layer.send("http.request", &request).await?; // of ErrorKind::ChannelFull when 200 wait
 //!
 //! // Elsewhere: waits on both, and may be dropped at any point.
 //! let (_, request): (_, Request) = layer.receive(["http.request", "http.disconnect"]).await?;
@@ -47,30 +43,29 @@
 //!
 //! # What is here
 //!
-//! - [`RedisChannelLayer`] is the layer; [`ChannelLayer`] is what it promises, and [`ChannelLayerExt`] the same
-//!   operations for any serde type: most programs call these.
+//! - [`RedisChannelLayer`] is the layer, [`MemoryLayer`] the same in one process, [`LocalAndRemote`] two as one;
+//!   [`ChannelLayer`] is what they promise, [`ChannelLayerExt`] the same for any serde type: most programs call these.
 //! - [`Inbox`] is a process's own prefix of channels, [`Mailbox`] one channel in it, [`InboxStatistics`] what became of
 //!   messages that were not taken. [`GroupReceipt`] is what became of a message to a group.
 //! - [`ConfigBuilder`] has the options, [`Config`] has them checked; [`HostSpec`] and [`Host`] are a server before and
 //!   after that. [`glob`] and [`regex()`] make a [`Pattern`] of channels with a capacity of their own.
-//! - [`ChannelLayers`] reads a `CHANNEL_LAYERS` document: for each alias a [`ConfiguredLayer`], whose [`Backend`] says
-//!   what it is.
+//! - [`ChannelLayers`] reads a `CHANNEL_LAYERS` document: for each alias a [`ConfiguredLayer`], which a URL makes too.
+//!   [`Backend`] is what it is. [`MemoryStatistics`] and [`ChannelStatistics`] tell what waits in memory.
 //! - [`ChannelName`] is a name that was checked, of one [`ChannelKind`]; [`GroupName`] is that of a group.
 //! - [`ShardHealth`] and [`ShardSurvey`] tell of a server how it is and what waits there, [`DrainReport`] what was moved
-//!   from one that is to be taken out; [`UnreachedShard`] is one that a group's message did not reach.
+//!   from it, [`UnreachedShard`] that a group's message did not reach it; [`SealStatistics`] counts what did not open.
 //! - [`Value`] is a message without a struct, [`PackedMessage`] one as bytes.
 //! - [`Error`] has an [`ErrorKind`], and says whether a call may be repeated; [`Result`] is the result of every call.
 //! - [`scripts`] are the scripts, for those who call them by hand; [`BoxFuture`] is what the trait's methods return.
 //!
 //! # Scope
 //!
-//! One or several Redis (7.0 or newer) or Valkey (7.2 or newer) servers, over TCP, TLS or a unix socket, on a Tokio runtime. This
-//! version has no encryption, no Redis Cluster and no Sentinel; what it does not have it refuses by name.
+//! One or several Redis (7.0 or newer) or Valkey (7.2 or newer) servers, or none, on a Tokio runtime. There is no Redis
+//! Cluster and no Sentinel; what there is not is refused by name.
 //!
 //! # Features
 //!
-//! None is on by default. `cli` builds the program `asgi-redis`; `conformance` has a test for every requirement of a
-//! channel layer, to be run on any.
+//! None is on by default. `cli` builds the program `asgi-redis`; `conformance` has a test for each rule of a layer.
 
 mod capacity;
 mod channel_layers;
@@ -91,6 +86,7 @@ mod message;
 mod name;
 mod options;
 mod redis;
+mod seal;
 mod sources;
 mod value;
 mod well_formed;
@@ -109,6 +105,7 @@ pub use memory::{ChannelStatistics, MemoryLayer, MemoryStatistics};
 pub use message::PackedMessage;
 pub use name::{ChannelKind, ChannelName, GroupName};
 pub use redis::{DrainReport, RedisChannelLayer, ShardSurvey};
+pub use seal::SealStatistics;
 pub use value::Value;
 
 /// The scripts of the engine: what runs on the server, for those who call it from any client.

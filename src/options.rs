@@ -14,7 +14,7 @@ use crate::host::{HOW_TO_WRITE, HostSpec, masked};
 use crate::value::Value;
 
 /// Every option, by the name that documents and asgi_redis use.
-pub(crate) const OPTIONS: [&str; 18] = [
+pub(crate) const OPTIONS: [&str; 19] = [
     "hosts",
     "host",
     "port",
@@ -25,6 +25,7 @@ pub(crate) const OPTIONS: [&str; 18] = [
     "capacity",
     "channel_capacity",
     "symmetric_encryption_keys",
+    "hide_names",
     "max_message_size",
     "lease",
     "membership_lease",
@@ -93,7 +94,8 @@ fn read(builder: ConfigBuilder, option: &str, value: &Value) -> Result<ConfigBui
         "group_expiry" => builder.group_expiry(seconds(option, value)?),
         "capacity" => builder.capacity(count(option, value)?),
         "channel_capacity" => builder.channel_capacity(channel_capacity(value)?),
-        "symmetric_encryption_keys" => builder.symmetric_encryption_keys([""]),
+        "symmetric_encryption_keys" => builder.symmetric_encryption_keys(keys(option, value)?),
+        "hide_names" => builder.hide_names(key(option, value)?),
         "max_message_size" => builder.max_message_size(count(option, value)?),
         "lease" => builder.lease(seconds(option, value)?),
         "membership_lease" => builder.membership_lease(seconds(option, value)?),
@@ -152,6 +154,25 @@ fn channel_capacity(value: &Value) -> Result<Vec<(Pattern, usize)>> {
             })
             .collect(),
         other => Err(wrong(option, other, "a map or a list of patterns with their capacities")),
+    }
+}
+
+/// One key may stand alone without a list.
+fn keys<'a>(option: &str, value: &'a Value) -> Result<Vec<&'a [u8]>> {
+    match value {
+        Value::List(keys) => keys.iter().map(|value| key(option, value)).collect(),
+        value => Ok(vec![key(option, value)?]),
+    }
+}
+
+fn key<'a>(option: &str, value: &'a Value) -> Result<&'a [u8]> {
+    match value {
+        Value::Text(key) => Ok(key.as_bytes()),
+        Value::Bytes(key) => Ok(key),
+        // The value is not shown: it may be a key in a wrong place.
+        other => {
+            Err(Error::config(format!("option `{option}`: {} is not a key, which is a text", kind(other))))
+        }
     }
 }
 
@@ -280,8 +301,12 @@ mod tests {
             r#"{"hosts": [["redis://:secret@a", 1, 2]]}"#,
             r#"{"host": ["secret"]}"#,
             r#"{"password": "secret"}"#,
-            r#"{"symmetric_encryption_keys": ["secret"]}"#,
-            r#"{"symmetric_encryption_keys": "secret"}"#,
+            r#"{"symmetric_encryption_keys": ["secret", ""]}"#,
+            r#"{"symmetric_encryption_keys": {"key": "secret"}}"#,
+            r#"{"symmetric_encryption_keys": [["secret"]]}"#,
+            r#"{"symmetric_encryption_keys": 5314159, "prefix": "secret"}"#,
+            r#"{"hide_names": "secret"}"#,
+            r#"{"hide_names": ["secret"]}"#,
         ] {
             let said = match read_json(document) {
                 Ok(builder) => builder.build().unwrap_err().to_string(),

@@ -10,7 +10,7 @@ cargo bench --bench side_by_side -- [OPTIONS]
 
   --quick             fewer rounds: shows that everything runs, in 20 s or so
   --json              one JSON object in place of the table
-  --only MEASURE      one measure: lone-send, kinds, in-flight, blocked-receive, throughput, several-hosts,
+  --only MEASURE      one measure: lone-send, kinds, in-flight, blocked-receive, throughput, sealing, several-hosts,
                       unix-socket, inbox, slow-mailbox, group-send, last-mailbox, group-add, idle, memory,
                       memory-layer
   --placement WHERE   one placement: two, one, free

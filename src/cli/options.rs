@@ -8,6 +8,7 @@ use asgi_redis::{
     Backend, ChannelLayer, ChannelLayers, ConfigBuilder, ConfiguredLayer, RedisChannelLayer, Value,
 };
 use clap::Args;
+use zeroize::Zeroizing;
 
 use super::outcome::Failure;
 
@@ -43,6 +44,10 @@ pub(crate) struct LayerOptions {
     /// How many messages a channel holds; more specific capacities of --config stay [default: 100]
     #[arg(long, global = true, value_name = "N")]
     capacity: Option<usize>,
+
+    /// A file with encryption keys, one a line: the first seals, all open. Overrides those of --config.
+    #[arg(long, global = true, value_name = "FILE")]
+    keys: Option<PathBuf>,
 
     /// Print what is printed as JSON.
     #[arg(long, global = true)]
@@ -109,6 +114,7 @@ impl LayerOptions {
             ("--prefix", self.prefix.is_some()),
             ("--expiry", self.expiry.is_some()),
             ("--capacity", self.capacity.is_some()),
+            ("--keys", self.keys.is_some()),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
@@ -127,6 +133,7 @@ impl LayerOptions {
             }
             None => ConfiguredLayer::new(ConfigBuilder::new()),
         };
+        let keys = self.keys.as_deref().map(read_keys).transpose()?;
         Ok(layer.map_config(|mut settings| {
             if !urls.is_empty() {
                 settings = settings.hosts(urls);
@@ -139,6 +146,9 @@ impl LayerOptions {
             }
             if let Some(capacity) = self.capacity {
                 settings = settings.capacity(capacity);
+            }
+            if let Some(keys) = keys {
+                settings = settings.symmetric_encryption_keys(keys.iter().map(|key| key.as_bytes()));
             }
             settings
         }))
@@ -166,6 +176,18 @@ impl LayerOptions {
         let mut layers = ChannelLayers::try_from(only(document, &wanted)).map_err(|error| refused(&error))?;
         layers.take(self.layer.as_deref().unwrap_or("default")).map_err(|error| refused(&error))
     }
+}
+
+/// The lines of a file of keys, without the empty ones.
+fn read_keys(file: &Path) -> Result<Vec<Zeroizing<String>>, Failure> {
+    let refused = |why: &dyn std::fmt::Display| Failure::wrong_use(format!("{}: {why}", file.display()));
+    let text = Zeroizing::new(std::fs::read_to_string(file).map_err(|error| refused(&error))?);
+    let lines = text.lines().filter(|line| !line.is_empty());
+    let keys: Vec<_> = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
+    if keys.is_empty() {
+        return Err(refused(&"it has no key; write one on each line"));
+    }
+    Ok(keys)
 }
 
 /// The memory of this program ends with it, so that nothing but the demo has a use for it.

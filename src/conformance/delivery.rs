@@ -120,11 +120,14 @@ pub(super) async fn one_message_wakes_one_of_many_that_wait(subject: &dyn Subjec
     moment().await;
     three[0].send("a", &1).await.unwrap();
     let received = join_all(receives).await;
-    let got: Vec<u64> =
+    let mut got: Vec<u64> =
         received.into_iter().filter_map(|received| received.unwrap().unwrap()).map(|got| got.1).collect();
-    // On a machine so slow that all had given up, it waits for the next.
-    let left = waiting(&three[1], "a").await;
-    assert_eq!(got.into_iter().chain(left).collect::<Vec<_>>(), [1]);
+    if got.is_empty() {
+        // The machine was so slow that all had given up; then it waits for the next.
+        got.push(number(&three[1], "a").await);
+    }
+    assert_eq!(got, [1]);
+    assert_eq!(waiting(&three[1], "a").await, None);
 }
 
 pub(super) async fn a_receive_that_waits_is_woken_by_a_send_of_any_client(subject: &dyn Subject) {

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::Subject;
 use super::support::{
-    Client, address, mailed, moment, next, nothing, plain, poll_at_most, receive, soon, until, waiting,
+    Client, address, mailed, moment, next, nothing, plain, poll_at_most, receive, soon, until,
 };
 use crate::{ChannelLayerExt, ErrorKind};
 
@@ -185,7 +185,6 @@ pub(super) async fn a_dropped_mailbox_gets_nothing_and_its_senders_are_not_told(
     sender.send(stays.name(), &2).await.unwrap();
     assert_eq!(mailed(&mut stays).await, 2);
     until("it is counted", async || inbox.statistics().unknown + inbox.statistics().unread == 1).await;
-    assert_eq!(waiting(&sender, "normal").await, None);
 }
 
 pub(super) async fn an_inbox_lives_as_long_as_one_of_its_handles(subject: &dyn Subject) {

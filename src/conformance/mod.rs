@@ -39,6 +39,7 @@
 //!     # use super::OneServer;
 //!     asgi_redis::conformance_tests!(OneServer);
 //! }
+//! # fn main() {}
 //! ```
 //!
 //! [`tests`] has them all, with the rule that each shows and where it is written: in "Spec 1.0", the channel layer
@@ -215,13 +216,17 @@ macro_rules! __conformance_functions {
     };
 }
 
+/// A layer may hang where a test does not expect it.
+const LONGEST_TEST: Duration = Duration::from_secs(300);
+
 /// Runs the test of this name, on a runtime of its own.
 #[doc(hidden)]
 #[allow(clippy::missing_panics_doc)] // it is for the macro
 pub fn __run(name: &str, subject: &dyn Subject) {
     let test = tests().iter().find(|test| test.name == name).expect("the macro has the names of the list");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(test.run(subject));
+    let outcome = runtime.block_on(async { tokio::time::timeout(LONGEST_TEST, test.run(subject)).await });
+    assert!(outcome.is_ok(), "{name} was not done within {LONGEST_TEST:?}");
 }
 
 #[doc(hidden)]

@@ -1,10 +1,8 @@
 //! A mailbox that is read slowly: its senders are told, and its neighbours do not wait for it.
 
-use super::support::{capacity, clients, mailed, moment, soon, until};
+use super::support::{Client, address, capacity, clients, mailed, moment, next, soon, until};
 use super::{Settings, Subject};
 use crate::{ChannelLayerExt, ErrorKind, Mailbox};
-
-use super::support::Client;
 
 /// Sends numbers to a mailbox until it is refused; says how many were accepted.
 async fn send_until_full(sender: &Client, mailbox: &Mailbox) -> u64 {
@@ -109,14 +107,14 @@ pub(super) async fn a_full_mailbox_does_not_stop_those_who_read_the_whole_inbox(
     let inbox = owner.inbox("a").await.unwrap();
     let slow = inbox.open().unwrap();
     fill(&sender, &slow).await;
-    let channel = super::support::address(&inbox, "x");
-    let next = tokio::spawn({
+    let channel = address(&inbox, "x");
+    let reads = tokio::spawn({
         let inbox = inbox.clone();
-        async move { super::support::next(&inbox).await }
+        async move { next(&inbox).await }
     });
     moment().await;
     sender.send(&channel, &1).await.unwrap();
-    assert_eq!(next.await.unwrap(), (channel, 1));
+    assert_eq!(reads.await.unwrap(), (channel, 1));
 }
 
 pub(super) async fn a_mailbox_has_the_capacity_of_its_name(subject: &dyn Subject) {

@@ -92,7 +92,8 @@ pub struct InboxStatistics {
     pub expired: u64,
     /// Messages that waited in mailboxes when these were dropped.
     pub unread: u64,
-    /// Entries that were no message of this layer; they were dropped.
+    /// Entries that were no message of this layer; they were dropped. Those that did not open are counted by
+    /// [`seal_statistics`](crate::RedisChannelLayer::seal_statistics).
     pub undecodable: u64,
 }
 

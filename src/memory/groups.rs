@@ -1,6 +1,6 @@
 //! Groups: their members by queue, each with the end of its membership.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ type Inboxes = HashMap<Arc<str>, PrefixQueue>;
 
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    rows: HashMap<GroupName, HashMap<Arc<str>, Row>>,
+    /// By queue in the order of their names, in which they are sent to.
+    rows: HashMap<GroupName, BTreeMap<Arc<str>, Row>>,
     /// The groups of each address of each queue.
     groups_of: HashMap<Arc<str>, HashMap<Arc<str>, HashSet<GroupName>>>,
 }
@@ -163,6 +164,12 @@ impl Groups {
         }
     }
 
+    /// How many groups there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Forgets memberships that have ended; says how many are left.
     pub(super) fn sweep(&mut self, inboxes: &Inboxes, now: Instant) -> usize {
         let mut ended = Vec::new();
@@ -278,7 +285,7 @@ impl State {
         self.settle_group(group);
         let now = Instant::now();
         let mut channels = Vec::new();
-        for row in self.groups.rows.get(group).into_iter().flat_map(HashMap::values) {
+        for row in self.groups.rows.get(group).into_iter().flat_map(BTreeMap::values) {
             for (address, _) in row.live(&self.inboxes, now) {
                 channels.push(ChannelName::new(&format!("{}{address}", row.queue))?);
             }
@@ -289,7 +296,7 @@ impl State {
     pub(super) fn count_group(&mut self, group: &GroupName, enough: usize) -> usize {
         self.settle_group(group);
         let now = Instant::now();
-        let rows = self.groups.rows.get(group).into_iter().flat_map(HashMap::values);
+        let rows = self.groups.rows.get(group).into_iter().flat_map(BTreeMap::values);
         rows.flat_map(|row| row.live(&self.inboxes, now)).take(enough).count()
     }
 

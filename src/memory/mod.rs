@@ -12,6 +12,9 @@ mod queue;
 mod receives;
 mod statistics;
 mod store;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 pub use self::statistics::{ChannelStatistics, MemoryStatistics};
 

@@ -60,7 +60,12 @@ impl Target {
             .set_connection_timeout(Some(patience))
             .set_response_timeout(Some(self.response_timeout))
             .set_pipeline_buffer_size(WRITE_QUEUE)
-            .set_push_sender(receive_pushes(self.shard, Arc::clone(tickets), Arc::clone(&broken)));
+            .set_push_sender(receive_pushes(
+                self.shard,
+                keys.clone(),
+                Arc::clone(tickets),
+                Arc::clone(&broken),
+            ));
         let tcp =
             TcpSettings::default().set_nodelay(true).set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE));
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
@@ -94,6 +99,7 @@ impl Target {
 /// Entries go to their tickets right here, in the task that reads the socket: no further wake-up on their way.
 fn receive_pushes(
     shard: usize,
+    keys: Keys,
     tickets: Arc<Tickets>,
     broken: Arc<Notify>,
 ) -> impl Fn(PushInfo) -> Result<(), std::convert::Infallible> + Send + Sync {
@@ -106,7 +112,10 @@ fn receive_pushes(
                     _ => None,
                 };
                 match wake {
-                    Some((ticket, handed)) => tickets.arrived(shard, ticket, handed),
+                    Some((ticket, mut handed)) => {
+                        handed.reveal(keys.names());
+                        tickets.arrived(shard, ticket, handed);
+                    }
                     None => tracing::warn!("ignored a wake-up that is none"),
                 }
             }
@@ -134,9 +143,15 @@ impl Connection {
                 }
                 Err(failure)
             }
-            Ok(reply) => {
-                C::decode(reply).map_err(|reply| unexpected_reply(&self.host, script, &reply).into())
-            }
+            Ok(reply) => match C::decode(reply) {
+                Ok(mut reply) => {
+                    if !self.keys.names().are_plain() {
+                        C::reveal(&mut reply, self.keys.names());
+                    }
+                    Ok(reply)
+                }
+                Err(reply) => Err(unexpected_reply(&self.host, script, &reply).into()),
+            },
             Err(error) => Err(self.lost(error).into()),
         }
     }
@@ -161,6 +176,26 @@ impl Connection {
             })
         };
         Ok([text("server"), text("version")].into_iter().flatten().collect::<Vec<_>>().join(" "))
+    }
+
+    /// The time of the server's clock, in ms.
+    pub(super) async fn time(&mut self) -> Result<u64, Failure> {
+        match self.command(&redis::cmd("TIME")).await? {
+            Value::Array(parts) => match parts.as_slice() {
+                [Value::BulkString(seconds), Value::BulkString(microseconds)] => {
+                    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
+                    number(seconds)
+                        .zip(number(microseconds))
+                        .map(|(s, us)| s.saturating_mul(1000) + us / 1000)
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+        .ok_or_else(|| {
+            let said = format!("server {} answered TIME with something else", self.host);
+            Cause::new(ErrorKind::Script, said).into()
+        })
     }
 
     /// Has the server push to this connection what is published on a channel.

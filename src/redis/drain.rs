@@ -77,7 +77,8 @@ impl RedisChannelLayer {
 
     /// Moves all waiting messages of this layer's servers to where another layer's host list puts them: those of a `?`
     /// channel to its server, those of a normal channel to any. There they are in front of what was sent there, and do
-    /// not count in the capacity. Messages in inboxes stay, and so do memberships of groups.
+    /// not count in the capacity. Messages in inboxes stay, and so do memberships of groups, and what others wrote under a name
+    /// that no channel has.
     ///
     /// It goes on until a look through the servers finds nothing to move, while senders and receivers work. Those that
     /// still have the old list send to the old servers again, so give all of them the new list first.
@@ -107,10 +108,13 @@ impl RedisChannelLayer {
         let mut report = DrainReport::default();
         loop {
             let mut moved = false;
+            report.inboxes.clear();
             for shard in self.inner.shards.all() {
-                report.inboxes.clear();
                 for (queue, entries) in survey(shard).await?.queues {
-                    let channel = ChannelName::new(&queue)?;
+                    let Some(channel) = ChannelName::new(&queue).ok().filter(|it| it.queue() == queue) else {
+                        tracing::warn!(host = shard.host(), queue, "left what is the queue of no channel");
+                        continue;
+                    };
                     if channel.kind() == ChannelKind::Inbox {
                         report.inboxes.insert(queue, entries);
                     } else {
@@ -154,12 +158,19 @@ async fn drain_queue(
         let take = |_| DrainTake { queue, batch: &batch, target: &to };
         let Some(taken) = from.ask(take).await? else { return Ok(moved) };
         moved = true;
-        put(&taken, queue, target, report).await?;
+        put(from, &taken, channel, target, report).await?;
         from.ask(|_| DrainDone { queue, batch: &taken.batch }).await?;
     }
 }
 
-async fn put(taken: &Taken, queue: &str, target: &RedisChannelLayer, report: &mut DrainReport) -> Result<()> {
+async fn put(
+    from: &Shard,
+    taken: &Taken,
+    channel: &ChannelName,
+    target: &RedisChannelLayer,
+    report: &mut DrainReport,
+) -> Result<()> {
+    let queue = channel.queue();
     let mut shards = target.inner.shards.all().iter();
     let Some(to) = shards.find(|shard| name_of(shard) == taken.target) else {
         return Err(Error::config(format!(
@@ -168,7 +179,9 @@ async fn put(taken: &Taken, queue: &str, target: &RedisChannelLayer, report: &mu
             taken.target
         )));
     };
-    match to.ask(|_| DrainPut { queue, taken }).await? {
+    let (ours, theirs) = (from.envelope(), to.envelope());
+    let sealed = taken.sealed_again(|entry| ours.for_another(theirs, channel, entry));
+    match to.ask(|_| DrainPut { queue, taken: &sealed }).await? {
         Some(put) => {
             report.moved += put;
             report.expired += taken.entries.len() - put;

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::GroupName;
+use crate::seal::Names;
 
 const ID: usize = 10;
 const HEADER: usize = 18;
@@ -60,10 +60,18 @@ impl Entry {
         self.number(ID)
     }
 
-    /// The payload of a message.
-    pub(super) fn into_payload(self, queue: &str) -> Result<Bytes> {
+    /// The header of an entry, which a script wrote.
+    pub(super) fn header(entry: &[u8]) -> Option<&[u8]> {
+        entry.get(..HEADER)
+    }
+
+    /// The payload of a message, and the group that it was sent to, if any, as it is written there.
+    pub(super) fn into_message(self, queue: &str) -> Result<(Option<String>, Bytes)> {
         match self.body() {
-            Some((MESSAGE | GROUP_MESSAGE, _, payload)) => Ok(payload),
+            Some((MESSAGE, _, payload)) => Ok((None, payload)),
+            Some((GROUP_MESSAGE, group, payload)) => {
+                Ok((Some(String::from_utf8_lossy(group).into_owned()), payload))
+            }
             _ => Err(self.unknown(queue)),
         }
     }
@@ -111,23 +119,46 @@ impl Entry {
     }
 }
 
-/// The body of a message's entry, which `push` puts behind the header it writes.
-pub(super) fn message_body(local: Option<&str>, payload: &[u8]) -> Bytes {
-    body(MESSAGE, local.unwrap_or_default(), payload)
+impl Said {
+    /// The same with the names as they are, of what a server has hidden; nothing if another key has hidden them.
+    pub(super) fn revealed(self, names: &Names) -> Option<Self> {
+        let (group, address) =
+            (|group: &str| names.reveal_group(group), |address: &str| names.reveal_address(address));
+        Some(match self {
+            Self::Message { address: written, payload } => {
+                Self::Message { address: address(&written)?, payload }
+            }
+            Self::GroupMessage { group: written, payload } => {
+                Self::GroupMessage { group: group(&written)?, payload }
+            }
+            Self::Joined { group: in_group, address: who, is_first } => {
+                Self::Joined { group: group(&in_group)?, address: address(&who)?, is_first }
+            }
+            Self::Left { group: in_group, address: who } => {
+                Self::Left { group: group(&in_group)?, address: address(&who)? }
+            }
+            Self::ReadAgain => Self::ReadAgain,
+        })
+    }
 }
 
-/// The body of the entries of a group's message, which `group_send` puts behind the header it writes.
-pub(super) fn group_body(group: &GroupName, payload: &[u8]) -> Bytes {
-    body(GROUP_MESSAGE, group.as_str(), payload)
+/// The beginning of the body of a message's entry, which `push` puts behind the header it writes; so many bytes of
+/// payload follow.
+pub(super) fn message_head(address: &str, payload: usize) -> Vec<u8> {
+    head(MESSAGE, address, payload)
 }
 
-fn body(kind: u8, head: &str, payload: &[u8]) -> Bytes {
-    let mut body = Vec::with_capacity(2 + head.len() + payload.len());
-    body.push(kind);
-    body.extend_from_slice(head.as_bytes());
-    body.push(b' ');
-    body.extend_from_slice(payload);
-    body.into()
+/// The beginning of the body of a group's message, which `group_send` puts behind the header it writes.
+pub(super) fn group_head(group: &str, payload: usize) -> Vec<u8> {
+    head(GROUP_MESSAGE, group, payload)
+}
+
+fn head(kind: u8, name: &str, payload: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(2 + name.len() + payload);
+    head.push(kind);
+    head.extend_from_slice(name.as_bytes());
+    head.push(b' ');
+    head
 }
 
 #[cfg(test)]
@@ -136,10 +167,10 @@ mod tests {
 
     #[test]
     fn a_body_behind_a_header_gives_its_payload_back() {
-        let bytes = [&[7; HEADER], &message_body(Some("ab12"), b"pay load")[..]].concat();
+        let bytes = [&[7; HEADER], &message_head("ab12", 8)[..], b"pay load"].concat();
         let entry = Entry::new(bytes.into());
         assert_eq!(entry.id(), &[7; ID][..]);
-        assert_eq!(entry.into_payload("q").unwrap(), &b"pay load"[..]);
+        assert_eq!(entry.into_message("q").unwrap(), (None, Bytes::from_static(b"pay load")));
     }
 
     #[test]
@@ -147,7 +178,7 @@ mod tests {
         for bytes in
             [&b""[..], b"short", &[0; HEADER], b"eighteen bytes....x p", b"eighteen bytes....m-no-space"]
         {
-            let error = Entry::new(Bytes::copy_from_slice(bytes)).into_payload("q").unwrap_err();
+            let error = Entry::new(Bytes::copy_from_slice(bytes)).into_message("q").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Decode);
             assert_eq!(error.undecoded().unwrap(), bytes);
         }
@@ -164,12 +195,13 @@ mod tests {
             said(b"mab pay load"),
             Said::Message { address: address.clone(), payload: Bytes::from_static(b"pay load") }
         );
-        let group_message = group_body(&GroupName::new("room").unwrap(), b"x");
+        let group_message = [&group_head("room", 1)[..], b"x"].concat();
         assert_eq!(
             said(&group_message),
             Said::GroupMessage { group: group.clone(), payload: Bytes::from_static(b"x") }
         );
-        assert_eq!(entry(&group_message).into_payload("q").unwrap(), &b"x"[..]);
+        let from_group = (Some(group.clone()), Bytes::from_static(b"x"));
+        assert_eq!(entry(&group_message).into_message("q").unwrap(), from_group);
         for (body, is_first) in [(b"+room ab", false), (b"=room ab", true)] {
             let joined = Said::Joined { group: group.clone(), address: address.clone(), is_first };
             assert_eq!(said(body), joined);

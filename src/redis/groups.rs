@@ -7,7 +7,6 @@ use super::calls::{
     AddMode, ChannelGroups, GroupAdd, GroupDiscard, GroupLeave, GroupLeaveReply, GroupLen, GroupList,
     GroupSend, GroupSendReply, ListPlace, Member,
 };
-use super::entry::group_body;
 use super::link::milliseconds;
 use super::shard::Shard;
 use crate::checks::{check_member, closed};
@@ -65,7 +64,7 @@ impl Shard {
         name_full: bool,
         config: &Config,
     ) -> Result<GroupReceipt> {
-        let body = group_body(group, message.as_bytes());
+        let body = self.envelope().group_body(group, message)?;
         let expiry_ms = milliseconds(config.expiry());
         let mut receipt = GroupReceipt::default();
         let mut cursor = String::new();

@@ -5,16 +5,23 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::GroupName;
+use crate::seal::Names;
 
 /// The prefix under which all keys of a shard stand.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     prefix: Arc<str>,
+    names: Names,
 }
 
 impl Keys {
-    pub(super) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.into() }
+    pub(super) fn new(prefix: &str, names: Names) -> Self {
+        Self { prefix: prefix.into(), names }
+    }
+
+    /// How the server sees names.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
     }
 
     pub(super) fn prefix(&self) -> &str {
@@ -26,22 +33,22 @@ impl Keys {
     }
 
     pub(super) fn queue(&self, queue: &str) -> String {
-        [&self.prefix, "q:", queue].concat()
+        [&self.prefix, "q:", &self.names.queue(queue)].concat()
     }
 
     /// The queues in which a group has members.
     pub(super) fn group(&self, group: &GroupName) -> String {
-        [&self.prefix, "g:", group.as_str()].concat()
+        [&self.prefix, "g:", &self.names.group(group.as_str())].concat()
     }
 
     /// The groups that have members in a queue.
     pub(super) fn groups_of(&self, queue: &str) -> String {
-        [&self.prefix, "s:", queue].concat()
+        [&self.prefix, "s:", &self.names.queue(queue)].concat()
     }
 
     /// What a drain has taken out of a queue and another server may not have yet.
     pub(super) fn aside(&self, queue: &str) -> String {
-        [&self.prefix, "o:", queue].concat()
+        [&self.prefix, "o:", &self.names.queue(queue)].concat()
     }
 
     /// The sign that a batch of a drain was put here.
@@ -50,7 +57,7 @@ impl Keys {
     }
 
     pub(super) fn inbox(&self, inbox: &str) -> String {
-        [&self.prefix, "i:", inbox].concat()
+        [&self.prefix, "i:", &self.names.queue(inbox)].concat()
     }
 
     pub(super) fn client(&self, client: &ClientId) -> String {

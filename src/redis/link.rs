@@ -5,12 +5,13 @@
 //! others get the connection, so nothing is written before.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::calls::{Hello, HelloReply, Pop, PopReply, SCHEMA};
+use super::clock::ShardClock;
 use super::connection::{Connection, Target};
 use super::failure::{Cause, Failure, refusal};
 use super::keys::{ClientId, Keys};
@@ -50,7 +51,13 @@ pub(super) struct Link {
 
 impl Link {
     /// Starts the task.
-    pub(super) fn start(target: Target, keys: Keys, tickets: Arc<Tickets>, lease: Duration) -> Result<Self> {
+    pub(super) fn start(
+        target: Target,
+        keys: Keys,
+        tickets: Arc<Tickets>,
+        lease: Duration,
+        clock: Arc<ShardClock>,
+    ) -> Result<Self> {
         let client = ClientId::random()?;
         let (status, status_seen) = watch::channel(Status::Connecting);
         let (closing, closing_seen) = watch::channel(false);
@@ -61,6 +68,7 @@ impl Link {
             client: client.clone(),
             tickets,
             lease,
+            clock,
             status,
             wanted: wanted_seen,
             closing: closing_seen,
@@ -159,6 +167,7 @@ struct Task {
     client: ClientId,
     tickets: Arc<Tickets>,
     lease: Duration,
+    clock: Arc<ShardClock>,
     status: watch::Sender<Status>,
     wanted: watch::Receiver<u64>,
     closing: watch::Receiver<bool>,
@@ -244,8 +253,10 @@ impl Task {
                 generation: self.generation,
                 lease_ms: milliseconds(self.lease),
             };
+            let asked = Moment::now();
             match connection.call(&hello).await {
-                Ok(HelloReply::Welcome { known }) => {
+                Ok(HelloReply::Welcome { now_ms, known }) => {
+                    self.clock.learn(asked, now_ms);
                     if !known && self.generation > 1 {
                         tracing::warn!(host = %self.target.host, "the server has lost its data");
                     }
@@ -293,7 +304,7 @@ impl Task {
         loop {
             let said = tokio::select! {
                 () = something_to_say.notified() => self.say_all(&connection).await?,
-                _ = beat.tick() => self.beat(&connection).await?,
+                _ = beat.tick() => self.beat(&mut connection).await?,
                 () = until_wanted(&mut wanted, connection.epoch) => Said::Forgotten,
                 () = connection.broken() => {
                     return Err(Cause::new(
@@ -310,13 +321,27 @@ impl Task {
     }
 
     /// Renews the lease, and asks again for all that is open: a push may have been lost on its way.
-    async fn beat(&self, connection: &Connection) -> Result<Said, Cause> {
+    async fn beat(&self, connection: &mut Connection) -> Result<Said, Cause> {
+        if self.clock.is_needed() {
+            self.read_clock(connection).await?;
+        }
         self.tickets.ask_again(self.target.shard);
         let call = self.tickets.next_call(self.target.shard).unwrap_or_default();
         match self.say(connection, &call, self.lease).await? {
             Said::Done => self.say_all(connection).await,
             Said::Forgotten => Ok(Said::Forgotten),
         }
+    }
+
+    /// Clocks drift apart, and that of the server may be set.
+    async fn read_clock(&self, connection: &mut Connection) -> Result<(), Cause> {
+        let asked = Moment::now();
+        match connection.time().await {
+            Ok(now_ms) => self.clock.learn(asked, now_ms),
+            Err(Failure::Other(cause)) if cause.is_outage() => return Err(cause),
+            Err(_) => tracing::debug!(host = %self.target.host, "the server did not say its time"),
+        }
+        Ok(())
     }
 
     /// Says what there was to say when it began: who goes on opening tickets does not keep the task from all else.

@@ -5,8 +5,13 @@
 //! The first entry, or of an inbox the first batch, fills the ticket and wakes its future. The future claims it when it is polled; if it is dropped
 //! instead, the ticket is released, and the server gives its entry to the next waiter or back to its place.
 
+mod left_over;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
 
@@ -34,6 +39,8 @@ struct State {
     open: BTreeMap<u64, Open>,
     /// The `?` channels and inboxes that have an open ticket: two could reorder when one is cancelled.
     single_readers: HashSet<ChannelName>,
+    /// Tickets and the shards on which another ticket has what was handed to them.
+    given_on: HashSet<(usize, u64)>,
     shards: Vec<Agenda>,
     closed: bool,
 }
@@ -55,8 +62,17 @@ struct Agenda {
 struct Open {
     waits: bool,
     places: Vec<Place>,
-    filled: Option<(usize, EntryId)>,
+    filled: Option<Filled>,
     future: Option<oneshot::Sender<Arrival>>,
+}
+
+/// The entry of a ticket.
+#[derive(Debug)]
+struct Filled {
+    shard: usize,
+    id: EntryId,
+    /// The ticket to which the shard handed it: mostly the same one.
+    handed_to: u64,
 }
 
 /// A ticket's part on one shard.
@@ -72,10 +88,19 @@ struct Place {
     unreachable: bool,
 }
 
+/// A message that came for a receive, from a shard at some time.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) shard: usize,
+    pub(super) at: Instant,
+    pub(super) channel: ChannelName,
+    pub(super) entry: Entry,
+}
+
 /// What ends a receive.
 #[derive(Debug)]
 enum Arrival {
-    Message(ChannelName, Entry),
+    Message(Received),
     Batch(Vec<Entry>),
     Nothing,
     Failed(Error),
@@ -94,6 +119,7 @@ impl Tickets {
             next: 1,
             open: BTreeMap::new(),
             single_readers: HashSet::new(),
+            given_on: HashSet::new(),
             shards: std::iter::repeat_with(Agenda::default).take(shards).collect(),
             closed: false,
         };
@@ -227,11 +253,17 @@ impl Tickets {
                 agenda.ask.push_front(unserved.ticket);
             }
         }
+        let mut left_over = Vec::new();
         for given in given {
             match given.outcome {
-                Ok(handed) => state.fill(shard, given.ticket, handed),
+                Ok(handed) => {
+                    left_over.extend(state.fill(shard, given.ticket, handed).map(|it| (given.ticket, it)));
+                }
                 Err(text) => state.fail_unfilled(given.ticket, failed(&text)),
             }
+        }
+        if !left_over.is_empty() {
+            state.give_on(shard, left_over);
         }
         for served in call.open.iter().take(served).filter(|open| !open.waits) {
             state.nothing_there(shard, served.ticket);
@@ -248,7 +280,10 @@ impl Tickets {
 
     /// The server pushed an entry that it handed to a ticket.
     pub(super) fn arrived(&self, shard: usize, ticket: u64, handed: Handed) {
-        self.lock().fill(shard, ticket, handed);
+        let mut state = self.lock();
+        if state.fill(shard, ticket, handed).is_some() {
+            state.give_back(shard, ticket);
+        }
     }
 
     /// A shard cannot be asked now: who does not wait takes what others have, or is told so.
@@ -302,7 +337,11 @@ impl Open {
             return None;
         }
         let waits = self.waits;
-        self.places.iter_mut().find(|place| place.shard == shard).map(|place| (waits, place))
+        self.place_on(shard).map(|place| (waits, place))
+    }
+
+    fn place_on(&mut self, shard: usize) -> Option<&mut Place> {
+        self.places.iter_mut().find(|place| place.shard == shard)
     }
 
     /// Tells the future that nothing was there, once that is so of every place.
@@ -317,38 +356,49 @@ impl Open {
 }
 
 impl State {
-    /// An entry came for a ticket, in a reply or pushed.
-    fn fill(&mut self, shard: usize, ticket: u64, handed: Handed) {
-        let Some(open) = self.open.get_mut(&ticket) else {
-            return self.give_back(shard, ticket);
-        };
-        match &open.filled {
+    /// An entry came for a ticket, in a reply or pushed. Says it again if the ticket has no use for it.
+    fn fill(&mut self, shard: usize, ticket: u64, handed: Handed) -> Option<Handed> {
+        if self.given_on.contains(&(shard, ticket)) {
+            // It came both ways.
+            return None;
+        }
+        match self.open.get(&ticket).map(|open| &open.filled) {
             // It came both ways, or is another one after data loss: the acknowledgement will name the one we have.
-            Some((from, _)) if *from == shard => {}
-            Some(_) => self.give_back(shard, ticket),
-            None => {
-                open.filled = Some((shard, handed.last_id()));
-                let Handed { queue, first, mut more } = handed;
-                let mut channels =
-                    open.places.iter().filter(|place| place.shard == shard).flat_map(|p| p.channels.iter());
-                let arrival = match channels.find(|channel| channel.queue() == queue) {
-                    Some(channel) if channel.kind() == ChannelKind::Inbox => {
-                        more.insert(0, first);
-                        Arrival::Batch(more)
-                    }
-                    Some(channel) => Arrival::Message(channel.clone(), first),
-                    None => Arrival::Failed(Error::new(
-                        ErrorKind::Script,
-                        format!(
-                            "the server gave a message of channel {queue:?} to a receive that did not ask for it"
-                        ),
-                    )),
-                };
-                if let Some(future) = open.future.take() {
-                    // A dropped future releases its ticket itself.
-                    let _ = future.send(arrival);
-                }
+            Some(Some(filled)) if filled.shard == shard && filled.handed_to == ticket => None,
+            Some(None) => {
+                self.fill_with(ticket, shard, ticket, handed);
+                None
             }
+            _ => Some(handed),
+        }
+    }
+
+    /// Fills an open ticket with what a shard handed to it, or to another one.
+    fn fill_with(&mut self, ticket: u64, shard: usize, handed_to: u64, handed: Handed) {
+        let Some(open) = self.open.get_mut(&ticket) else { return };
+        open.filled = Some(Filled { shard, id: handed.last_id(), handed_to });
+        let Handed { queue, first, mut more } = handed;
+        let mut channels =
+            open.places.iter().filter(|place| place.shard == shard).flat_map(|p| p.channels.iter());
+        let arrival = match channels.find(|channel| channel.queue() == queue) {
+            Some(channel) if channel.kind() == ChannelKind::Inbox => {
+                more.insert(0, first);
+                Arrival::Batch(more)
+            }
+            Some(channel) => {
+                let (channel, at) = (channel.clone(), Instant::now());
+                Arrival::Message(Received { shard, at, channel, entry: first })
+            }
+            None => Arrival::Failed(Error::new(
+                ErrorKind::Script,
+                format!(
+                    "the server gave a message of channel {queue:?} to a receive that did not ask for it"
+                ),
+            )),
+        };
+        if let Some(future) = open.future.take() {
+            // A dropped future releases its ticket itself.
+            let _ = future.send(arrival);
         }
     }
 
@@ -401,11 +451,19 @@ impl State {
         for channel in single_readers(&open.places) {
             self.single_readers.remove(channel);
         }
+        if let Some(filled) = open.filled.as_ref().filter(|filled| filled.handed_to != ticket) {
+            self.given_on.remove(&(filled.shard, filled.handed_to));
+            if let Some(agenda) = self.shards.get_mut(filled.shard) {
+                let delivered = delivered.then(|| filled.id.clone());
+                agenda.finish(Finished { ticket: filled.handed_to, delivered });
+            }
+        }
         for place in open.places.iter().filter(|place| place.asked) {
-            let delivered = match &open.filled {
-                Some((shard, id)) if delivered && *shard == place.shard => Some(id.clone()),
-                _ => None,
-            };
+            let own = open
+                .filled
+                .as_ref()
+                .filter(|filled| filled.shard == place.shard && filled.handed_to == ticket);
+            let delivered = own.filter(|_| delivered).map(|filled| filled.id.clone());
             // Who did not wait and got nothing left nothing behind.
             if (delivered.is_some() || !place.nothing)
                 && let Some(agenda) = self.shards.get_mut(place.shard)
@@ -449,11 +507,11 @@ impl Receiving {
     /// Waits for the message; `None` when the ticket does not wait and nothing was there.
     ///
     /// Cancel-safe: the message counts as delivered in the same poll in which it is returned.
-    pub(super) async fn message(mut self) -> Result<Option<(ChannelName, Entry)>> {
+    pub(super) async fn message(mut self) -> Result<Option<Received>> {
         match (&mut self.arrival).await {
-            Ok(Arrival::Message(channel, entry)) => {
+            Ok(Arrival::Message(received)) => {
                 self.ended = true;
-                if self.tickets.deliver(self.ticket) { Ok(Some((channel, entry))) } else { Err(closed()) }
+                if self.tickets.deliver(self.ticket) { Ok(Some(received)) } else { Err(closed()) }
             }
             Ok(Arrival::Nothing) => Ok(None),
             Ok(Arrival::Failed(error)) => Err(error),
@@ -485,25 +543,5 @@ impl Drop for Receiving {
         if !self.ended {
             self.tickets.release(self.ticket);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_that_is_asked_nothing_is_not_remembered_every_receive_that_ended() {
-        let tickets = Arc::new(Tickets::new(2));
-        let channels: Arc<[ChannelName]> = [ChannelName::new("jobs").unwrap()].into();
-        let both = || [(0, Arc::clone(&channels)), (1, Arc::clone(&channels))];
-        let waiting = tickets.open(both(), true).unwrap();
-        for _ in 0..10_000 {
-            drop(tickets.open(both(), true).unwrap());
-            tickets.next_call(0);
-        }
-        let asked = |shard: usize| tickets.lock().shards[shard].ask.len();
-        assert!(asked(1) <= MOST_TICKETS + 3, "{} tickets to ask for", asked(1));
-        assert!(tickets.next_call(1).unwrap().open.iter().any(|open| open.ticket == waiting.ticket));
     }
 }

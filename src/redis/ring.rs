@@ -3,12 +3,15 @@
 //! The CRC-32 of a name, modulo 4096, is its point; a table says the shard of each point. `lua/README.md` publishes both,
 //! for programs in other languages that share channels with this one.
 
+use crate::seal::Names;
+
 /// How many points the shards share.
 const POINTS: usize = 4096;
 
 /// The shards of a host list, as a function of their number alone.
 #[derive(Debug)]
 pub(super) struct Ring {
+    names: Names,
     shards: usize,
     /// The shard of each point.
     points: Vec<usize>,
@@ -18,7 +21,7 @@ impl Ring {
     /// The first shard has all points; each further one takes its part of them, one by one from the shard that has the
     /// most then (the first of these), and there the highest. So all have as many, give or take one, and adding a shard
     /// at the end of the list moves only what moves to it.
-    pub(super) fn new(shards: usize) -> Self {
+    pub(super) fn new(shards: usize, names: Names) -> Self {
         let shards = shards.clamp(1, POINTS);
         let mut owned: Vec<Vec<usize>> = vec![(0..POINTS).collect()];
         while owned.len() < shards {
@@ -40,12 +43,15 @@ impl Ring {
                 }
             }
         }
-        Self { shards, points }
+        Self { names, shards, points }
     }
 
-    /// The shard of a queue.
+    /// The shard of a queue, by its name as servers see it.
     pub(super) fn shard_of(&self, queue: &str) -> usize {
-        let point = crc32fast::hash(queue.as_bytes()) as usize % POINTS;
+        if self.shards == 1 {
+            return 0;
+        }
+        let point = crc32fast::hash(self.names.queue(queue).as_bytes()) as usize % POINTS;
         self.points.get(point).copied().unwrap_or_default()
     }
 
@@ -92,7 +98,7 @@ mod tests {
 
     #[test]
     fn names_live_where_they_always_did() {
-        let ring = Ring::new(3);
+        let ring = Ring::new(3, Names::Plain);
         let golden = [
             ("http.request", 1),
             ("http.disconnect", 2),
@@ -115,7 +121,7 @@ mod tests {
     fn every_shard_has_as_many_points_give_or_take_one() {
         for shards in (1..=40).chain([100, 1024]) {
             let mut owned = vec![0_usize; shards];
-            for shard in Ring::new(shards).points {
+            for shard in Ring::new(shards, Names::Plain).points {
                 owned[shard] += 1;
             }
             let (least, most) = (owned.iter().min().unwrap(), owned.iter().max().unwrap());
@@ -126,7 +132,7 @@ mod tests {
     #[test]
     fn names_spread_evenly() {
         for shards in [2, 3, 5, 8] {
-            let ring = Ring::new(shards);
+            let ring = Ring::new(shards, Names::Plain);
             let mut owned = vec![0_usize; shards];
             for name in names() {
                 owned[ring.shard_of(&name)] += 1;
@@ -141,7 +147,7 @@ mod tests {
     #[test]
     fn a_further_shard_takes_its_part_and_moves_nothing_else() {
         for shards in 1..10 {
-            let (before, after) = (Ring::new(shards), Ring::new(shards + 1));
+            let (before, after) = (Ring::new(shards, Names::Plain), Ring::new(shards + 1, Names::Plain));
             let mut moved = 0;
             for name in names() {
                 if before.shard_of(&name) != after.shard_of(&name) {
@@ -160,7 +166,7 @@ mod tests {
     #[test]
     fn the_shares_of_a_capacity_add_up_to_it() {
         for shards in [1, 2, 3, 7] {
-            let ring = Ring::new(shards);
+            let ring = Ring::new(shards, Names::Plain);
             for capacity in [1, 2, 5, 100, 1_000_000_000] {
                 for name in ["a", "b", "http.request", "jobs"] {
                     let shares: Vec<usize> =

@@ -15,11 +15,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::calls::{Push, PushQueue, PushReply, Refusal};
 use super::connection::Connection;
+use super::envelope::Envelope;
 use super::failure::{Failure, refusal};
 use super::link::{Link, MOST_TRIES};
 use super::script;
 use crate::checks::{channel_full, closed, mailbox_full};
 use crate::error::{Error, ErrorKind, Result};
+use crate::message::PackedMessage;
 use crate::name::ChannelName;
 
 /// The most messages, and bytes of messages, that share a call: the server does nothing else meanwhile.
@@ -33,7 +35,7 @@ const MOST_CALLS: usize = 4;
 pub(super) struct Outgoing {
     pub(super) channel: ChannelName,
     pub(super) capacity: usize,
-    pub(super) body: Bytes,
+    pub(super) message: PackedMessage,
     /// Whether the order of the queue counts, across reconnections too.
     pub(super) ordered: bool,
     /// Whether it may go to another server instead, and so does not wait here while this one is silent.
@@ -45,6 +47,7 @@ pub(super) struct Outgoing {
 pub(super) struct Sends {
     link: Arc<Link>,
     host: Arc<str>,
+    envelope: Envelope,
     expiry: Duration,
     /// A permit for each message under way.
     room: Arc<Semaphore>,
@@ -85,12 +88,14 @@ impl Sends {
     pub(super) fn start(
         link: Arc<Link>,
         host: Arc<str>,
+        envelope: Envelope,
         expiry: Duration,
         most_under_way: usize,
     ) -> Arc<Self> {
         let sends = Arc::new(Self {
             link,
             host,
+            envelope,
             expiry,
             room: Arc::new(Semaphore::new(most_under_way)),
             state: Mutex::default(),
@@ -153,7 +158,7 @@ impl Sends {
         let (mut messages, mut outcomes, mut bytes) = (Vec::new(), Vec::new(), 0);
         while messages.len() < MOST_ENTRIES {
             let Some(next) = state.waiting.front() else { break };
-            bytes += next.message.body.len();
+            bytes += next.message.message.len();
             if bytes > MOST_BYTES && !messages.is_empty() {
                 break;
             }
@@ -200,8 +205,14 @@ impl Sends {
             Ok(connection) => connection,
             Err(error) => return failed(Undone::Unreachable(Arc::new(error))),
         };
-        let (push, places) = share(messages);
         for _ in 0..MOST_TRIES {
+            // Sealed anew for each try: what is sealed is good for so long from then on.
+            let sealed = messages.iter().map(|it| self.envelope.message_body(&it.channel, &it.message));
+            let bodies = match sealed.collect::<Result<Vec<Bytes>>>() {
+                Ok(bodies) => bodies,
+                Err(error) => return failed(Undone::Unreachable(Arc::new(error))),
+            };
+            let (push, places) = share(messages, &bodies);
             match self.push(&connection, &push, messages).await {
                 Ok(PushReply::Sent { refused }) => return outcomes(&places, refused),
                 // Not executed: the server is given what it misses, then the same call is repeated.
@@ -301,9 +312,9 @@ async fn gather(sends: Weak<Sends>, gathered: Arc<Notify>) {
 }
 
 /// Sorts messages by queue; says for each message its place in the call.
-fn share(messages: &[Outgoing]) -> (Vec<PushQueue<'_>>, Vec<usize>) {
-    if let [message] = messages {
-        let bodies = vec![&*message.body];
+fn share<'a>(messages: &'a [Outgoing], bodies: &'a [Bytes]) -> (Vec<PushQueue<'a>>, Vec<usize>) {
+    if let ([message], [body]) = (messages, bodies) {
+        let bodies = vec![&**body];
         return (
             vec![PushQueue { queue: message.channel.queue(), capacity: message.capacity, bodies }],
             vec![1],
@@ -312,7 +323,7 @@ fn share(messages: &[Outgoing]) -> (Vec<PushQueue<'_>>, Vec<usize>) {
     let mut queues: Vec<PushQueue<'_>> = Vec::new();
     let mut numbers: HashMap<&str, usize> = HashMap::new();
     let mut spots = Vec::with_capacity(messages.len());
-    for message in messages {
+    for (message, body) in messages.iter().zip(bodies) {
         let number = *numbers.entry(message.channel.queue()).or_insert_with(|| {
             queues.push(PushQueue {
                 queue: message.channel.queue(),
@@ -323,7 +334,7 @@ fn share(messages: &[Outgoing]) -> (Vec<PushQueue<'_>>, Vec<usize>) {
         });
         if let Some(queue) = queues.get_mut(number) {
             spots.push((number, queue.bodies.len()));
-            queue.bodies.push(&message.body);
+            queue.bodies.push(body);
         }
     }
     let starts: Vec<usize> = queues

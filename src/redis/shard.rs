@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::calls::{Call, Flush, FlushInboxes};
 use super::connection::Target;
+use super::envelope::{Envelope, Envelopes};
 use super::failure::Failure;
 use super::keys::{ClientId, Keys};
 use super::link::{Link, MOST_TRIES};
@@ -21,12 +22,19 @@ pub(super) struct Shard {
     number: usize,
     link: Arc<Link>,
     sends: Arc<Sends>,
+    envelope: Envelope,
     host: Arc<str>,
 }
 
 impl Shard {
     /// Starts connecting.
-    pub(super) fn start(number: usize, host: &Host, config: &Config, tickets: &Arc<Tickets>) -> Result<Self> {
+    pub(super) fn start(
+        number: usize,
+        host: &Host,
+        config: &Config,
+        tickets: &Arc<Tickets>,
+        envelopes: &Arc<Envelopes>,
+    ) -> Result<Self> {
         let name: Arc<str> = host.to_string().into();
         let target = Target {
             info: host.connection_info().clone(),
@@ -35,11 +43,19 @@ impl Shard {
             connect_timeout: config.connect_timeout(),
             response_timeout: config.response_timeout(),
         };
-        let link = Link::start(target, Keys::new(config.prefix()), Arc::clone(tickets), config.lease())?;
+        let keys = Keys::new(config.prefix(), config.sealing().names.clone());
+        let envelope = envelopes.of_shard();
+        let clock = Arc::clone(envelope.clock());
+        let link = Link::start(target, keys, Arc::clone(tickets), config.lease(), clock)?;
         let link = Arc::new(link);
-        let sends =
-            Sends::start(Arc::clone(&link), Arc::clone(&name), config.expiry(), config.max_sends_in_flight());
-        Ok(Self { number, link, sends, host: name })
+        let sends = Sends::start(
+            Arc::clone(&link),
+            Arc::clone(&name),
+            envelope.clone(),
+            config.expiry(),
+            config.max_sends_in_flight(),
+        );
+        Ok(Self { number, link, sends, envelope, host: name })
     }
 
     /// Waits until the first attempt to connect has ended.
@@ -96,6 +112,11 @@ impl Shard {
     /// What this process calls itself here.
     pub(super) fn client(&self) -> &ClientId {
         self.link.client()
+    }
+
+    /// How messages are sealed and opened that go to this server or come from it.
+    pub(super) fn envelope(&self) -> &Envelope {
+        &self.envelope
     }
 
     /// The number of the shard.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::join_all;
 
-use super::entry::message_body;
+use super::envelope::Envelopes;
 use super::receive::{Tickets, closed};
 use super::ring::{Ring, turn};
 use super::send::Outgoing;
@@ -28,6 +28,7 @@ pub(super) type Place = (usize, Arc<[ChannelName]>);
 pub(super) struct Shards {
     all: Vec<Arc<Shard>>,
     ring: Ring,
+    envelopes: Arc<Envelopes>,
     /// How many sends to normal channels there were: each begins with the shard whose turn it is.
     turn: AtomicU64,
 }
@@ -35,9 +36,10 @@ pub(super) struct Shards {
 impl Shards {
     /// Connects to all servers. One that is down is tried again in the background, unless all are.
     pub(super) async fn connect(config: &Config, tickets: &Arc<Tickets>) -> Result<Self> {
+        let envelopes = Envelopes::new(config);
         let hosts = config.hosts().iter().enumerate();
         let all: Vec<Arc<Shard>> = hosts
-            .map(|(number, host)| Shard::start(number, host, config, tickets).map(Arc::new))
+            .map(|(number, host)| Shard::start(number, host, config, tickets, &envelopes).map(Arc::new))
             .collect::<Result<_>>()?;
         let mut down = Vec::new();
         for shard in &all {
@@ -50,7 +52,13 @@ impl Shards {
         if down.len() == all.len() {
             return Err(down.into_iter().next().unwrap_or_else(closed));
         }
-        Ok(Self { ring: Ring::new(all.len()), all, turn: AtomicU64::new(0) })
+        let ring = Ring::new(all.len(), config.sealing().names.clone());
+        Ok(Self { ring, all, envelopes, turn: AtomicU64::new(0) })
+    }
+
+    /// How messages are sealed and opened.
+    pub(super) fn envelopes(&self) -> &Envelopes {
+        &self.envelopes
     }
 
     /// The shard on which a channel's queue lives; of a normal channel the first one.
@@ -98,7 +106,7 @@ impl Shards {
         let outgoing = Outgoing {
             channel: channel.clone(),
             capacity,
-            body: message_body(channel.local(), message.as_bytes()),
+            message: message.clone(),
             ordered: channel.kind() != ChannelKind::Normal,
             movable: false,
         };
@@ -168,16 +176,21 @@ impl Shards {
         (0..self.all.len()).map(on).filter(|(_, channels)| !channels.is_empty()).collect()
     }
 
-    /// Those of the places that can be asked now.
+    /// Those of the places that can be asked now, and answer, if any does.
     pub(super) fn reachable(&self, places: Vec<Place>) -> Result<Vec<Place>> {
         let mut down = None;
         let mut reachable = Vec::with_capacity(places.len());
+        let mut silent = Vec::new();
         for place in places {
-            match self.all.get(place.0).map(|shard| shard.check_reachable()) {
-                Some(Ok(())) => reachable.push(place),
-                Some(Err(error)) => down = Some(error),
-                None => {}
+            let Some(shard) = self.all.get(place.0) else { continue };
+            match shard.check_reachable() {
+                Ok(()) if shard.is_silent() => silent.push(place),
+                Ok(()) => reachable.push(place),
+                Err(error) => down = Some(error),
             }
+        }
+        if reachable.is_empty() {
+            reachable = silent;
         }
         match down {
             Some(error) if reachable.is_empty() => Err(error),

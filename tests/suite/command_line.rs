@@ -7,6 +7,7 @@ mod messages;
 mod refusals;
 mod restarts;
 mod scripts;
+mod sealing;
 mod servers;
 mod signals;
 mod tls;

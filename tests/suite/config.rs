@@ -67,31 +67,52 @@ const CHANNEL_LAYERS: &str = r#"{
         "ROUTING": "my_project.routing.channel_routing",
         "CONFIG": {
             "hosts": ["redis://:password@127.0.0.1:6379/0"],
-            "symmetric_encryption_keys": ["the secret key"]
+            "symmetric_encryption_keys": ["the secret key of the README"]
         }
     }
 }"#;
 
 #[test]
-fn the_channel_layers_example_of_the_readme_fails_by_name_because_of_its_keys_alone() {
-    let mut layers: ChannelLayers = serde_json::from_str(CHANNEL_LAYERS).unwrap();
-    let error = layers.take("default").unwrap().into_config().build().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(
-        error.to_string().starts_with("option `symmetric_encryption_keys`: encryption is not supported yet")
-    );
-
-    let without_keys = CHANNEL_LAYERS
-        .replace(
-            r#""hosts": ["redis://:password@127.0.0.1:6379/0"],"#,
-            r#""hosts": ["redis://:password@127.0.0.1:6379/0"]"#,
-        )
-        .replace(r#""symmetric_encryption_keys": ["the secret key"]"#, "");
-    let layers: ChannelLayers = serde_json::from_str(&without_keys).unwrap();
+fn the_channel_layers_example_of_the_readme_loads_and_shows_none_of_its_secrets() {
+    let layers: ChannelLayers = serde_json::from_str(CHANNEL_LAYERS).unwrap();
     let layer = layers.get("default").unwrap();
     assert_eq!(layer.backend(), Backend::Redis);
     let config = layer.config().build().unwrap();
     assert_eq!(config.hosts()[0].to_string(), "redis://***@127.0.0.1:6379/0");
+    assert!(config.has_encryption_keys() && !config.hides_names());
+    let shown = format!("{layers:?} {layer:?} {config:?}");
+    assert!(!shown.contains("secret") && !shown.contains("password"), "{shown}");
+}
+
+#[test]
+fn keys_are_a_text_or_a_list_of_texts_and_one_alone_hides_names() {
+    for document in [
+        r#"{"symmetric_encryption_keys": "one"}"#,
+        r#"{"symmetric_encryption_keys": ["one"]}"#,
+        r#"{"symmetric_encryption_keys": ["one", "two"], "hide_names": "three"}"#,
+    ] {
+        let config = built(document);
+        assert!(config.has_encryption_keys(), "{document}");
+        assert_eq!(config.hides_names(), document.contains("three"));
+    }
+    for (document, said) in [
+        (r#"{"symmetric_encryption_keys": []}"#, "option `symmetric_encryption_keys`: the list is empty"),
+        (r#"{"symmetric_encryption_keys": ""}"#, "option `symmetric_encryption_keys`: key 1 of 1 is empty"),
+        (
+            r#"{"hide_names": "three"}"#,
+            "option `hide_names`: names are hidden only where messages are sealed",
+        ),
+    ] {
+        let builder: ConfigBuilder = serde_json::from_str(document).unwrap();
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().starts_with(said), "{error}");
+    }
+    let error = serde_json::from_str::<ConfigBuilder>(r#"{"symmetric_encryption_keys": [7]}"#).unwrap_err();
+    assert!(
+        error.to_string().contains("option `symmetric_encryption_keys`: a number is not a key"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use asgi_redis::conformance::{Settings, Subject};
+use asgi_redis::conformance::{Settings, Subject, tests};
 use asgi_redis::{BoxFuture, ChannelLayer, ConfigBuilder, LocalAndRemote, MemoryLayer, glob};
+use futures::{StreamExt, stream};
 
+use crate::sealing::watch::watched;
 use crate::support::{Proxy, Server, Servers, unique_prefix};
 
 /// The options of a test's layers, without their servers.
@@ -107,6 +109,32 @@ impl Subject for OnSocketAndRedis {
     }
 }
 
+/// The Redis layer with encryption and hidden names.
+struct Sealed(Vec<Arc<Server>>);
+
+impl Subject for Sealed {
+    fn layers<'a>(
+        &'a self,
+        settings: &'a Settings,
+        clients: usize,
+    ) -> BoxFuture<'a, Vec<Arc<dyn ChannelLayer>>> {
+        Box::pin(async move {
+            let options = options(settings).hosts(self.0.iter().map(|server| server.url()));
+            let options = options.symmetric_encryption_keys(["a key of thirty-two bytes or more"]);
+            let options = options.hide_names("a key of names, thirty-two bytes or more");
+            let mut layers: Vec<Arc<dyn ChannelLayer>> = Vec::new();
+            for _ in 0..clients {
+                layers.push(Arc::new(options.connect().await.unwrap()));
+            }
+            layers
+        })
+    }
+
+    fn may_exceed_capacity_while_receiving(&self) -> bool {
+        self.0.len() > 1
+    }
+}
+
 mod one_redis {
     use super::{OnRedis, Servers};
 
@@ -117,6 +145,24 @@ mod three_redis {
     use super::{OnRedis, Servers};
 
     asgi_redis::conformance_tests!(OnRedis(Servers::three()));
+}
+
+mod sealed_redis {
+    use super::{Sealed, Servers};
+
+    asgi_redis::conformance_tests!(Sealed(Servers::three().all().to_vec()));
+}
+
+/// While the tests run, whoever watches the server sees no message and no name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_of_the_whole_suite_sees_no_message_and_no_name() {
+    const AT_ONCE: usize = 8;
+    let server = Arc::new(Server::private());
+    let subject = Sealed(vec![Arc::clone(&server)]);
+    let all = stream::iter(tests()).map(|test| test.run(&subject));
+    let seen = watched(&server, all.buffer_unordered(AT_ONCE).collect()).await;
+    seen.assert_all_sealed();
+    seen.assert_all_hidden();
 }
 
 mod memory_and_redis {

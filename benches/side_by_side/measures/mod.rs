@@ -12,6 +12,7 @@ mod lone_send;
 mod memory;
 mod memory_layer;
 mod pairs;
+mod sealing;
 mod several_hosts;
 mod slow_mailbox;
 mod throughput;
@@ -27,12 +28,13 @@ use crate::report::Line;
 
 type Measure = for<'a> fn(&'a mut Bench) -> Pin<Box<dyn Future<Output = Result<Vec<Line>>> + 'a>>;
 
-pub(crate) const MEASURES: [(&str, Measure); 15] = [
+pub(crate) const MEASURES: [(&str, Measure); 16] = [
     ("lone-send", |bench| Box::pin(lone_send::measure(bench))),
     ("kinds", |bench| Box::pin(kinds::measure(bench))),
     ("in-flight", |bench| Box::pin(in_flight::measure(bench))),
     ("blocked-receive", |bench| Box::pin(blocked_receive::measure(bench))),
     ("throughput", |bench| Box::pin(throughput::measure(bench))),
+    ("sealing", |bench| Box::pin(sealing::measure(bench))),
     ("several-hosts", |bench| Box::pin(several_hosts::measure(bench))),
     ("unix-socket", |bench| Box::pin(unix_socket::measure(bench))),
     ("inbox", |bench| Box::pin(inbox::measure(bench))),

@@ -24,7 +24,7 @@ use super::signals::Signals;
 pub(crate) async fn run(options: &LayerOptions) -> Result<Status, Failure> {
     if let Some(option) = options.keeping() {
         return Err(Failure::wrong_use(format!(
-            "demo chooses its own prefix, expiry and capacities; leave out {option}"
+            "demo chooses its own prefix, expiry, capacities and keys; leave out {option}"
         )));
     }
     let mut signals = Signals::listen()?;

@@ -6,6 +6,7 @@ use super::groups::{count, read_list, text};
 use super::{Call, decode, evalsha};
 use crate::redis::keys::Keys;
 use crate::redis::script::{self, Script};
+use crate::seal::Names;
 
 /// Lists queues and counts groups, a step at a time.
 pub(in crate::redis) struct QueueList<'a> {
@@ -42,6 +43,15 @@ impl Call for QueueList<'_> {
             _ => None,
         })
     }
+
+    /// What another key has hidden is listed as it stands there.
+    fn reveal((_, _, queues): &mut Listed, names: &Names) {
+        for (queue, _) in queues {
+            if let Some(revealed) = names.reveal_queue(queue) {
+                *queue = revealed;
+            }
+        }
+    }
 }
 
 /// Takes entries out of a queue, for another server.
@@ -58,6 +68,15 @@ pub(in crate::redis) struct Taken {
     pub(in crate::redis) target: String,
     /// Each with the milliseconds that it has left.
     pub(in crate::redis) entries: Vec<(i64, Vec<u8>)>,
+}
+
+impl Taken {
+    /// The same batch with the entries that are written anew; others stay as they are.
+    pub(in crate::redis) fn sealed_again(&self, again: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Self {
+        let entries = self.entries.iter();
+        let entries = entries.map(|(left, entry)| (*left, again(entry).unwrap_or_else(|| entry.clone())));
+        Self { batch: self.batch.clone(), target: self.target.clone(), entries: entries.collect() }
+    }
 }
 
 impl Call for DrainTake<'_> {

@@ -6,6 +6,7 @@ use super::{Call, decode, evalsha};
 use crate::name::{ChannelName, GroupName};
 use crate::redis::keys::{ClientId, Keys};
 use crate::redis::script::{self, Script};
+use crate::seal::Names;
 
 /// Who says something whose order counts across reconnections: a client, and the generation of its connection.
 pub(in crate::redis) type Fence<'a> = (&'a ClientId, u64);
@@ -64,14 +65,18 @@ impl Call for GroupAdd<'_> {
 
     fn command(&self, keys: &Keys) -> Cmd {
         let mut cmd = evalsha(Self::script(), 1, 256 + 64 * self.members.len());
-        cmd.arg(keys.group(self.group)).arg(keys.prefix()).arg(self.group.as_str());
+        let names = keys.names();
+        cmd.arg(keys.group(self.group)).arg(keys.prefix()).arg(&*names.group(self.group.as_str()));
         cmd.arg(self.fence.0.as_str()).arg(self.fence.1).arg(match self.mode {
             AddMode::Set => "set",
             AddMode::Keep => "keep",
             AddMode::Renew => "renew",
         });
         for member in self.members {
-            cmd.arg(member.queue).arg(member.address).arg(member.capacity).arg(member.left_ms);
+            cmd.arg(&*names.queue(member.queue))
+                .arg(&*names.address(member.address))
+                .arg(member.capacity)
+                .arg(member.left_ms);
         }
         cmd
     }
@@ -103,10 +108,11 @@ impl Call for GroupDiscard<'_> {
 
     fn command(&self, keys: &Keys) -> Cmd {
         let mut cmd = evalsha(Self::script(), 1, 256 + 64 * self.members.len());
-        cmd.arg(keys.group(self.group)).arg(keys.prefix()).arg(self.group.as_str());
+        let names = keys.names();
+        cmd.arg(keys.group(self.group)).arg(keys.prefix()).arg(&*names.group(self.group.as_str()));
         cmd.arg(self.fence.0.as_str()).arg(self.fence.1).arg(if self.by_owner { "quiet" } else { "tell" });
         for (queue, address) in self.members {
-            cmd.arg(*queue).arg(*address);
+            cmd.arg(&*names.queue(queue)).arg(&*names.address(address));
         }
         cmd
     }
@@ -144,9 +150,10 @@ impl Call for GroupLeave<'_> {
     }
 
     fn command(&self, keys: &Keys) -> Cmd {
-        let mut cmd = evalsha(Self::script(), 1, 512);
+        let (mut cmd, names) = (evalsha(Self::script(), 1, 512), keys.names());
         cmd.arg(keys.groups_of(self.channel.queue())).arg(keys.prefix());
-        cmd.arg(self.channel.queue()).arg(self.channel.local().unwrap_or_default());
+        cmd.arg(&*names.queue(self.channel.queue()));
+        cmd.arg(&*names.address(self.channel.local().unwrap_or_default()));
         cmd.arg(self.fence.0.as_str()).arg(self.fence.1).arg(self.cursor);
         cmd
     }
@@ -199,7 +206,8 @@ impl Call for GroupSend<'_> {
 
     fn command(&self, keys: &Keys) -> Cmd {
         let mut cmd = evalsha(Self::script(), 1, 512 + self.body.len());
-        cmd.arg(keys.group(self.group)).arg(keys.prefix()).arg(self.group.as_str()).arg(self.expiry_ms);
+        cmd.arg(keys.group(self.group)).arg(keys.prefix());
+        cmd.arg(&*keys.names().group(self.group.as_str())).arg(self.expiry_ms);
         cmd.arg(self.fence.0.as_str()).arg(self.fence.1).arg(self.cursor);
         cmd.arg(if self.name_full { "names" } else { "" }).arg(self.body);
         cmd
@@ -223,6 +231,12 @@ impl Call for GroupSend<'_> {
     fn is_stale(reply: &GroupSendReply) -> bool {
         *reply == GroupSendReply::Stale
     }
+
+    fn reveal(reply: &mut GroupSendReply, names: &Names) {
+        if let GroupSendReply::Sent { full_queues, .. } = reply {
+            reveal_all(full_queues, |queue| names.reveal_queue(queue));
+        }
+    }
 }
 
 /// Counts the members of a group, a step at a time.
@@ -242,7 +256,7 @@ impl Call for GroupLen<'_> {
 
     fn command(&self, keys: &Keys) -> Cmd {
         let mut cmd = evalsha(Self::script(), 1, 384);
-        cmd.arg(keys.group(self.group)).arg(keys.prefix()).arg(self.group.as_str());
+        cmd.arg(keys.group(self.group)).arg(keys.prefix()).arg(&*keys.names().group(self.group.as_str()));
         cmd.arg(self.cursor).arg(self.enough);
         cmd
     }
@@ -293,7 +307,7 @@ impl Call for GroupList<'_> {
 
     fn command(&self, keys: &Keys) -> Cmd {
         let mut cmd = evalsha(Self::script(), 1, 384);
-        cmd.arg(keys.group(self.group)).arg(keys.prefix()).arg(self.group.as_str());
+        cmd.arg(keys.group(self.group)).arg(keys.prefix()).arg(&*keys.names().group(self.group.as_str()));
         cmd.arg(&self.place.name).arg(&self.place.cursor);
         cmd
     }
@@ -305,6 +319,10 @@ impl Call for GroupList<'_> {
             }
             _ => None,
         })
+    }
+
+    fn reveal((_, channels): &mut (ListPlace, Vec<String>), names: &Names) {
+        reveal_all(channels, |channel| names.reveal_channel(channel));
     }
 }
 
@@ -323,9 +341,10 @@ impl Call for ChannelGroups<'_> {
     }
 
     fn command(&self, keys: &Keys) -> Cmd {
-        let mut cmd = evalsha(Self::script(), 1, 384);
+        let (mut cmd, names) = (evalsha(Self::script(), 1, 384), keys.names());
         cmd.arg(keys.groups_of(self.channel.queue())).arg(keys.prefix());
-        cmd.arg(self.channel.queue()).arg(self.channel.local().unwrap_or_default()).arg(self.cursor);
+        cmd.arg(&*names.queue(self.channel.queue()));
+        cmd.arg(&*names.address(self.channel.local().unwrap_or_default())).arg(self.cursor);
         cmd
     }
 
@@ -335,6 +354,15 @@ impl Call for ChannelGroups<'_> {
             _ => None,
         })
     }
+
+    fn reveal((_, groups): &mut (String, Vec<String>), names: &Names) {
+        reveal_all(groups, |group| names.reveal_group(group));
+    }
+}
+
+/// What another key has hidden is not of this layer, and is left out.
+fn reveal_all(listed: &mut Vec<String>, reveal: impl Fn(&str) -> Option<String>) {
+    *listed = listed.iter().filter_map(|name| reveal(name)).collect();
 }
 
 /// Reads a reply that is a list.

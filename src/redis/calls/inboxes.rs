@@ -7,6 +7,7 @@ use super::{Call, ListPlace, decode, evalsha};
 use crate::name::ChannelName;
 use crate::redis::keys::{ClientId, Keys};
 use crate::redis::script::{self, Script};
+use crate::seal::Names;
 
 /// Begins or renews an inbox, and reports mailboxes.
 pub(in crate::redis) struct InboxKeep<'a> {
@@ -41,11 +42,11 @@ impl Call for InboxKeep<'_> {
 
     fn command(&self, keys: &Keys) -> Cmd {
         let addresses = self.full.len() + self.with_room.len();
-        let mut cmd = evalsha(Self::script(), 1, 384 + 32 * addresses);
-        cmd.arg(keys.inbox(self.inbox.as_str())).arg(keys.prefix()).arg(self.inbox.as_str());
+        let (mut cmd, names) = (evalsha(Self::script(), 1, 384 + 32 * addresses), keys.names());
+        cmd.arg(keys.inbox(self.inbox.as_str())).arg(keys.prefix()).arg(&*names.queue(self.inbox.as_str()));
         cmd.arg(self.owner.as_str()).arg(self.lease_ms).arg(self.full.len());
         for address in self.full.iter().chain(self.with_room) {
-            cmd.arg(*address);
+            cmd.arg(&*names.address(address));
         }
         cmd
     }
@@ -88,7 +89,8 @@ impl Call for InboxGroups<'_> {
     fn command(&self, keys: &Keys) -> Cmd {
         let mut cmd = evalsha(Self::script(), 2, 384);
         cmd.arg(keys.groups_of(self.inbox.as_str())).arg(keys.inbox(self.inbox.as_str()));
-        cmd.arg(keys.prefix()).arg(self.inbox.as_str()).arg(&self.place.name).arg(&self.place.cursor);
+        cmd.arg(keys.prefix()).arg(&*keys.names().queue(self.inbox.as_str()));
+        cmd.arg(&self.place.name).arg(&self.place.cursor);
         cmd
     }
 
@@ -112,6 +114,17 @@ impl Call for InboxGroups<'_> {
             _ => None,
         })
     }
+
+    fn reveal((_, _, members): &mut Memberships, names: &Names) {
+        let revealed = members.iter().filter_map(|member| {
+            Some(Membership {
+                group: names.reveal_group(&member.group)?,
+                address: names.reveal_address(&member.address)?,
+                deadline_ms: member.deadline_ms,
+            })
+        });
+        *members = revealed.collect();
+    }
 }
 
 /// Ends an inbox, a step at a time.
@@ -129,8 +142,8 @@ impl Call for InboxClose<'_> {
     }
 
     fn command(&self, keys: &Keys) -> Cmd {
-        let mut cmd = evalsha(Self::script(), 1, 256);
-        cmd.arg(keys.inbox(self.inbox.as_str())).arg(keys.prefix()).arg(self.inbox.as_str());
+        let (mut cmd, names) = (evalsha(Self::script(), 1, 256), keys.names());
+        cmd.arg(keys.inbox(self.inbox.as_str())).arg(keys.prefix()).arg(&*names.queue(self.inbox.as_str()));
         cmd.arg(self.owner.as_str());
         cmd
     }

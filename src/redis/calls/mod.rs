@@ -17,6 +17,7 @@ use super::entry::{Entry, EntryId};
 use super::keys::{ClientId, Keys};
 use super::script::{self, Script};
 use crate::name::ChannelName;
+use crate::seal::Names;
 
 /// The layout of keys and entries that this version reads and writes.
 pub(super) const SCHEMA: i64 = 2;
@@ -35,6 +36,8 @@ pub(super) trait Call {
     fn is_stale(_reply: &Self::Reply) -> bool {
         false
     }
+    /// Puts names as they are where the answer has those that the server sees.
+    fn reveal(_reply: &mut Self::Reply, _names: &Names) {}
     /// Whether a call whose reply was lost may be made again.
     const IS_REPEATABLE: bool = true;
 }
@@ -48,8 +51,8 @@ pub(super) struct Hello<'a> {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum HelloReply {
-    /// The connection counts from now on.
-    Welcome { known: bool },
+    /// The connection counts from now on; the server's time in ms.
+    Welcome { now_ms: u64, known: bool },
     /// The server knows a generation as high as this.
     Stale { generation: u64 },
     /// The data there are of another schema.
@@ -72,8 +75,8 @@ impl Call for Hello<'_> {
 
     fn decode(reply: Value) -> Result<HelloReply, Value> {
         decode(reply, |tag, rest| match (tag, rest) {
-            (b"ok", [Value::Int(_now), Value::Int(known)]) => {
-                Some(HelloReply::Welcome { known: *known == 1 })
+            (b"ok", [Value::Int(now), Value::Int(known)]) => {
+                Some(HelloReply::Welcome { now_ms: u64::try_from(*now).ok()?, known: *known == 1 })
             }
             (b"stale", [Value::Int(generation)]) => {
                 Some(HelloReply::Stale { generation: u64::try_from(*generation).ok()? })
@@ -225,6 +228,13 @@ pub(super) struct Handed {
 }
 
 impl Handed {
+    /// Puts the queue's name as it is in place of the one that the server sees.
+    pub(super) fn reveal(&mut self, names: &Names) {
+        if let Some(queue) = names.reveal_queue(&self.queue) {
+            self.queue = queue;
+        }
+    }
+
     /// What an acknowledgement names.
     pub(super) fn last_id(&self) -> EntryId {
         self.more.last().unwrap_or(&self.first).id()
@@ -285,6 +295,14 @@ impl Call for Pop<'_> {
                 Ok(PopReply::Ok { served, given })
             }
             (tag, _) => Err(tag.unwrap_or_default()),
+        }
+    }
+
+    fn reveal(reply: &mut PopReply, names: &Names) {
+        if let PopReply::Ok { given, .. } = reply {
+            for handed in given.iter_mut().filter_map(|given| given.outcome.as_mut().ok()) {
+                handed.reveal(names);
+            }
         }
     }
 }
@@ -420,8 +438,8 @@ mod tests {
     #[test]
     fn each_reply_of_hello_is_read() {
         let ok = |known| list([text("ok"), Value::Int(1_795_394_824_299), Value::Int(known)]);
-        assert_eq!(Hello::decode(ok(1)), Ok(HelloReply::Welcome { known: true }));
-        assert_eq!(Hello::decode(ok(0)), Ok(HelloReply::Welcome { known: false }));
+        let welcome = |known| Ok(HelloReply::Welcome { now_ms: 1_795_394_824_299, known });
+        assert_eq!((Hello::decode(ok(1)), Hello::decode(ok(0))), (welcome(true), welcome(false)));
         assert_eq!(
             Hello::decode(list([text("stale"), Value::Int(7)])),
             Ok(HelloReply::Stale { generation: 7 })

@@ -389,13 +389,16 @@ mod tests {
     use super::*;
     use crate::config::ConfigBuilder;
     use crate::message::PackedMessage;
+    use crate::redis::envelope::Envelopes;
     use crate::redis::receive::Tickets;
 
     #[tokio::test]
     async fn only_mailboxes_of_which_there_is_something_to_tell_are_kept_while_the_server_is_down() {
         let config = ConfigBuilder::new().hosts(["redis://127.0.0.1:1"]).build().unwrap();
         let tickets = Arc::new(Tickets::new(1));
-        let shard = Arc::new(Shard::start(0, &config.hosts()[0], &config, &tickets).unwrap());
+        let envelopes = Envelopes::new(&config);
+        let shard = Shard::start(0, &config.hosts()[0], &config, &tickets, &envelopes).unwrap();
+        let shard = Arc::new(shard);
         let mut keeper = Keeper::new("a.b!".parse().unwrap(), shard, &config);
         let (mut mirror, mailboxes) = (Mirror::default(), Mailboxes::new("a.b!".parse().unwrap(), 10));
         let opened = |address: &str| Arc::new(Slot::new(format!("a.b!{address}").parse().unwrap(), 1));

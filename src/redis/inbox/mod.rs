@@ -8,7 +8,7 @@ mod keeper;
 mod mirror;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -22,6 +22,7 @@ use crate::error::{ErrorKind, Result};
 use crate::inbox::{Changes, Mailboxes, Slot, new_inbox_name};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
+use crate::seal::Target;
 
 /// After so many copies of a group's message others get a turn.
 const COPIES_A_TURN: usize = 512;
@@ -77,8 +78,8 @@ struct Reader {
 enum Reading {
     Nothing,
     Waiting(Receiving),
-    /// What is left of a batch that is not acknowledged yet.
-    Batch(Receiving, std::vec::IntoIter<Entry>),
+    /// What is left of a batch that is not acknowledged yet, and when it came.
+    Batch(Receiving, std::vec::IntoIter<Entry>, Moment),
 }
 
 impl Reader {
@@ -99,10 +100,10 @@ impl Reader {
                         }
                     }
                     Reading::Waiting(_) => {}
-                    Reading::Batch(receiving, mut entries) => {
+                    Reading::Batch(receiving, mut entries, at) => {
                         if let Some(entry) = entries.next() {
-                            self.give(entry).await;
-                            reading = Reading::Batch(receiving, entries);
+                            self.give(entry, at).await;
+                            reading = Reading::Batch(receiving, entries, at);
                         } else {
                             self.keeper.tell_news(&mut self.mirror, &self.mailboxes).await;
                             receiving.acknowledge();
@@ -121,7 +122,7 @@ impl Reader {
             tokio::select! {
                 batch = batch => match (batch, reading) {
                     (Ok(entries), Reading::Waiting(receiving)) => {
-                        reading = Reading::Batch(receiving, entries.into_iter());
+                        reading = Reading::Batch(receiving, entries.into_iter(), Moment::now());
                     }
                     (Err(error), _) if error.kind() != ErrorKind::Closed => {
                         // Its key is not ours. The next beat tries again.
@@ -173,40 +174,51 @@ impl Reader {
         self.keeper.tell_news(&mut self.mirror, &self.mailboxes).await;
     }
 
-    /// Gives what an entry says to whom it concerns.
-    async fn give(&mut self, entry: Entry) {
+    /// Gives what an entry says, which came at some time, to whom it concerns.
+    async fn give(&mut self, entry: Entry, at: Moment) {
         let (sent_us, deadline_ms) = (entry.pushed_us(), entry.deadline_ms());
-        let said = entry.into_said(self.mailboxes.name().as_str());
+        let mailboxes = Arc::clone(&self.mailboxes);
+        let inbox = mailboxes.name().as_str();
+        let envelope = self.keeper.shard().envelope().clone();
+        let said = envelope.read_said(entry, inbox);
         if said.is_ok() {
             self.read_us = sent_us;
         }
         match said {
-            Ok(Said::Message { address, payload }) => {
-                let message = PackedMessage::from_bytes(payload);
-                let deadline = self.keeper.instant(deadline_ms);
+            // What does not open is counted there.
+            Ok(None) => {}
+            Ok(Some(Said::Message { address, payload })) => {
+                let target = Target::Channel(inbox, &address);
+                let Some(opened) = envelope.open(inbox, target, payload, at) else { return };
+                let deadline = self.keeper.instant(deadline_ms.min(opened.until_ms));
+                let message = PackedMessage::from_bytes(opened.message);
                 if let Some(full) = self.mailboxes.post(&address, deadline, message) {
                     self.keeper.note([full]);
                 }
             }
-            Ok(Said::GroupMessage { group, payload }) => {
-                let message = PackedMessage::from_bytes(payload);
+            Ok(Some(Said::GroupMessage { group, payload })) => {
+                let target = Target::Group(&group);
+                // Once for all members.
+                let Some(opened) = envelope.open(inbox, target, payload, at) else { return };
+                let deadline = self.keeper.instant(deadline_ms.min(opened.until_ms));
+                let message = PackedMessage::from_bytes(opened.message);
                 if let Ok(group) = GroupName::new(&group) {
-                    self.fan_out(&group, sent_us, self.keeper.instant(deadline_ms), message).await;
+                    self.fan_out(&group, sent_us, deadline, message).await;
                 }
             }
-            Ok(Said::Joined { group, address, is_first }) => {
+            Ok(Some(Said::Joined { group, address, is_first })) => {
                 let Ok(group) = GroupName::new(&group) else { return };
                 if is_first && !self.keeper.has_lost_members() {
                     self.mirror.begin(&group, sent_us);
                 }
                 self.keeper.join(&mut self.mirror, &self.mailboxes, group, &address, deadline_ms, sent_us);
             }
-            Ok(Said::Left { group, address }) => {
+            Ok(Some(Said::Left { group, address })) => {
                 if let Ok(group) = GroupName::new(&group) {
                     self.mirror.leave(&group, &address, sent_us);
                 }
             }
-            Ok(Said::ReadAgain) => self.keeper.read_again(&mut self.mirror, &self.mailboxes).await,
+            Ok(Some(Said::ReadAgain)) => self.keeper.read_again(&mut self.mirror, &self.mailboxes).await,
             Err(error) => {
                 tracing::warn!(inbox = %self.mailboxes.name(), %error, "an inbox held what is no entry");
                 self.mailboxes.post_failure(error);

@@ -6,16 +6,16 @@ use super::{program, program_on, run};
 use crate::support::{Server, unique_prefix};
 
 /// A file that is removed when dropped.
-struct File(PathBuf);
+pub(super) struct File(PathBuf);
 
 impl File {
-    fn new(test_name: &str, content: &str) -> Self {
+    pub(super) fn new(test_name: &str, content: &str) -> Self {
         let path = std::env::temp_dir().join(format!("asgi-redis-{}-{test_name}.json", std::process::id()));
         std::fs::write(&path, content).unwrap();
         Self(path)
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }

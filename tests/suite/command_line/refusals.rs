@@ -29,7 +29,7 @@ fn wrong_use_is_exit_status_2_whether_or_not_a_server_is_there() {
         (&["flush", "--layer", "a"], "--layer names a layer of a file; give the file with --config"),
         (
             &["demo", "--capacity", "1"],
-            "demo chooses its own prefix, expiry and capacities; leave out --capacity",
+            "demo chooses its own prefix, expiry, capacities and keys; leave out --capacity",
         ),
         (
             &["scripts", "show", "nonsense"],

@@ -6,10 +6,10 @@ use super::demo::assert_sums_meet;
 use super::{Ended, program_on, run};
 use crate::support::{Server, unique_prefix};
 
-const WRONG: [&str; 2] = ["+1h", "-1h"];
+pub(super) const WRONG: [&str; 2] = ["+1h", "-1h"];
 
 /// A command that sees a wrong time of day.
-fn with_clock(offset: &str, command: &Command) -> Command {
+pub(super) fn with_clock(offset: &str, command: &Command) -> Command {
     let mut faked = Command::new("faketime");
     // Only the time of day: how long things take is told by another clock, which is right on every machine.
     faked.args(["-f", offset]).env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
@@ -24,7 +24,7 @@ fn with_clock(offset: &str, command: &Command) -> Command {
 }
 
 #[track_caller]
-fn run_with_clock(offset: &str, command: &Command) -> Ended {
+pub(super) fn run_with_clock(offset: &str, command: &Command) -> Ended {
     let output = with_clock(offset, command).output();
     output
         .unwrap_or_else(|error| {
@@ -33,7 +33,7 @@ fn run_with_clock(offset: &str, command: &Command) -> Ended {
         .into()
 }
 
-fn hours() -> i64 {
+pub(super) fn hours() -> i64 {
     let mut date = Command::new("date");
     date.arg("+%s");
     let seconds = |ended: Ended| ended.done().trim_end().parse::<i64>().unwrap();

@@ -1,5 +1,6 @@
 //! Taking a server out: its waiting messages move to the others, once, whatever ends the drain early.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +78,44 @@ async fn a_message_keeps_the_time_it_has_left() {
     })
     .await;
     assert_eq!(new.try_receive::<_, u64>(["jobs"]).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn inboxes_on_every_server_that_is_drained_are_told() {
+    let server = Server::shared();
+    let options = ConfigBuilder::new().prefix(unique_prefix("drain-inboxes"));
+    let old = options.clone().hosts([0, 1].map(|db| server.url_with_db(db))).connect().await.unwrap();
+    let new = options.hosts([server.url_with_db(2)]).connect().await.unwrap();
+    let mut inboxes = BTreeMap::new();
+    // So many are on both, but for a chance of one in a million.
+    for _ in 0..20 {
+        let inbox = old.inbox("chat").await.unwrap();
+        old.send(format!("{}a", inbox.name()), &1).await.unwrap();
+        inboxes.insert(inbox.name().to_string(), (inbox, 1));
+    }
+    for number in 0..20 {
+        old.send("jobs", &number).await.unwrap();
+    }
+    let report = soon("the drain", old.drain_into(&new)).await.unwrap();
+    assert_eq!(report.moved, 20);
+    let told: Vec<_> = report.inboxes.into_iter().collect();
+    assert_eq!(told, inboxes.iter().map(|(name, (_, count))| (name.clone(), *count)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_is_no_channel_stays_and_does_not_keep_the_rest_from_moving() {
+    let server = Server::shared();
+    let prefix = unique_prefix("drain-foreign");
+    let on = |db| ConfigBuilder::new().prefix(&prefix).hosts([server.url_with_db(db)]);
+    let (old, new) = (on(0).connect().await.unwrap(), on(1).connect().await.unwrap());
+    let foreign = format!("{prefix}q:not a name");
+    let mut admin = server.connection().await;
+    let () = redis::cmd("RPUSH").arg(&foreign).arg("x").query_async(&mut admin).await.unwrap();
+    old.send("jobs", &1).await.unwrap();
+    assert_eq!(soon("the drain", old.drain_into(&new)).await.unwrap().moved, 1);
+    assert_eq!(drain(&new, "jobs").await, [1]);
+    let left: u64 = redis::cmd("LLEN").arg(&foreign).query_async(&mut admin).await.unwrap();
+    assert_eq!(left, 1);
 }
 
 #[tokio::test]

@@ -208,6 +208,25 @@ async fn a_receive_goes_on_with_the_living_and_takes_what_the_dead_one_has_when_
     assert_eq!(received, (0..9).collect::<Vec<_>>());
 }
 
+#[tokio::test]
+async fn a_try_receive_does_not_wait_for_a_server_that_is_known_to_be_silent() {
+    let trio = Trio::start();
+    let layer = trio.options().connect().await.unwrap();
+    trio.servers[1].pause();
+    let first = tokio::spawn({
+        let layer = layer.clone();
+        async move { layer.try_receive::<_, u64>(["jobs"]).await }
+    });
+    tokio::time::sleep(MOMENT).await;
+    assert!(!first.is_finished(), "it was asked of all, and one owes its answer");
+    for _ in 0..20 {
+        let received = layer.try_receive::<_, u64>(["jobs"]).await.unwrap();
+        assert!(received.is_none() && !first.is_finished(), "this one waited for it too");
+    }
+    assert!(soon("the first", first).await.unwrap().unwrap().is_none(), "nothing was with the others");
+    trio.servers[1].unpause();
+}
+
 /// What all layers of this run tell of their connections from now on.
 struct Told {
     text: Text,

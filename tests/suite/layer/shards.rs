@@ -144,6 +144,23 @@ async fn channels_that_are_sent_to_by_turns_spread_over_all_servers_each() {
 }
 
 #[tokio::test]
+async fn what_waits_on_one_server_does_not_wait_until_another_is_empty() {
+    let server = Server::shared();
+    let prefix = unique_prefix("by-servers");
+    let layer = three(&server, "").prefix(&prefix).connect().await.unwrap();
+    for (number, shard) in each(&server, &prefix).await.iter().enumerate() {
+        for _ in 0..100 {
+            shard.send("jobs", &number).await.unwrap();
+        }
+    }
+    let mut taken = [0; 3];
+    for _ in 0..120 {
+        taken[soon("a message", layer.receive::<_, usize>(["jobs"])).await.unwrap().1] += 1;
+    }
+    assert!(taken.iter().all(|taken| (25..=55).contains(taken)), "{taken:?} of 120");
+}
+
+#[tokio::test]
 async fn a_single_reader_channel_keeps_its_order_and_lives_on_one_server() {
     let server = Server::shared();
     let prefix = unique_prefix("ordered");

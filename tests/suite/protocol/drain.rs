@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Shard;
-use crate::support::{Push, Taken};
+use crate::support::{Entry, Push, Taken};
 
 async fn take(shard: &Shard, batch: &str) -> Taken {
     shard.drain_take("q?1", batch, "there").await.expect("something waits")
@@ -82,6 +82,32 @@ async fn what_has_expired_is_not_put_and_what_came_back_is_taken_first() {
     assert_eq!(got.text(), "m 3");
     reader.release(1).await;
     assert_eq!(texts(&take(&old, "back").await), ["m 3", "m 4"]);
+}
+
+/// The deadline in an entry's header.
+fn deadline(entry: &Entry) -> u64 {
+    u64::from_be_bytes(entry.0[10..18].try_into().unwrap())
+}
+
+#[tokio::test]
+async fn a_deadline_is_that_of_the_new_servers_clock_whatever_the_old_one_showed() {
+    const HOUR: u64 = 3_600_000;
+    let (old, new) = (Shard::new().await, Shard::new().await);
+    for (batch, shift) in [("behind", HOUR.wrapping_neg()), ("ahead", HOUR)] {
+        old.send("q?1", &["m 1"]).await;
+        let mut taken = take(&old, batch).await;
+        old.drain_done("q?1", batch).await;
+        // As a server would have written it whose clock is an hour wrong.
+        let wrong = deadline(&taken.entries[0].1).wrapping_add(shift);
+        taken.entries[0].1.0[10..18].copy_from_slice(&wrong.to_be_bytes());
+        taken.entries[0].0 = 30_000;
+        let before = new.time().await / 1000;
+        assert_eq!(new.drain_put("q?1", &taken).await, Some(1));
+        let after = new.time().await / 1000;
+        let put = new.take("q?1").await.expect("it has half a minute left");
+        assert_eq!(put.text(), "m 1");
+        assert!((before + 30_000..=after + 30_000).contains(&deadline(&put)), "{batch}: {}", deadline(&put));
+    }
 }
 
 #[tokio::test]

@@ -55,7 +55,16 @@ impl Monitor {
 
     /// Ends the record: each line is a command with its arguments in quotes, as `"PUBLISH" "channel" "payload"`.
     /// What scripts ran is left out.
-    pub(crate) async fn finish(mut self) -> Vec<String> {
+    pub(crate) async fn finish(self) -> Vec<String> {
+        self.record(false).await
+    }
+
+    /// Ends the record, and gives what scripts ran too.
+    pub(crate) async fn finish_with_scripts(self) -> Vec<String> {
+        self.record(true).await
+    }
+
+    async fn record(mut self, with_scripts: bool) -> Vec<String> {
         const END: &str = "the record ends here";
         let () = redis::cmd("ECHO").arg(END).query_async(&mut self.marker).await.unwrap();
         let mut lines = Vec::new();
@@ -66,7 +75,7 @@ impl Monitor {
             if command.contains(END) {
                 break;
             }
-            if !head.ends_with(" lua") {
+            if with_scripts || !head.ends_with(" lua") {
                 lines.push(command.to_owned());
             }
         }

@@ -82,7 +82,7 @@ async fn send_all(
     while !stop.load(Ordering::Relaxed) {
         let (layer, ledger) = (layer.clone(), Arc::clone(&ledger));
         let number = ledger.number();
-        let channel = channels[usize::from(number % 3 == 0)].clone();
+        let channel = channels[usize::from(number.is_multiple_of(3))].clone();
         sends.spawn(async move {
             let begun = Instant::now();
             let outcome = match layer.send(channel, &number).await {

@@ -1,0 +1,269 @@
+//! What stands between a message and the body of its entry: the seal, if there are keys, and the names as the server
+//! sees them.
+//!
+//! A message is sealed when its call is made, for the server that the call goes to, and opened when it has come, by the
+//! clock of the server from which it came.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::clock::ShardClock;
+use super::entry::{self, Entry, Said};
+use super::link::milliseconds;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::PackedMessage;
+use crate::name::{ChannelName, GroupName};
+use crate::seal::{ALLOWANCE_MS, Opened, Refusal, Refusals, SealStatistics, Sealing, Target, is_sealed};
+
+/// What all shards of a layer share.
+#[derive(Debug)]
+pub(super) struct Envelopes {
+    sealing: Sealing,
+    /// How long a sealed message is good: its expiry, and the time that its call may take.
+    good_for_ms: u64,
+    refusals: Refusals,
+}
+
+/// The envelopes of one shard.
+#[derive(Clone, Debug)]
+pub(super) struct Envelope {
+    shared: Arc<Envelopes>,
+    clock: Arc<ShardClock>,
+}
+
+impl Envelopes {
+    pub(super) fn new(config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            sealing: config.sealing().clone(),
+            good_for_ms: milliseconds(config.expiry().saturating_add(config.response_timeout())),
+            refusals: Refusals::default(),
+        })
+    }
+
+    /// Those of a shard.
+    pub(super) fn of_shard(self: &Arc<Self>) -> Envelope {
+        let clock = Arc::new(ShardClock::new(self.sealing.keyring.is_some()));
+        Envelope { shared: Arc::clone(self), clock }
+    }
+
+    pub(super) fn statistics(&self) -> SealStatistics {
+        self.refusals.statistics()
+    }
+}
+
+impl Envelope {
+    /// The clock of the shard.
+    pub(super) fn clock(&self) -> &Arc<ShardClock> {
+        &self.clock
+    }
+
+    /// The body of a message's entry.
+    pub(super) fn message_body(&self, channel: &ChannelName, message: &PackedMessage) -> Result<Bytes> {
+        let address = channel.local().unwrap_or_default();
+        let head = self.shared.sealing.names.address(address);
+        let body = entry::message_head(&head, message.len());
+        self.close(
+            body,
+            Target::Channel(channel.queue(), address),
+            self.shared.good_for_ms,
+            message.as_bytes(),
+        )
+    }
+
+    /// The body of the entries of a group's message, which all queues share.
+    pub(super) fn group_body(&self, group: &GroupName, message: &PackedMessage) -> Result<Bytes> {
+        let head = self.shared.sealing.names.group(group.as_str());
+        let body = entry::group_head(&head, message.len());
+        self.close(body, Target::Group(group.as_str()), self.shared.good_for_ms, message.as_bytes())
+    }
+
+    /// Appends the payload.
+    fn close(
+        &self,
+        mut body: Vec<u8>,
+        target: Target<'_>,
+        good_for_ms: u64,
+        message: &[u8],
+    ) -> Result<Bytes> {
+        match &self.shared.sealing.keyring {
+            None => body.extend_from_slice(message),
+            Some(keyring) => {
+                let now_ms = self.clock.at(Instant::now()).ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Connection,
+                        "the server was never reached, so its time is not known",
+                    )
+                })?;
+                keyring.seal(&mut body, target, now_ms, good_for_ms, message)?;
+            }
+        }
+        Ok(body.into())
+    }
+
+    /// What an entry of an inbox says, with the names as they are; nothing of what other keys have hidden.
+    pub(super) fn read_said(&self, entry: Entry, inbox: &str) -> Result<Option<Said>> {
+        let said = entry.into_said(inbox)?;
+        let names = &self.shared.sealing.names;
+        if names.are_plain() {
+            return Ok(Some(said));
+        }
+        let revealed = said.revealed(names);
+        if revealed.is_none() {
+            self.shared.refusals.note(Refusal::NoKey, inbox);
+        }
+        Ok(revealed)
+    }
+
+    /// Opens what an entry of a queue, that is no inbox, brought at some time; nothing if it does not open, which is
+    /// counted.
+    pub(super) fn open_entry(&self, queue: &str, entry: Entry, at: Instant) -> Result<Option<PackedMessage>> {
+        let opened = match entry.into_message(queue)? {
+            (None, payload) => self.open(queue, Target::Channel(queue, ""), payload, at),
+            (Some(group), payload) => self.open_group_message(queue, &group, payload, at),
+        };
+        Ok(opened.map(|opened| PackedMessage::from_bytes(opened.message)))
+    }
+
+    fn open_group_message(&self, queue: &str, group: &str, payload: Bytes, at: Instant) -> Option<Opened> {
+        let Some(group) = self.shared.sealing.names.reveal_group(group) else {
+            self.shared.refusals.note(Refusal::NoKey, queue);
+            return None;
+        };
+        self.open(queue, Target::Group(&group), payload, at)
+    }
+
+    /// Opens a payload that came to a target, by way of a queue; nothing if it does not open, which is counted.
+    pub(super) fn open(
+        &self,
+        queue: &str,
+        target: Target<'_>,
+        payload: Bytes,
+        at: Instant,
+    ) -> Option<Opened> {
+        self.try_open(target, payload, at).map_err(|refusal| self.shared.refusals.note(refusal, queue)).ok()
+    }
+
+    fn try_open(&self, target: Target<'_>, payload: Bytes, at: Instant) -> Result<Opened, Refusal> {
+        match &self.shared.sealing.keyring {
+            // What came from a server has been reached.
+            Some(keyring) => keyring.open(&payload, target, self.clock.at(at).unwrap_or(u64::MAX)),
+            None if is_sealed(&payload) => Err(Refusal::Sealed),
+            None => Ok(Opened { message: payload, until_ms: u64::MAX }),
+        }
+    }
+
+    /// An entry of a queue on this server, sealed again for another one, whose clock may be another. What does not open
+    /// here is moved as it is, for its receiver to count.
+    pub(super) fn for_another(&self, other: &Self, channel: &ChannelName, entry: &[u8]) -> Option<Vec<u8>> {
+        let now = Instant::now();
+        let (header, queue) = (Entry::header(entry)?, channel.queue());
+        if self.shared.sealing.keyring.is_none() || other.shared.sealing.keyring.is_none() {
+            return None;
+        }
+        let (group, payload) = Entry::new(Bytes::copy_from_slice(entry)).into_message(queue).ok()?;
+        let names = &self.shared.sealing.names;
+        let group = match group {
+            Some(group) => Some(names.reveal_group(&group)?),
+            None => None,
+        };
+        let target = match &group {
+            Some(group) => Target::Group(group),
+            None => Target::Channel(queue, ""),
+        };
+        let opened = self.try_open(target, payload, now).ok()?;
+        let good_for_ms = opened.until_ms.saturating_sub(ALLOWANCE_MS).saturating_sub(self.clock.at(now)?);
+        let names = &other.shared.sealing.names;
+        let body = match &group {
+            Some(group) => entry::group_head(&names.group(group), opened.message.len()),
+            None => entry::message_head("", opened.message.len()),
+        };
+        let body = other.close(body, target, good_for_ms, &opened.message).ok()?;
+        Some([header, &body].concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ConfigBuilder;
+
+    const HOUR: u64 = 3_600_000;
+
+    fn config() -> ConfigBuilder {
+        ConfigBuilder::new().symmetric_encryption_keys(["key"])
+    }
+
+    /// A shard of a layer whose server says that it is so late.
+    fn shard(config: &ConfigBuilder, server_ms: u64) -> Envelope {
+        let envelope = Envelopes::new(&config.build().unwrap()).of_shard();
+        envelope.clock().learn(Instant::now(), server_ms);
+        envelope
+    }
+
+    fn entry(body: &[u8]) -> Entry {
+        Entry::new([&[0; 18], body].concat().into())
+    }
+
+    fn receive(shard: &Envelope, entry: Entry) -> Option<PackedMessage> {
+        shard.open_entry("jobs", entry, Instant::now()).unwrap()
+    }
+
+    #[test]
+    fn what_is_drained_to_a_server_with_another_clock_is_sealed_for_it_and_for_no_longer_than_before() {
+        let (jobs, message) = (ChannelName::new("jobs").unwrap(), PackedMessage::from_bytes(&b"\x07"[..]));
+        for config in [config(), config().hide_names("names")] {
+            for (from_ms, to_ms) in [(HOUR, 3 * HOUR), (3 * HOUR, HOUR)] {
+                let (from, to) = (shard(&config, from_ms), shard(&config, to_ms));
+                let group = GroupName::new("room").unwrap();
+                for body in
+                    [from.message_body(&jobs, &message).unwrap(), from.group_body(&group, &message).unwrap()]
+                {
+                    let drained = [&[0; 18], &body[..]].concat();
+                    // Half a minute passes on the old server.
+                    from.clock().learn(Instant::now(), from_ms + 30_000);
+                    let moved = from.for_another(&to, &jobs, &drained).unwrap();
+                    let again = Entry::new(moved.into());
+                    assert_eq!(receive(&to, again.clone()).as_ref(), Some(&message));
+                    let left_ms = 65_000 - 30_000 + ALLOWANCE_MS;
+                    to.clock().learn(Instant::now(), to_ms + left_ms - 1_000);
+                    assert_eq!(receive(&to, again.clone()).as_ref(), Some(&message));
+                    to.clock().learn(Instant::now(), to_ms + left_ms + 1_000);
+                    assert_eq!(receive(&to, again), None);
+                    to.clock().learn(Instant::now(), to_ms);
+                    if to_ms > from_ms {
+                        assert_eq!(receive(&to, entry(&body)), None, "as it was it is too old there");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_drained_as_it_is() {
+        let (jobs, message) = (ChannelName::new("jobs").unwrap(), PackedMessage::from_bytes(&b"\x07"[..]));
+        let (ours, clear) = (shard(&config(), HOUR), shard(&ConfigBuilder::new(), HOUR));
+        let others = shard(&ConfigBuilder::new().symmetric_encryption_keys(["other"]), HOUR);
+        let theirs = [&[0; 18], &others.message_body(&jobs, &message).unwrap()[..]].concat();
+        let own = [&[0; 18], &ours.message_body(&jobs, &message).unwrap()[..]].concat();
+        for (from, to, entry) in [
+            (&ours, &ours, &theirs[..]),
+            (&clear, &ours, &own),
+            (&ours, &clear, &own),
+            (&ours, &ours, b"no entry"),
+            (&ours, &ours, b""),
+        ] {
+            assert_eq!(from.for_another(to, &jobs, entry), None);
+        }
+    }
+
+    #[test]
+    fn nothing_is_sealed_before_the_server_was_reached() {
+        let never = Envelopes::new(&config().build().unwrap()).of_shard();
+        let message = PackedMessage::from_bytes(&b"\x07"[..]);
+        let error = never.message_body(&ChannelName::new("jobs").unwrap(), &message).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connection);
+    }
+}

@@ -1,0 +1,156 @@
+//! What the tickets say to shards, call by call.
+
+use bytes::Bytes;
+use futures::FutureExt;
+
+use super::*;
+
+#[test]
+fn a_server_that_is_asked_nothing_is_not_remembered_every_receive_that_ended() {
+    let tickets = Arc::new(Tickets::new(2));
+    let channels: Arc<[ChannelName]> = [ChannelName::new("jobs").unwrap()].into();
+    let both = || [(0, Arc::clone(&channels)), (1, Arc::clone(&channels))];
+    let waiting = tickets.open(both(), true).unwrap();
+    for _ in 0..10_000 {
+        drop(tickets.open(both(), true).unwrap());
+        tickets.next_call(0);
+    }
+    let asked = |shard: usize| tickets.lock().shards[shard].ask.len();
+    assert!(asked(1) <= MOST_TICKETS + 3, "{} tickets to ask for", asked(1));
+    assert!(tickets.next_call(1).unwrap().open.iter().any(|open| open.ticket == waiting.ticket));
+}
+
+fn jobs() -> Arc<[ChannelName]> {
+    [ChannelName::new("jobs").unwrap()].into()
+}
+
+/// An entry of channel `jobs`.
+fn entry(number: u8) -> Handed {
+    let bytes = [&[number; 18][..], b"m x"].concat();
+    Handed { queue: "jobs".to_owned(), first: Entry::new(Bytes::from(bytes)), more: Vec::new() }
+}
+
+fn given(ticket: u64, number: u8) -> Vec<Given> {
+    vec![Given { ticket, outcome: Ok(entry(number)) }]
+}
+
+fn answer(tickets: &Tickets, shard: usize, call: &NextCall, given: Vec<Given>) {
+    tickets.answered(shard, call, call.open.len(), given, |text| panic!("{text}"));
+}
+
+/// The first byte of the entry that a receive returns now.
+fn receive(receiving: Receiving) -> Option<u8> {
+    let Received { entry, .. } = receiving.message().now_or_never()?.unwrap()?;
+    entry.id().first().copied()
+}
+
+fn finished(ticket: u64, delivered: Option<u8>) -> Finished {
+    let delivered = delivered.map(|number| entry(number).last_id());
+    Finished { ticket, delivered }
+}
+
+/// A receive that shard 0 has filled and that shard 1 was asked for too, and one that was opened after it.
+fn filled_and_next() -> (Arc<Tickets>, NextCall, Receiving, Receiving) {
+    let tickets = Arc::new(Tickets::new(2));
+    let both = || [(0, jobs()), (1, jobs())];
+    let first = tickets.open(both(), true).unwrap();
+    let asked = [0, 1].map(|shard| tickets.next_call(shard).unwrap());
+    let [to_0, to_1] = asked;
+    answer(&tickets, 0, &to_0, given(first.ticket, 1));
+    let next = tickets.open(both(), true).unwrap();
+    (tickets, to_1, first, next)
+}
+
+#[test]
+fn what_a_second_shard_hands_to_a_receive_is_the_next_ones_and_acknowledged_under_its_number() {
+    let (tickets, to_1, first, next) = filled_and_next();
+    let (one, two) = (first.ticket, next.ticket);
+    assert_eq!(receive(first), Some(1));
+    answer(&tickets, 1, &to_1, given(one, 2));
+    assert_eq!(receive(next), Some(2), "without being asked for");
+    tickets.lock().shards[1].urgent = true;
+    let said = tickets.next_call(1).unwrap();
+    assert_eq!(said.finished, [finished(one, Some(2))], "shard 1 never heard of ticket {two}");
+    assert!(said.open.is_empty());
+}
+
+#[test]
+fn it_is_given_on_before_the_first_receive_was_polled_too() {
+    let (tickets, to_1, first, next) = filled_and_next();
+    let one = first.ticket;
+    answer(&tickets, 1, &to_1, given(one, 2));
+    drop(next);
+    assert_eq!(receive(first), Some(1));
+    let said = tickets.next_call(1).unwrap();
+    assert_eq!(said.finished, [finished(one, None)], "what the next one did not return goes back, once");
+}
+
+#[test]
+fn what_was_given_on_is_not_released_because_it_comes_once_more() {
+    let (tickets, to_1, first, next) = filled_and_next();
+    let one = first.ticket;
+    assert_eq!(receive(first), Some(1));
+    answer(&tickets, 1, &to_1, given(one, 2));
+    tickets.arrived(1, one, entry(2));
+    assert!(tickets.next_call(1).is_none(), "nothing is said while the next receive has it");
+    assert_eq!(receive(next), Some(2));
+}
+
+#[test]
+fn what_was_delivered_already_is_not_given_on() {
+    let tickets = Arc::new(Tickets::new(2));
+    let both = || [(0, jobs()), (1, jobs())];
+    let first = tickets.open(both(), true).unwrap();
+    let one = first.ticket;
+    let to_1 = tickets.next_call(1).unwrap();
+    // The same entry is pushed, delivered, and then in the reply to a call that asked for the ticket.
+    tickets.arrived(1, one, entry(2));
+    assert_eq!(receive(first), Some(2));
+    let next = tickets.open(both(), true).unwrap();
+    answer(&tickets, 1, &to_1, given(one, 2));
+    let said = tickets.next_call(1).unwrap();
+    assert_eq!(said.finished, [finished(one, Some(2)), finished(one, None)]);
+    assert_eq!(said.open.len(), 1, "the next one asks for itself");
+    assert_eq!(receive(next), None);
+}
+
+#[test]
+fn what_a_dropped_receive_was_handed_goes_back_when_nobody_is_about_to_ask() {
+    let (tickets, to_1, first, next) = filled_and_next();
+    let one = first.ticket;
+    drop((first, next));
+    answer(&tickets, 1, &to_1, given(one, 2));
+    let said = tickets.next_call(1).unwrap();
+    assert!(said.finished.contains(&finished(one, None)), "{said:?}");
+    assert!(said.open.is_empty() && tickets.lock().given_on.is_empty());
+}
+
+#[test]
+fn on_a_single_shard_it_goes_back_so_that_order_is_kept() {
+    let tickets = Arc::new(Tickets::new(1));
+    let first = tickets.open([(0, jobs())], true).unwrap();
+    let one = first.ticket;
+    let call = tickets.next_call(0).unwrap();
+    drop(first);
+    let next = tickets.open([(0, jobs())], true).unwrap();
+    answer(&tickets, 0, &call, given(one, 1));
+    let said = tickets.next_call(0).unwrap();
+    assert!(said.finished.iter().all(|it| *it == finished(one, None)), "{said:?}");
+    assert_eq!((said.finished.is_empty(), said.open.len()), (false, 1));
+    assert_eq!(receive(next), None);
+}
+
+#[test]
+fn an_entry_of_a_channel_that_keeps_an_order_is_not_given_on() {
+    let tickets = Arc::new(Tickets::new(2));
+    let single: Arc<[ChannelName]> = [ChannelName::new("body?1").unwrap()].into();
+    let first = tickets.open([(0, jobs()), (1, Arc::clone(&single))], true).unwrap();
+    let one = first.ticket;
+    let to_1 = tickets.next_call(1).unwrap();
+    tickets.arrived(0, one, entry(1));
+    assert_eq!(receive(first), Some(1));
+    let next = tickets.open([(0, jobs()), (1, single)], true).unwrap();
+    let handed = Handed { queue: "body?1".to_owned(), ..entry(2) };
+    answer(&tickets, 1, &to_1, vec![Given { ticket: one, outcome: Ok(handed) }]);
+    assert_eq!(receive(next), None);
+}

@@ -1,0 +1,204 @@
+//! Names as a server sees them: as they are, or hidden under a key of their own.
+//!
+//! A hidden name is the name sealed by AES-SIV (RFC 5297), as letters: the same name gives the same letters, so queues
+//! and groups are found by it, and with the key it is read back. What kind of name it is goes into the seal, so the
+//! letters of a queue are not those of a group. The bytes are published in `lua/README.md`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use aes_siv::KeyInit;
+use aes_siv::siv::Aes128Siv;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as LETTERS;
+use zeroize::Zeroizing;
+
+use super::Secret;
+
+/// Names are filled up with zeros to a multiple of this, so that their lengths tell little.
+const BLOCK: usize = 16;
+
+/// How names are written where the server sees them.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Names {
+    /// As they are.
+    #[default]
+    Plain,
+    /// Hidden.
+    Hidden(Arc<NameKey>),
+}
+
+/// The key under which names are hidden.
+pub(crate) struct NameKey(Zeroizing<[u8; 32]>);
+
+/// The kinds of names, each sealed apart.
+const QUEUE: &str = "queue";
+const ADDRESS: &str = "address";
+const GROUP: &str = "group";
+
+impl Names {
+    pub(crate) fn hidden(key: &Secret) -> Self {
+        Self::Hidden(Arc::new(NameKey(key.hash())))
+    }
+
+    pub(crate) fn are_plain(&self) -> bool {
+        matches!(self, Self::Plain)
+    }
+
+    /// A queue: its mark stays at the end, for scripts know an inbox by it.
+    pub(crate) fn queue<'a>(&self, queue: &'a str) -> Cow<'a, str> {
+        match self {
+            Self::Plain => queue.into(),
+            Self::Hidden(key) => (key.hide(QUEUE, queue) + mark_of(queue)).into(),
+        }
+    }
+
+    /// An address inside an inbox; that of a queue which is none is empty, and stays so.
+    pub(crate) fn address<'a>(&self, address: &'a str) -> Cow<'a, str> {
+        match self {
+            Self::Hidden(key) if !address.is_empty() => key.hide(ADDRESS, address).into(),
+            _ => address.into(),
+        }
+    }
+
+    pub(crate) fn group<'a>(&self, group: &'a str) -> Cow<'a, str> {
+        match self {
+            Self::Plain => group.into(),
+            Self::Hidden(key) => key.hide(GROUP, group).into(),
+        }
+    }
+
+    /// The queue of which a server says this name; nothing if it was not written under this key.
+    pub(crate) fn reveal_queue(&self, written: &str) -> Option<String> {
+        let Self::Hidden(key) = self else { return Some(written.to_owned()) };
+        let queue = key.reveal(QUEUE, written.trim_end_matches(['?', '!']))?;
+        (self.queue(&queue) == written).then_some(queue)
+    }
+
+    pub(crate) fn reveal_address(&self, written: &str) -> Option<String> {
+        match self {
+            Self::Hidden(key) if !written.is_empty() => key.reveal(ADDRESS, written),
+            _ => Some(written.to_owned()),
+        }
+    }
+
+    pub(crate) fn reveal_group(&self, written: &str) -> Option<String> {
+        match self {
+            Self::Hidden(key) => key.reveal(GROUP, written),
+            Self::Plain => Some(written.to_owned()),
+        }
+    }
+
+    /// A queue, with an address behind it if it is an inbox.
+    pub(crate) fn reveal_channel(&self, written: &str) -> Option<String> {
+        if self.are_plain() {
+            return Some(written.to_owned());
+        }
+        let queue = written.split_inclusive('!').next()?;
+        let address = written.strip_prefix(queue)?;
+        Some(self.reveal_queue(queue)? + &self.reveal_address(address)?)
+    }
+}
+
+/// How the name of a queue shows its kind to those who cannot read it.
+fn mark_of(queue: &str) -> &'static str {
+    match queue {
+        inbox if inbox.ends_with('!') => "!",
+        single_reader if single_reader.contains('?') => "?",
+        _ => "",
+    }
+}
+
+impl NameKey {
+    fn hide(&self, kind: &str, name: &str) -> String {
+        let mut padded = name.as_bytes().to_vec();
+        padded.resize(name.len().next_multiple_of(BLOCK), 0);
+        // It fails only for too many headers.
+        let sealed = self.cipher().encrypt([kind], &padded).unwrap_or_default();
+        LETTERS.encode(sealed)
+    }
+
+    fn reveal(&self, kind: &str, written: &str) -> Option<String> {
+        let mut padded = self.cipher().decrypt([kind], &LETTERS.decode(written).ok()?).ok()?;
+        let length = padded.iter().rposition(|byte| *byte != 0)? + 1;
+        padded.truncate(length);
+        String::from_utf8(padded).ok()
+    }
+
+    fn cipher(&self) -> Aes128Siv {
+        Aes128Siv::new((&*self.0).into())
+    }
+}
+
+impl fmt::Debug for NameKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(key: &str) -> Names {
+        Names::hidden(&Secret::new(key.as_bytes()))
+    }
+
+    #[test]
+    fn a_hidden_name_is_always_the_same_and_is_read_back_by_its_key_alone() {
+        let (ours, others) = (names("ours"), names("others"));
+        for queue in ["a", "http.request", "http.request.body?Xy12", "http.response.c7!", &"a".repeat(100)] {
+            let hidden = ours.queue(queue);
+            assert_eq!(hidden, ours.queue(queue));
+            assert!(!hidden.contains("http") && !hidden.contains(['.', ':', ' ']), "{hidden}");
+            assert_eq!(ours.reveal_queue(&hidden).unwrap(), queue);
+            assert_eq!(others.reveal_queue(&hidden), None);
+            assert_eq!(hidden.ends_with('!'), queue.ends_with('!'));
+            assert_eq!(hidden.ends_with('?'), queue.contains('?'));
+        }
+        assert_eq!(ours.queue("a").len(), ours.queue("a.longer.name").len(), "lengths tell little");
+    }
+
+    #[test]
+    fn a_channel_in_an_inbox_is_read_back_as_one_name() {
+        let names = names("ours");
+        let channel = format!("{}{}", names.queue("chat.7f!"), names.address("ab12"));
+        assert_eq!(names.reveal_channel(&channel).unwrap(), "chat.7f!ab12");
+        assert_eq!(names.reveal_channel(&names.queue("jobs")).unwrap(), "jobs");
+        assert_eq!(names.address(""), "");
+        assert_eq!(Names::Plain.reveal_channel("chat.7f!ab12").unwrap(), "chat.7f!ab12");
+    }
+
+    #[test]
+    fn what_was_not_hidden_so_is_not_read() {
+        let names = names("ours");
+        let (queue, group) = (names.queue("same"), names.group("same"));
+        assert_ne!(queue, group);
+        assert_eq!((names.reveal_group(&queue), names.reveal_queue(&group)), (None, None));
+        assert_eq!(names.reveal_queue(&format!("{queue}!")), None, "the mark is another");
+        for number in 0..queue.len() {
+            let mut tampered = queue.clone().into_owned();
+            let other = if &queue[number..=number] == "A" { "B" } else { "A" };
+            tampered.replace_range(number..=number, other);
+            assert_eq!(names.reveal_queue(&tampered), None, "{tampered}");
+        }
+        for foreign in ["", "!", "plain", "http.request", "AAAA", "\u{e9}", &"A".repeat(1000)] {
+            assert_eq!(names.reveal_queue(foreign), None, "{foreign:?}");
+            assert_eq!(names.reveal_group(foreign), None, "{foreign:?}");
+            assert_eq!(names.reveal_channel(foreign), None, "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn the_cipher_is_that_of_the_standard() {
+        // RFC 5297, appendix A.1.
+        let key: Vec<u8> = (0xf0..=0xff).rev().chain(0xf0..=0xff).collect();
+        let header: Vec<u8> = (0x10..=0x27).collect();
+        let plain: Vec<u8> = (1..=14).map(|n| n * 0x11).collect();
+        let sealed = Aes128Siv::new(key[..].into()).encrypt([header], &plain).unwrap();
+        let due = 0x0085_632d_07c6_e8f3_7f95_0acd_320a_2ecc_u128;
+        assert_eq!(sealed[..15], due.to_be_bytes()[1..]);
+        assert_eq!(sealed[15..], 0x0093_40c0_2b96_90c4_dc04_daef_7f6a_fe5c_u128.to_be_bytes()[1..]);
+    }
+}

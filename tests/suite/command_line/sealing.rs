@@ -1,0 +1,74 @@
+//! Encryption keys on the command line: they come from files, never from arguments, and no clock of a client counts.
+
+use std::time::Duration;
+
+use super::configuration::File;
+use super::wrong_clock::{WRONG, hours, run_with_clock, with_clock};
+use super::{end, program_on, run, start};
+use crate::support::{Server, unique_prefix};
+
+const KEY: &str = "a key of thirty-two bytes or more";
+
+#[test]
+fn keys_come_from_a_file_of_lines_or_from_the_configuration() {
+    let (server, prefix) = (Server::shared(), unique_prefix("keys_come_from"));
+    let lines = File::new("keys", &format!("{KEY}\n\nanother key, which opens too\n"));
+    let document =
+        File::new("keys-document", &format!(r#"{{"symmetric_encryption_keys": ["{KEY}"], "capacity": 5}}"#));
+    let by_lines = ["--keys", lines.name()];
+    let by_document = ["--config", document.name()];
+    let receive = ["receive", "a", "--timeout", "0"];
+    for (sender, receiver) in [(by_lines, by_document), (by_document, by_lines)] {
+        run(program_on(&server, &prefix).args(["send", "a", "1"]).args(sender)).done();
+        let got = run(program_on(&server, &prefix).args(receive).args(receiver));
+        assert_eq!(got.json()[0]["message"], 1, "{got:?}");
+        run(program_on(&server, &prefix).args(["send", "a", "1"]).args(sender)).done();
+        run(program_on(&server, &prefix).args(receive)).failed(1, "nothing arrived");
+    }
+    let help = run(program_on(&server, &prefix).arg("--help")).done();
+    assert!(help.contains("--keys <FILE>"), "{help}");
+}
+
+#[test]
+fn a_file_of_keys_that_cannot_be_used_is_named_and_no_key_is_shown() {
+    let (server, prefix) = (Server::shared(), unique_prefix("a_file_of_keys"));
+    let flush = |file: &str| run(program_on(&server, &prefix).args(["flush", "--keys", file]));
+    flush("/nonexistent/keys").failed(2, "/nonexistent/keys: No such file or directory");
+    let empty = File::new("no-keys", "\n\n");
+    flush(empty.name()).failed(2, &format!("{}: it has no key", empty.name()));
+    let broken = File::new("broken-keys", &format!(r#"{{"symmetric_encryption_keys": ["{KEY}", ""]}}"#));
+    let refused = run(program_on(&server, &prefix).args(["flush", "--config", broken.name()]));
+    refused.failed(2, "option `symmetric_encryption_keys`: key 2 of 2 is empty");
+    assert!(!refused.err.contains(KEY));
+    let demo = File::new("demo-keys", KEY);
+    run(super::program().args(["demo", "--keys", demo.name()])).failed(2, "demo chooses its own");
+}
+
+#[test]
+fn sealed_messages_wait_and_expire_by_the_clock_of_the_server() {
+    assert_eq!(hours(), 1, "faketime works");
+    let (server, prefix) = (Server::shared(), unique_prefix("sealed_messages_wait"));
+    let keys = File::new("clock-keys", KEY);
+    let with_keys = |arguments: &[&str]| {
+        let mut command = program_on(&server, &prefix);
+        command.args(arguments).args(["--keys", keys.name()]);
+        command
+    };
+    let send = |expiry: &str| with_keys(&["send", "a", "1", "--expiry", expiry]);
+    let mut receive = with_keys(&["receive", "a", "--timeout", "0"]);
+    for offset in WRONG {
+        run_with_clock(offset, &send("60")).done();
+        assert_eq!(run(&mut receive).json().len(), 1, "sealed by a clock {offset} wrong");
+        run(&mut send("60")).done();
+        assert_eq!(run_with_clock(offset, &receive).json().len(), 1, "opened by a clock {offset} wrong");
+
+        run_with_clock(offset, &send("0.05")).done();
+        std::thread::sleep(Duration::from_millis(60));
+        run_with_clock(offset, &receive).failed(1, "nothing arrived");
+
+        let waiting = with_keys(&["receive", "a", "--timeout", "10"]);
+        let waiting = start(&mut with_clock(offset, &waiting));
+        run(&mut send("60")).done();
+        assert_eq!(end(waiting).json().len(), 1, "woken with a clock {offset} wrong");
+    }
+}

@@ -1,0 +1,54 @@
+//! Several servers with keys: each message is sealed by the clock of the server that it goes to.
+
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder};
+
+use super::{KEY, received, soon};
+use crate::support::{Server, unique_prefix};
+
+#[tokio::test]
+async fn every_kind_of_channel_and_a_group_work_over_several_servers() {
+    let server = Server::shared();
+    let options = ConfigBuilder::new().hosts([0, 1, 2].map(|db| server.url_with_db(db)));
+    let options = options.prefix(unique_prefix("sealed_shards")).symmetric_encryption_keys([KEY]);
+    let [a, b] = [options.connect().await.unwrap(), options.connect().await.unwrap()];
+    for number in 0..30_u64 {
+        a.send("jobs", &number).await.unwrap();
+        assert_eq!(received(&b, "jobs").await, number);
+        let body = a.new_channel("body?").unwrap();
+        a.send(&body, &number).await.unwrap();
+        assert_eq!(received(&b, body.as_str()).await, number);
+    }
+    let mut inboxes = Vec::new();
+    for _ in 0..6 {
+        let inbox = b.inbox("in").await.unwrap();
+        let mailbox = inbox.open().unwrap();
+        a.group_add("room", mailbox.name()).await.unwrap();
+        inboxes.push((inbox, mailbox));
+    }
+    assert_eq!(a.group_send("room", &7).await.unwrap().delivered(), 6);
+    for (_, mailbox) in &mut inboxes {
+        assert_eq!(soon("a copy", mailbox.receive::<u64>()).await.unwrap(), 7);
+    }
+    assert_eq!((a.seal_statistics().total(), b.seal_statistics().total()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_drain_moves_what_it_can_open_and_what_it_cannot() {
+    let server = Server::shared();
+    let options = ConfigBuilder::new().prefix(unique_prefix("sealed_drain"));
+    let ours = options.clone().symmetric_encryption_keys([KEY]);
+    let old = ours.clone().hosts([server.url_with_db(4)]).connect().await.unwrap();
+    let new = ours.hosts([server.url_with_db(5)]).connect().await.unwrap();
+    let others = options.symmetric_encryption_keys(["another key"]);
+    let others_old = others.clone().hosts([server.url_with_db(4)]).connect().await.unwrap();
+    let others_new = others.hosts([server.url_with_db(5)]).connect().await.unwrap();
+    old.group_add("room", "from-group").await.unwrap();
+    old.group_send("room", &1).await.unwrap();
+    old.send("jobs", &2).await.unwrap();
+    others_old.send("theirs", &3).await.unwrap();
+    let report = soon("the drain", old.drain_into(&new)).await.unwrap();
+    assert_eq!(report.moved, 3);
+    assert_eq!(received(&new, "from-group").await, 1);
+    assert_eq!(received(&new, "jobs").await, 2);
+    assert_eq!(received(&others_new, "theirs").await, 3);
+}

@@ -360,9 +360,6 @@ impl ConfigBuilder {
     }
 
     fn checked_hosts(&self) -> Result<Vec<Host>> {
-        if self.names_memory() {
-            return Ok(Vec::new());
-        }
         let Some(specs) = &self.hosts else {
             return Ok(vec![Host::from_parts(self.host.as_deref(), self.port, self.db)?]);
         };
@@ -373,6 +370,9 @@ impl ConfigBuilder {
                 "options `hosts` and `{option}` are both given; `{option}` is for one server, without `hosts`, whose \
                  URLs say it themselves"
             )));
+        }
+        if self.names_memory() {
+            return Ok(Vec::new());
         }
         if specs.is_empty() {
             return Err(Error::config(format!("option `hosts`: the list [] is empty; {HOW_TO_WRITE}")));

@@ -2,7 +2,7 @@
 //! process, or two layers.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -22,29 +22,35 @@ pub(crate) type Source<'a> = Box<dyn Fn(bool) -> BoxFuture<'a, Taken> + Send + S
 /// How long a receive that waits looks at one source alone.
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
 
-/// Says with which source the next receive begins, so that a busy one does not starve the others.
+/// Counts receives, each of which begins with another of its sources.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(AtomicUsize);
+pub(crate) struct Turns(AtomicU64);
 
 impl Turns {
-    pub(crate) fn next(&self) -> usize {
-        /// 2^32 by the golden ratio: the bits in the middle of its multiples look random, so receives that alternate with
-        /// others do not all begin with the same source.
-        const STEP: usize = 0x9E37_79B9;
-        self.0.fetch_add(STEP, Ordering::Relaxed) >> 16
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
     }
 }
 
-/// Takes from the first source that gives. `turn` says which of them is looked at first.
+/// With which of some places a count begins, so that a busy one does not starve the others: with all of them as often, and
+/// so with every second, or third, of its numbers, however senders, receivers and channels take turns.
+pub(crate) fn turn(count: u64, places: usize) -> usize {
+    // Multiples of the golden ratio lie evenly, and so do those of each multiple of it.
+    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    let fraction = count.wrapping_mul(GOLDEN) >> 32;
+    usize::try_from((fraction * places as u64) >> 32).unwrap_or_default()
+}
+
+/// Takes from the first source that gives. `count` says whose turn it is to be looked at first.
 ///
 /// One that cannot be asked keeps no other from giving what it has. Where a source takes a while to answer, a receive that
 /// waits would always be given something by a faster one that is busy; therefore the first in turn is looked at alone,
 /// which costs it one try more.
 ///
 /// Cancel-safe.
-pub(crate) async fn take_from(mut sources: Vec<Source<'_>>, waits: bool, turn: usize) -> Taken {
-    let count = sources.len().max(1);
-    sources.rotate_left(turn % count);
+pub(crate) async fn take_from(mut sources: Vec<Source<'_>>, waits: bool, count: u64) -> Taken {
+    let first = turn(count, sources.len());
+    sources.rotate_left(first);
     if let [only] = sources.as_slice() {
         return only(waits).await;
     }
@@ -74,4 +80,25 @@ pub(crate) async fn take_from(mut sources: Vec<Source<'_>>, waits: bool, turn: u
         ready.unwrap_or(Poll::Pending)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_its_turn_whatever_others_count_meanwhile() {
+        for places in [1, 2, 3, 8] {
+            for step in 1..20 {
+                let mut turns = vec![0_usize; places];
+                for count in 0..1_000_u64 {
+                    turns[turn(7 + count * step, places)] += 1;
+                }
+                let fair = 1_000 / places;
+                for turns in turns {
+                    assert!(turns.abs_diff(fair) < 40, "{places} places, every {step}th: {turns} of {fair}");
+                }
+            }
+        }
+    }
 }

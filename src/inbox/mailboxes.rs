@@ -249,6 +249,16 @@ impl Mailboxes {
         state.is_read && state.whole.len() < self.capacity
     }
 
+    /// Whether the program has said what it wants: it has opened a mailbox, or reads the inbox as a whole.
+    pub(crate) fn is_read(&self) -> bool {
+        self.lock().is_read
+    }
+
+    /// Has the reader look again.
+    pub(crate) fn wake_reader(&self) {
+        self.changed.notify_one();
+    }
+
     /// Drops what has expired of what nobody has taken who reads the inbox as a whole.
     pub(crate) fn drop_expired(&self) {
         self.lock().drop_expired();

@@ -21,7 +21,7 @@ pub(crate) struct OwnInboxes {
 pub(crate) struct Readable {
     queues: Arc<[ChannelName]>,
     inboxes: Vec<Arc<Mailboxes>>,
-    turn: usize,
+    count: u64,
 }
 
 impl OwnInboxes {
@@ -42,7 +42,7 @@ impl OwnInboxes {
         if let [channel] = channels
             && channel.kind() != ChannelKind::Inbox
         {
-            return Ok(Readable { queues: channels.into(), inboxes: Vec::new(), turn: 0 });
+            return Ok(Readable { queues: channels.into(), inboxes: Vec::new(), count: 0 });
         }
         let mut queues: Vec<ChannelName> = Vec::with_capacity(channels.len());
         let mut inboxes = Vec::new();
@@ -61,7 +61,7 @@ impl OwnInboxes {
                 ));
             }
         }
-        Ok(Readable { queues: queues.into(), inboxes, turn: self.turns.next() })
+        Ok(Readable { queues: queues.into(), inboxes, count: self.turns.next() })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ChannelName, Weak<Mailboxes>>> {
@@ -81,7 +81,7 @@ impl Readable {
     where
         F: Future<Output = Taken> + Send + 'a,
     {
-        let Self { queues, inboxes, turn } = self;
+        let Self { queues, inboxes, count } = self;
         if inboxes.is_empty() {
             return from_queues(queues, waits).await;
         }
@@ -97,6 +97,6 @@ impl Readable {
                 })
             }));
         }
-        take_from(sources, waits, turn).await
+        take_from(sources, waits, count).await
     }
 }

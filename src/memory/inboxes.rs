@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -42,9 +43,10 @@ impl PrefixQueue {
     }
 
     /// Whether what is sent now need not wait.
-    fn takes_at_once(&self) -> Option<&Arc<Mailboxes>> {
+    fn takes_at_once(&mut self) -> Option<Arc<Mailboxes>> {
+        self.pump();
         let mailboxes = self.owner.as_ref().map(|owner| &owner.mailboxes)?;
-        (self.waiting.is_empty() && mailboxes.wants_more()).then_some(mailboxes)
+        (self.waiting.is_empty() && mailboxes.wants_more()).then(|| Arc::clone(mailboxes))
     }
 
     /// Appends, unless as many live ones wait as the capacity says; then it says how many do.
@@ -56,12 +58,22 @@ impl PrefixQueue {
             }
         }
         self.waiting.push_back((to, entry));
+        if let Some(Owner { mailboxes, .. }) = &self.owner {
+            // Its task looks now and then whether there is room, though nobody says so: messages expire.
+            mailboxes.wake_reader();
+        }
         Ok(())
     }
 
     /// Gives to the mailboxes what they have room for.
     fn pump(&mut self) {
         let Some(Owner { mailboxes, .. }) = &self.owner else { return };
+        if !mailboxes.wants_more() {
+            mailboxes.drop_expired();
+        }
+        if self.waiting.is_empty() {
+            return;
+        }
         let now = Instant::now();
         while mailboxes.wants_more() {
             let Some((to, entry)) = self.waiting.pop_front() else { return };
@@ -123,7 +135,7 @@ impl State {
         capacity: usize,
     ) -> Result<()> {
         let address = channel.local().unwrap_or_default();
-        if let Some(inbox) = self.inboxes.get(channel.queue()) {
+        if let Some(inbox) = self.inboxes.get_mut(channel.queue()) {
             let mailbox = inbox.owner().and_then(|owner| owner.mailboxes.mailbox(address));
             if mailbox.is_some_and(|mailbox| mailbox.is_full() && !mailbox.drop_expired()) {
                 return Err(mailbox_full(channel));
@@ -144,24 +156,28 @@ impl State {
     /// be given the message without the lock.
     pub(super) fn send_to_members(
         &mut self,
-        inbox: &str,
+        inbox_name: &str,
         members: Vec<Recipient>,
         entry: Entry,
         capacity: usize,
     ) -> Result<Option<FanOut>, ()> {
-        let Some(inbox) = self.inboxes.get_mut(inbox) else { return Err(()) };
+        let Some(inbox) = self.inboxes.get_mut(inbox_name) else { return Err(()) };
         if let Some(mailboxes) = inbox.takes_at_once() {
-            return Ok(Some(FanOut { mailboxes: Arc::clone(mailboxes), members, entry }));
+            return Ok(Some(FanOut { mailboxes, members, entry }));
         }
+        self.note_work(weight(&entry));
+        let Some(inbox) = self.inboxes.get_mut(inbox_name) else { return Err(()) };
         inbox.push(To::Members(members), entry, capacity).map(|()| None).map_err(drop)
     }
 
-    /// Notes what the program has done with an inbox's mailboxes, and gives it what it has room for.
-    fn settle_and_pump(&mut self, inbox: &ChannelName) {
+    /// Notes what the program has done with an inbox's mailboxes, and gives it what it has room for. Says whether it wants
+    /// messages and some wait still.
+    fn settle_and_pump(&mut self, inbox: &ChannelName) -> bool {
         self.settle(inbox.as_str());
-        if let Some(inbox) = self.inboxes.get_mut(inbox.as_str()) {
-            inbox.pump();
-        }
+        let Some(inbox) = self.inboxes.get_mut(inbox.as_str()) else { return false };
+        inbox.pump();
+        let is_read = inbox.owner().is_some_and(|owner| owner.mailboxes.is_read());
+        is_read && !inbox.waiting.is_empty()
     }
 
     /// Takes mailboxes that were dropped out of their groups.
@@ -190,6 +206,8 @@ pub(super) struct FanOut {
     entry: Entry,
 }
 
+/// How often the room for what waits in an inbox is looked for, while nobody takes anything.
+const LOOKS_FOR_ROOM: Duration = Duration::from_millis(500);
 /// After so many copies others get a turn.
 const COPIES_A_TURN: usize = 512;
 
@@ -210,10 +228,17 @@ impl FanOut {
 /// The task of an inbox: it ends with the inbox, and ends it when its program does not want it any more.
 pub(super) async fn attend(store: Weak<Store>, mailboxes: Arc<Mailboxes>) {
     let ending = Ending { store, mailboxes };
+    let mut waits_for_room = false;
     while !ending.mailboxes.is_closing() {
-        ending.mailboxes.changed().await;
+        let changed = ending.mailboxes.changed();
+        if waits_for_room {
+            // Or until then, when what takes the room may have expired.
+            let _ = tokio::time::timeout(LOOKS_FOR_ROOM, changed).await;
+        } else {
+            changed.await;
+        }
         let Some(store) = ending.store.upgrade() else { return };
-        store.with(|state| state.settle_and_pump(ending.mailboxes.name()));
+        waits_for_room = store.with(|state| state.settle_and_pump(ending.mailboxes.name()));
     }
 }
 

@@ -50,12 +50,13 @@ use crate::sources::Taken;
 /// # Cost
 ///
 /// Calls do not block and need no other task: one lock, held for the time of a look-up. A group send holds it for a walk
-/// over the group's members, and gives them the message, whose bytes they share, after that. What has expired unseen is
-/// dropped when as much has been sent since; so an idle layer may hold it longer.
+/// over the group's members, and gives them the message, whose bytes they share, after that; what had to wait in an inbox
+/// is given to its mailboxes under the lock. What has expired unseen is dropped when as much has been sent since; so an
+/// idle layer may hold it longer.
 ///
 /// # Runtime
 ///
-/// Only [`inbox`](ChannelLayer::inbox) needs a Tokio runtime. Time is Tokio's, which tests can pause.
+/// Only [`inbox`](ChannelLayer::inbox), and a receive from one, needs a Tokio runtime. Time is Tokio's, which tests can pause.
 ///
 /// ```
 /// use asgi_redis::{ChannelLayerExt, MemoryLayer, Value};

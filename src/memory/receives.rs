@@ -14,6 +14,7 @@ use crate::checks::{already_receiving, closed};
 use crate::error::Result;
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName};
+use crate::sources::turn;
 
 /// All receives that wait.
 #[derive(Debug, Default)]
@@ -63,8 +64,7 @@ impl State {
         let ticket = self.receives.next;
         self.receives.next += 1;
         // Looked at from another one each time, so that a busy channel does not starve the others.
-        let first = usize::try_from(ticket).unwrap_or_default() % channels.len().max(1);
-        let (before, from) = channels.split_at_checked(first).unwrap_or_default();
+        let (before, from) = channels.split_at_checked(turn(ticket, channels.len())).unwrap_or_default();
         for channel in from.iter().chain(before) {
             if let Some(entry) = self.queues.get_mut(channel).and_then(|queue| queue.take(now)) {
                 return Ok(Begun::Taken(channel.clone(), entry.message));

@@ -1,6 +1,7 @@
 //! What all clients of a memory layer share, under one lock: queues, receives that wait, inboxes and groups.
 //!
-//! The lock is never held over an await, and whoever is to be woken is woken after it.
+//! The lock is never held over an await, and receives that wait are woken after it. Mailboxes have locks of their own, and
+//! are given messages under this one, by which their readers are woken.
 
 use std::collections::{HashMap, hash_map};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -60,6 +60,48 @@ async fn statistics_count_what_waits_and_what_became_of_the_rest() {
     assert_eq!(waiting(&layer), 1, "what has expired does not count");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_has_expired_in_an_inbox_read_as_a_whole_stops_no_mailbox() {
+    let options = MemoryLayer::builder().capacity(2).expiry(Duration::from_secs(1));
+    let layer = options.in_memory().unwrap();
+    let lasting = layer.another_client_with(options.expiry(Duration::from_secs(60)).build().unwrap());
+    let inbox = layer.inbox("a").await.unwrap();
+    let address = format!("{}zz", inbox.name());
+    assert!(futures::FutureExt::now_or_never(inbox.next_packed()).is_none());
+    let mut mailbox = inbox.open().unwrap();
+    for round in 0..2 {
+        for number in 0..2 {
+            layer.send(&address, &number).await.unwrap();
+        }
+        if round == 0 {
+            // Sent while there is no room, and received though nothing is sent after it.
+            lasting.send(mailbox.name(), &7).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        if round == 1 {
+            lasting.send(mailbox.name(), &7).await.unwrap();
+        }
+        let received = tokio::time::timeout(Duration::from_secs(5), mailbox.receive::<u64>()).await;
+        assert_eq!(received.expect("the mailbox's message").unwrap(), 7);
+    }
+}
+
+#[tokio::test]
+async fn a_busy_channel_starves_no_other_whatever_is_received_between() {
+    let layer = MemoryLayer::builder().in_memory().unwrap();
+    for number in 0..40 {
+        layer.send("a", &number).await.unwrap();
+        layer.send("b", &number).await.unwrap();
+    }
+    let mut taken = std::collections::HashMap::new();
+    for _ in 0..30 {
+        let (channel, _) = layer.try_receive::<_, u64>(["a", "b"]).await.unwrap().unwrap();
+        *taken.entry(channel.to_string()).or_insert(0) += 1;
+        assert!(layer.try_receive::<_, u64>(["c"]).await.unwrap().is_none());
+    }
+    assert!(taken["a"] >= 10 && taken["b"] >= 10, "{taken:?}");
+}
+
 #[tokio::test]
 async fn another_client_is_closed_on_its_own_and_may_have_other_options() {
     let layer = MemoryLayer::builder().in_memory().unwrap();

@@ -337,7 +337,8 @@ impl Open {
             return None;
         }
         let waits = self.waits;
-        self.place_on(shard).map(|place| (waits, place))
+        // Who has said that nothing is there is not to be asked again: what it gave then would wait for nobody.
+        self.place_on(shard).filter(|place| !place.nothing).map(|place| (waits, place))
     }
 
     fn place_on(&mut self, shard: usize) -> Option<&mut Place> {

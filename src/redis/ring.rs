@@ -63,34 +63,9 @@ impl Ring {
     }
 }
 
-/// With which of some shards a count begins: with all of them as often, and so with every second, or third, of its numbers,
-/// however senders and channels take turns.
-pub(super) fn turn(count: u64, shards: usize) -> usize {
-    // Multiples of the golden ratio lie evenly, and so do those of each multiple of it.
-    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-    let fraction = count.wrapping_mul(GOLDEN) >> 32;
-    usize::try_from((fraction * shards as u64) >> 32).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_shard_has_its_turn_whatever_others_count_meanwhile() {
-        for shards in [1, 2, 3, 8] {
-            for step in 1..20 {
-                let mut turns = vec![0_usize; shards];
-                for count in 0..1_000_u64 {
-                    turns[turn(7 + count * step, shards)] += 1;
-                }
-                let fair = 1_000 / shards;
-                for turns in turns {
-                    assert!(turns.abs_diff(fair) < 40, "{shards} shards, every {step}th: {turns} of {fair}");
-                }
-            }
-        }
-    }
 
     fn names() -> impl Iterator<Item = String> {
         (0..20_000).map(|number| format!("http.response.client{number}!"))

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 
 use super::envelope::Envelopes;
 use super::receive::{Tickets, closed};
-use super::ring::{Ring, turn};
+use super::ring::Ring;
 use super::send::Outgoing;
 use super::shard::Shard;
 use crate::config::Config;
@@ -20,6 +20,7 @@ use crate::group::{GroupReceipt, UnreachedShard};
 use crate::health::ShardHealth;
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName, GroupName};
+use crate::sources::turn;
 
 /// The channels of a receive on one shard.
 pub(super) type Place = (usize, Arc<[ChannelName]>);

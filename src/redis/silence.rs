@@ -25,8 +25,8 @@ pub(super) struct Answers {
 #[derive(Debug)]
 struct State {
     owed: usize,
-    /// Some gave up waiting, and no answer came since.
-    given_up: bool,
+    /// Until when it counts as silent because some gave up waiting when it was, and no answer came since.
+    doubted_until: Option<Instant>,
     /// When the last answer came, or was first owed.
     since: Instant,
     /// How long answers took of late.
@@ -43,7 +43,7 @@ pub(super) struct Owed {
 
 impl Answers {
     pub(super) fn new() -> Arc<Self> {
-        let state = State { owed: 0, given_up: false, since: Instant::now(), usual: Duration::ZERO };
+        let state = State { owed: 0, doubted_until: None, since: Instant::now(), usual: Duration::ZERO };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
@@ -53,7 +53,7 @@ impl Answers {
         let mut state = self.lock();
         if state.owed == 0 && !state.is_in_doubt(asked) {
             state.since = asked;
-            state.given_up = false;
+            state.doubted_until = None;
         }
         state.owed += 1;
         drop(state);
@@ -64,7 +64,7 @@ impl Answers {
     pub(super) fn silent_from(&self) -> Option<Instant> {
         let state = self.lock();
         let owes = state.owed > 0 || state.is_in_doubt(Instant::now());
-        owes.then(|| state.since + SILENCE.max(USUAL * state.usual))
+        owes.then(|| state.silent_from())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -73,9 +73,14 @@ impl Answers {
 }
 
 impl State {
-    /// Whether somebody gave up waiting, not long ago.
+    /// From when on it counts as silent while it owes an answer.
+    fn silent_from(&self) -> Instant {
+        self.since + SILENCE.max(USUAL * self.usual)
+    }
+
+    /// Whether somebody gave up waiting for a silent server, not long ago.
     fn is_in_doubt(&self, now: Instant) -> bool {
-        self.given_up && now < self.since + DOUBT
+        self.doubted_until.is_some_and(|until| now < until)
     }
 }
 
@@ -93,12 +98,13 @@ impl Drop for Owed {
         state.owed -= 1;
         if self.came {
             state.since = now;
-            state.given_up = false;
+            state.doubted_until = None;
             // One that took for ever says nothing of the next.
             let took = (now - self.asked).min(DOUBT);
             state.usual = state.usual * 7 / 8 + took / 8;
-        } else {
-            state.given_up = true;
+        } else if now >= state.silent_from() {
+            // Who gives up sooner says nothing of the server.
+            state.doubted_until = Some(now + DOUBT);
         }
     }
 }
@@ -167,6 +173,20 @@ mod tests {
         pass(SILENCE).await;
         assert!(answers.is_silent());
         asked.came();
+        assert!(!answers.is_silent());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_at_once_says_nothing_and_who_does_late_says_it_from_then_on() {
+        let answers = Answers::new();
+        drop(answers.owe());
+        pass(SILENCE).await;
+        assert!(!answers.is_silent(), "a call that was dropped at once");
+        let asked = answers.owe();
+        pass(2 * DOUBT).await;
+        drop(asked);
+        assert!(answers.is_silent());
+        pass(DOUBT).await;
         assert!(!answers.is_silent());
     }
 }

@@ -18,6 +18,7 @@ use super::keys::{ClientId, Keys};
 use super::script::{self, Script};
 use crate::name::ChannelName;
 use crate::seal::Names;
+use crate::sources::turn;
 
 /// The layout of keys and entries that this version reads and writes.
 pub(super) const SCHEMA: i64 = 2;
@@ -255,7 +256,7 @@ impl Call for Pop<'_> {
         cmd.arg(keys.client(self.client));
         for open in self.open {
             // Looked at from another channel each time, so that a busy one does not starve the others.
-            let turn = usize::try_from(open.ticket).unwrap_or_default() % open.channels.len().max(1);
+            let turn = turn(open.ticket, open.channels.len());
             let (last, first) = open.channels.split_at_checked(turn).unwrap_or((&open.channels, &[]));
             for channel in first.iter().chain(last) {
                 cmd.arg(keys.queue(channel.queue()));

@@ -154,3 +154,20 @@ fn an_entry_of_a_channel_that_keeps_an_order_is_not_given_on() {
     answer(&tickets, 1, &to_1, vec![Given { ticket: one, outcome: Ok(handed) }]);
     assert_eq!(receive(next), None);
 }
+
+#[test]
+fn a_receive_that_does_not_wait_is_not_asked_for_again_where_nothing_was() {
+    let tickets = Arc::new(Tickets::new(2));
+    let receiving = tickets.open([(0, jobs()), (1, jobs())], false).unwrap();
+    let ticket = receiving.ticket;
+    let call = tickets.next_call(0).unwrap();
+    // A beat while it is under way, and one after it.
+    tickets.ask_again(0);
+    answer(&tickets, 0, &call, vec![]);
+    assert!(tickets.next_call(0).is_none());
+    tickets.ask_again(0);
+    assert!(tickets.next_call(0).is_none(), "what is given then would be received by nobody");
+    let call = tickets.next_call(1).unwrap();
+    answer(&tickets, 1, &call, given(ticket, 7));
+    assert_eq!(receive(receiving), Some(7));
+}

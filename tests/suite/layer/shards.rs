@@ -158,7 +158,7 @@ async fn what_waits_on_one_server_does_not_wait_until_another_is_empty() {
         taken[soon("a message", layer.receive::<_, usize>(["jobs"])).await.unwrap().1] += 1;
     }
     // How evenly depends on how fast each server answers.
-    assert!(taken.iter().all(|taken| *taken >= 10), "{taken:?} of 120, of which the first has 100");
+    assert!(taken.iter().all(|taken| (1..100).contains(taken)), "{taken:?} of 120, of which each has 100");
 }
 
 #[tokio::test]

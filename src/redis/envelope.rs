@@ -120,15 +120,17 @@ impl Envelope {
     /// Opens what an entry of a queue, that is no inbox, brought at some time; nothing if it does not open, which is
     /// counted.
     pub(super) fn open_entry(&self, queue: &str, entry: Entry, at: Instant) -> Result<Option<PackedMessage>> {
-        let opened = match entry.into_message(queue)? {
-            (None, payload) => self.open(queue, Target::Channel(queue, ""), payload, at),
-            (Some(group), payload) => self.open_group_message(queue, &group, payload, at),
+        let (group, payload) = entry.into_message(queue)?;
+        let opened = match group {
+            None => self.open(queue, Target::Channel(queue, ""), payload, at),
+            Some(group) => self.open_group_message(queue, &group, payload, at),
         };
         Ok(opened.map(|opened| PackedMessage::from_bytes(opened.message)))
     }
 
-    fn open_group_message(&self, queue: &str, group: &str, payload: Bytes, at: Instant) -> Option<Opened> {
-        let Some(group) = self.shared.sealing.names.reveal_group(group) else {
+    fn open_group_message(&self, queue: &str, group: &[u8], payload: Bytes, at: Instant) -> Option<Opened> {
+        let group = String::from_utf8_lossy(group);
+        let Some(group) = self.shared.sealing.names.reveal_group(&group) else {
             self.shared.refusals.note(Refusal::NoKey, queue);
             return None;
         };
@@ -165,8 +167,9 @@ impl Envelope {
         }
         let (group, payload) = Entry::new(Bytes::copy_from_slice(entry)).into_message(queue).ok()?;
         let names = &self.shared.sealing.names;
-        let group = match group {
-            Some(group) => Some(names.reveal_group(&group)?),
+        let group = group.map(|group| String::from_utf8_lossy(&group).into_owned());
+        let group = match &group {
+            Some(group) => Some(names.reveal_group(group)?),
             None => None,
         };
         let target = match &group {
@@ -199,7 +202,7 @@ mod tests {
     /// A shard of a layer whose server says that it is so late.
     fn shard(config: &ConfigBuilder, server_ms: u64) -> Envelope {
         let envelope = Envelopes::new(&config.build().unwrap()).of_shard();
-        envelope.clock().learn(Instant::now(), server_ms);
+        assert!(envelope.clock().learn(Instant::now(), server_ms));
         envelope
     }
 
@@ -223,16 +226,16 @@ mod tests {
                 {
                     let drained = [&[0; 18], &body[..]].concat();
                     // Half a minute passes on the old server.
-                    from.clock().learn(Instant::now(), from_ms + 30_000);
+                    assert!(from.clock().learn(Instant::now(), from_ms + 30_000));
                     let moved = from.for_another(&to, &jobs, &drained).unwrap();
                     let again = Entry::new(moved.into());
                     assert_eq!(receive(&to, again.clone()).as_ref(), Some(&message));
                     let left_ms = 65_000 - 30_000 + ALLOWANCE_MS;
-                    to.clock().learn(Instant::now(), to_ms + left_ms - 1_000);
+                    assert!(to.clock().learn(Instant::now(), to_ms + left_ms - 1_000));
                     assert_eq!(receive(&to, again.clone()).as_ref(), Some(&message));
-                    to.clock().learn(Instant::now(), to_ms + left_ms + 1_000);
+                    assert!(to.clock().learn(Instant::now(), to_ms + left_ms + 1_000));
                     assert_eq!(receive(&to, again), None);
-                    to.clock().learn(Instant::now(), to_ms);
+                    assert!(to.clock().learn(Instant::now(), to_ms));
                     if to_ms > from_ms {
                         assert_eq!(receive(&to, entry(&body)), None, "as it was it is too old there");
                     }

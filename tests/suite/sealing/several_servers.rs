@@ -33,6 +33,23 @@ async fn every_kind_of_channel_and_a_group_work_over_several_servers() {
 }
 
 #[tokio::test]
+async fn a_group_send_says_why_a_server_was_never_reached() {
+    let server = Server::shared();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let options = ConfigBuilder::new().prefix(unique_prefix("never_reached"));
+    let options = options.hosts([server.url(), format!("redis://{nobody}")]);
+    let mut reasons = Vec::new();
+    for options in [options.clone(), options.symmetric_encryption_keys([KEY])] {
+        let layer = options.connect().await.unwrap();
+        let receipt = layer.group_send("room", &7).await.unwrap();
+        let [unreached] = receipt.unreached() else { panic!("{receipt:?}") };
+        reasons.push(unreached.reason().to_owned());
+    }
+    assert!(reasons[0].contains("cannot be reached"), "{reasons:?}");
+    assert_eq!(reasons[0], reasons[1], "with keys as without");
+}
+
+#[tokio::test]
 async fn a_drain_moves_what_it_can_open_and_what_it_cannot() {
     let server = Server::shared();
     let options = ConfigBuilder::new().prefix(unique_prefix("sealed_drain"));

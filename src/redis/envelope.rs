@@ -103,9 +103,10 @@ impl Envelope {
         Ok(body.into())
     }
 
-    /// What an entry of an inbox says, with the names as they are; nothing of what other keys have hidden.
+    /// What an entry of an inbox says, with the names as they are; nothing of what other keys have hidden, or of what is
+    /// no entry although there are keys, which is counted.
     pub(super) fn read_said(&self, entry: Entry, inbox: &str) -> Result<Option<Said>> {
-        let said = entry.into_said(inbox)?;
+        let Some(said) = self.go_past(entry.into_said(inbox), inbox)? else { return Ok(None) };
         let names = &self.shared.sealing.names;
         if names.are_plain() {
             return Ok(Some(said));
@@ -120,12 +121,23 @@ impl Envelope {
     /// Opens what an entry of a queue, that is no inbox, brought at some time; nothing if it does not open, which is
     /// counted.
     pub(super) fn open_entry(&self, queue: &str, entry: Entry, at: Instant) -> Result<Option<PackedMessage>> {
-        let (group, payload) = entry.into_message(queue)?;
+        let Some((group, payload)) = self.go_past(entry.into_message(queue), queue)? else { return Ok(None) };
         let opened = match group {
             None => self.open(queue, Target::Channel(queue, ""), payload, at),
             Some(group) => self.open_group_message(queue, &group, payload, at),
         };
         Ok(opened.map(|opened| PackedMessage::from_bytes(opened.message)))
+    }
+
+    /// What was read of an entry. With keys, what is no entry is one more thing that does not open, and counted.
+    fn go_past<T>(&self, read: Result<T>, queue: &str) -> Result<Option<T>> {
+        match read {
+            Err(_) if self.shared.sealing.keyring.is_some() => {
+                self.shared.refusals.note(Refusal::Malformed, queue);
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
     }
 
     fn open_group_message(&self, queue: &str, group: &[u8], payload: Bytes, at: Instant) -> Option<Opened> {

@@ -169,34 +169,42 @@ impl Envelope {
         }
     }
 
-    /// An entry of a queue on this server, sealed again for another one, whose clock may be another. What does not open
-    /// here is moved as it is, for its receiver to count.
-    pub(super) fn for_another(&self, other: &Self, channel: &ChannelName, entry: &[u8]) -> Option<Vec<u8>> {
-        let now = Instant::now();
-        let (header, queue) = (Entry::header(entry)?, channel.queue());
-        if self.shared.sealing.keyring.is_none() || other.shared.sealing.keyring.is_none() {
-            return None;
-        }
-        let (group, payload) = Entry::new(Bytes::copy_from_slice(entry)).into_message(queue).ok()?;
-        let names = &self.shared.sealing.names;
+    /// An entry of a queue on this server, sealed again for another one, whose clock may be another; nothing if there are
+    /// no keys, and it moves as it is. Who cannot open it may still move it as it is, for its receiver to count.
+    pub(super) fn for_another(
+        &self,
+        other: &Self,
+        channel: &ChannelName,
+        entry: &[u8],
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let (now, queue) = (Instant::now(), channel.queue());
+        let has_keys = self.shared.sealing.keyring.is_some();
+        let read = Entry::new(Bytes::copy_from_slice(entry)).into_message(queue).ok();
+        let Some((header, (group, payload))) = Entry::header(entry).zip(read) else {
+            return if has_keys { Err(Refusal::Malformed) } else { Ok(None) };
+        };
         let group = group.map(|group| String::from_utf8_lossy(&group).into_owned());
         let group = match &group {
-            Some(group) => Some(names.reveal_group(group)?),
+            Some(group) => Some(self.shared.sealing.names.reveal_group(group).ok_or(Refusal::NoKey)?),
             None => None,
         };
         let target = match &group {
             Some(group) => Target::Group(group),
             None => Target::Channel(queue, ""),
         };
-        let opened = self.try_open(target, payload, now).ok()?;
-        let good_for_ms = opened.until_ms.saturating_sub(ALLOWANCE_MS).saturating_sub(self.clock.at(now)?);
+        let opened = self.try_open(target, payload, now)?;
+        if !has_keys || other.shared.sealing.keyring.is_none() {
+            return Ok(None);
+        }
+        let now_ms = self.clock.at(now).ok_or(Refusal::TooOld)?;
+        let good_for_ms = opened.until_ms.saturating_sub(ALLOWANCE_MS).saturating_sub(now_ms);
         let names = &other.shared.sealing.names;
         let body = match &group {
             Some(group) => entry::group_head(&names.group(group), opened.message.len()),
             None => entry::message_head("", opened.message.len()),
         };
-        let body = other.close(body, target, good_for_ms, &opened.message).ok()?;
-        Some([header, &body].concat())
+        let body = other.close(body, target, good_for_ms, &opened.message).map_err(|_| Refusal::NoKey)?;
+        Ok(Some([header, &body].concat()))
     }
 }
 
@@ -239,7 +247,7 @@ mod tests {
                     let drained = [&[0; 18], &body[..]].concat();
                     // Half a minute passes on the old server.
                     assert!(from.clock().learn(Instant::now(), from_ms + 30_000));
-                    let moved = from.for_another(&to, &jobs, &drained).unwrap();
+                    let moved = from.for_another(&to, &jobs, &drained).unwrap().unwrap();
                     let again = Entry::new(moved.into());
                     assert_eq!(receive(&to, again.clone()).as_ref(), Some(&message));
                     let left_ms = 65_000 - 30_000 + ALLOWANCE_MS;
@@ -257,20 +265,26 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_opened_is_drained_as_it_is() {
+    fn what_is_drained_and_cannot_be_opened_is_told_from_what_need_not_be() {
         let (jobs, message) = (ChannelName::new("jobs").unwrap(), PackedMessage::from_bytes(&b"\x07"[..]));
         let (ours, clear) = (shard(&config(), HOUR), shard(&ConfigBuilder::new(), HOUR));
         let others = shard(&ConfigBuilder::new().symmetric_encryption_keys(["other"]), HOUR);
-        let theirs = [&[0; 18], &others.message_body(&jobs, &message).unwrap()[..]].concat();
-        let own = [&[0; 18], &ours.message_body(&jobs, &message).unwrap()[..]].concat();
-        for (from, to, entry) in [
-            (&ours, &ours, &theirs[..]),
-            (&clear, &ours, &own),
-            (&ours, &clear, &own),
-            (&ours, &ours, b"no entry"),
-            (&ours, &ours, b""),
+        let (late, early) = (shard(&config(), 3 * HOUR), shard(&config(), 0));
+        let entry = |shard: &Envelope| [&[0; 18], &shard.message_body(&jobs, &message).unwrap()[..]].concat();
+        for (from, to, entry, due) in [
+            (&ours, &ours, entry(&others), Err(Refusal::NoKey)),
+            (&ours, &ours, entry(&clear), Err(Refusal::ClearText)),
+            (&ours, &ours, b"no entry".to_vec(), Err(Refusal::Malformed)),
+            (&ours, &ours, Vec::new(), Err(Refusal::Malformed)),
+            (&late, &early, entry(&ours), Err(Refusal::TooOld)),
+            (&clear, &clear, entry(&ours), Err(Refusal::Sealed)),
+            (&clear, &clear, entry(&clear), Ok(None)),
+            (&clear, &clear, b"no entry".to_vec(), Ok(None)),
+            // Nothing that was sealed is written in clear text.
+            (&ours, &clear, entry(&ours), Ok(None)),
+            (&clear, &ours, entry(&clear), Ok(None)),
         ] {
-            assert_eq!(from.for_another(to, &jobs, entry), None);
+            assert_eq!(from.for_another(to, &jobs, &entry), due);
         }
     }
 

@@ -7,7 +7,7 @@ mod inboxes;
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
-pub(super) use self::drain::{DrainDone, DrainPut, DrainTake, QueueList, Taken};
+pub(super) use self::drain::{DrainDone, DrainPut, DrainTake, Listing, QueueList, Taken};
 pub(super) use self::groups::{
     AddMode, Changed, ChannelGroups, GroupAdd, GroupDiscard, GroupLeave, GroupLeaveReply, GroupLen,
     GroupList, GroupSend, GroupSendReply, ListPlace, Member,

@@ -211,7 +211,7 @@ impl ConfigBuilder {
     }
 
     /// A key that hides the names of channels, groups and inboxes from the server and the network. Needs
-    /// `symmetric_encryption_keys`. It is one for all programs of the layer and does not change with those, for under
+    /// `symmetric_encryption_keys`, and is none of them. It is one for all programs of the layer and does not change with those, for under
     /// another one all names are others. Not set: the server sees names as they are.
     ///
     /// What can still be seen: how many names there are, which messages have the same one, which are inboxes or
@@ -420,6 +420,12 @@ impl ConfigBuilder {
         }
         if self.name_key.as_ref().is_some_and(Secret::is_empty) {
             return refused("hide_names", "the key is empty");
+        }
+        if self.name_key.as_ref().is_some_and(|name_key| keys.contains(name_key)) {
+            return refused(
+                "hide_names",
+                "the key is also one of `symmetric_encryption_keys`; names need a key of their own",
+            );
         }
         let short = keys.iter().chain(&self.name_key).filter(|key| key.is_short()).count();
         if short > 0 {
@@ -698,6 +704,7 @@ mod tests {
                 "option `symmetric_encryption_keys`: key 2 of 2 is empty",
             ),
             (new().hide_names(""), "option `hide_names`: the key is empty"),
+            (new().hide_names("secret too"), "option `hide_names`: the key is also one of"),
             (ConfigBuilder::new().hide_names("secret"), "option `hide_names`: names are hidden only where"),
         ] {
             let refusal = refusal(&builder);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use asgi_redis::ChannelLayer;
+use asgi_redis::{ChannelLayer, DrainReport};
 use clap::Args;
 use serde::Serialize;
 
@@ -21,9 +21,11 @@ pub(crate) struct Drain {
 #[derive(Serialize)]
 struct Drained<'a> {
     moved: usize,
+    unopened: usize,
     expired: usize,
     put_before: usize,
     left_in_inboxes: &'a BTreeMap<String, usize>,
+    left: &'a BTreeMap<String, usize>,
 }
 
 impl Drain {
@@ -41,19 +43,46 @@ impl Drain {
         if options.json {
             output::json(&Drained {
                 moved: report.moved,
+                unopened: report.unopened,
                 expired: report.expired,
                 put_before: report.put_before,
                 left_in_inboxes: &report.inboxes,
+                left: &report.left,
             })?;
-            return Ok(Status::Done);
+            return ended(&report);
         }
         output::line(&format!("moved {} messages, {} more had expired", report.moved, report.expired))?;
+        if report.unopened > 0 {
+            output::line(&format!(
+                "{} of them do not open with the keys given here, and were moved as they are",
+                report.unopened
+            ))?;
+        }
         if report.put_before > 0 {
             output::line(&format!("{} had been moved by an earlier drain", report.put_before))?;
         }
         for (inbox, entries) in &report.inboxes {
             output::line(&format!("{entries} stay in inbox {inbox}: its process reads them there"))?;
         }
-        Ok(Status::Done)
+        for (queue, entries) in &report.left {
+            output::line(&format!("{entries} stay in queue {queue}: it is of no channel of this layer"))?;
+        }
+        ended(&report)
     }
+}
+
+/// What stays and is lost with the server is no success.
+fn ended(report: &DrainReport) -> Result<Status, Failure> {
+    if report.left.is_empty() {
+        return Ok(Status::Done);
+    }
+    Err(Failure::new(
+        Status::Failed,
+        format!(
+            "{} messages stay in {} queues that are of no channel of this layer: is the key of `hide_names` the one under \
+             which they were sent?",
+            report.left.values().sum::<usize>(),
+            report.left.len()
+        ),
+    ))
 }

@@ -15,7 +15,8 @@ Exit status:
   2    wrong use, name, message or option
   3    the channel is full; of group send: a queue of the group was
   4    no server: it cannot be reached, or did not answer
-  5    any other failure: a message too large or undecodable, a server without memory, a script that failed
+  5    any other failure: a message too large or undecodable, a server without memory, a script that failed;
+       of drain: messages stay that are of no channel of this layer
   129, 130, 143    ended by SIGHUP, SIGINT or SIGTERM, with nothing in flight lost";
 
 /// How a command ended.

@@ -38,6 +38,9 @@ struct Contents<'a> {
     groups: usize,
     #[serde(rename = "messages_by_queue", skip_serializing_if = "Option::is_none")]
     by_queue: Option<&'a BTreeMap<String, usize>>,
+    /// By names as they stand on the server.
+    #[serde(rename = "messages_by_unrevealed_queue", skip_serializing_if = "BTreeMap::is_empty")]
+    unrevealed: &'a BTreeMap<String, usize>,
 }
 
 impl Shards {
@@ -62,10 +65,11 @@ impl Shards {
     ) -> Result<(), Failure> {
         let error = shard.error().or(survey.err());
         let contents = survey.ok().map(|survey| Contents {
-            queues: survey.queues().len(),
+            queues: survey.queues().len() + survey.unrevealed().len(),
             messages: survey.messages(),
             groups: survey.groups(),
             by_queue: self.queues.then(|| survey.queues()),
+            unrevealed: survey.unrevealed(),
         });
         let shown = Shard {
             host: shard.host(),
@@ -84,13 +88,16 @@ impl Shards {
         let version = shown.version.unwrap_or_default();
         let latency = shown.latency_us.unwrap_or_default();
         let Some(contents) = shown.contents else { return Ok(()) };
-        let Contents { queues, messages, groups, by_queue } = contents;
+        let Contents { queues, messages, groups, by_queue, unrevealed } = contents;
         output::line(&format!(
             "{}  {version}, {latency} us: {messages} messages in {queues} queues, {groups} groups",
             shown.host
         ))?;
         for (queue, entries) in by_queue.into_iter().flatten() {
             output::line(&format!("  {queue}  {entries}"))?;
+        }
+        for (queue, entries) in unrevealed {
+            output::line(&format!("  {queue}  {entries}, under a name that the key does not reveal"))?;
         }
         Ok(())
     }

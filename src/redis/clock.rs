@@ -4,9 +4,10 @@
 //! two clocks drift apart meanwhile does not count.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::link::milliseconds;
+use crate::seal::ALLOWANCE_MS;
 
 /// What is known of a server's clock.
 #[derive(Debug)]
@@ -32,9 +33,17 @@ impl ShardClock {
         self.is_needed
     }
 
-    /// The server said its time, between when it was asked and now: most likely in the middle.
-    pub(super) fn learn(&self, asked: Instant, server_ms: u64) {
-        *self.lock() = Some(Reading { at: asked + asked.elapsed() / 2, server_ms });
+    /// The server said its time, between when it was asked and now: most likely in the middle. Whether that was quick
+    /// enough to rely on; what took longer, as in a process that was frozen meanwhile, counts only until it is known
+    /// better.
+    pub(super) fn learn(&self, asked: Instant, server_ms: u64) -> bool {
+        let took = asked.elapsed();
+        let is_exact = took <= Duration::from_millis(ALLOWANCE_MS);
+        let mut reading = self.lock();
+        if is_exact || reading.is_none() {
+            *reading = Some(Reading { at: asked + took / 2, server_ms });
+        }
+        is_exact
     }
 
     /// The server's time at one of ours, in milliseconds; nothing before it was ever reached.
@@ -53,8 +62,6 @@ impl ShardClock {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -62,15 +69,25 @@ mod tests {
         let clock = ShardClock::new(true);
         let now = Instant::now();
         assert_eq!(clock.at(now), None);
-        clock.learn(now, 1_000_000);
+        assert!(clock.learn(now, 1_000_000));
         let read = clock.at(now).unwrap();
         assert!((999_000..=1_000_000).contains(&read), "{read}");
         let minute_later = clock.at(now + Duration::from_secs(60)).unwrap();
         assert!(minute_later.abs_diff(read + 60_000) <= 1, "{minute_later}");
         let second_before = clock.at(now - Duration::from_secs(1)).unwrap();
         assert!(second_before.abs_diff(read - 1_000) <= 1, "{second_before}");
+        // The process was frozen between question and answer: the middle says nothing.
+        let frozen = Duration::from_secs(3_600);
+        let asked = now.checked_sub(frozen).unwrap();
+        assert!(!clock.learn(asked, 1_000_000));
+        assert!(clock.at(now).unwrap().abs_diff(read) <= 1, "the reading from before stays");
+        let fresh = ShardClock::new(true);
+        assert!(!fresh.learn(asked, 1_000_000));
+        assert!(fresh.at(now).is_some(), "better than none");
+        assert!(fresh.learn(now, 1_000_000));
+        assert!(fresh.at(now).unwrap().abs_diff(read) < 1_000, "and gone with the next");
         // The server's clock was set back.
-        clock.learn(Instant::now(), 500);
+        assert!(clock.learn(Instant::now(), 500));
         assert!((500..5_000).contains(&clock.at(Instant::now()).unwrap()));
     }
 }

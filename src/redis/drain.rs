@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::calls::{DrainDone, DrainPut, DrainTake, QueueList, Taken};
+use super::calls::{DrainDone, DrainPut, DrainTake, Listing, QueueList, Taken};
 use super::shard::Shard;
 use super::{Inner, RedisChannelLayer};
 use crate::error::{Error, Result};
@@ -19,6 +19,7 @@ use crate::name::{ChannelKind, ChannelName, random_text};
 pub struct ShardSurvey {
     host: String,
     queues: BTreeMap<String, usize>,
+    unrevealed: BTreeMap<String, usize>,
     groups: usize,
 }
 
@@ -34,9 +35,15 @@ impl ShardSurvey {
         &self.queues
     }
 
-    /// How many entries wait in all queues.
+    /// The queues whose names this layer cannot read, as they stand there: it hides names, and these were hidden under
+    /// another key or not at all. Programs with this layer's settings never see what waits in them.
+    pub fn unrevealed(&self) -> &BTreeMap<String, usize> {
+        &self.unrevealed
+    }
+
+    /// How many entries wait in all queues, in those with unrevealed names too.
     pub fn messages(&self) -> usize {
-        self.queues.values().sum()
+        self.queues.values().chain(self.unrevealed.values()).sum()
     }
 
     /// How many groups have members there.
@@ -51,12 +58,19 @@ impl ShardSurvey {
 pub struct DrainReport {
     /// Messages that were moved.
     pub moved: usize,
-    /// Messages that had expired when they arrived.
+    /// Of those, messages that did not open with the keys of this layer, or were sealed although it has none: they were
+    /// moved as they are, and a receiver that can open them no better drops them.
+    pub unopened: usize,
+    /// Messages that had expired when they arrived, or were sealed longer ago than they are good for.
     pub expired: usize,
     /// Messages of batches that an earlier drain had put already.
     pub put_before: usize,
     /// Inboxes with what waits in each: it stays, for the processes that own them read it there.
     pub inboxes: BTreeMap<String, usize>,
+    /// Queues that stay with what waits in each, for they are of no channel of this layer, by their names as they stand
+    /// on the server: if the layer hides names, those that were hidden under another key or not at all; else what others
+    /// wrote there. Find out whose they are before the server is taken out: what waits in them is lost with it.
+    pub left: BTreeMap<String, usize>,
 }
 
 impl RedisChannelLayer {
@@ -77,8 +91,12 @@ impl RedisChannelLayer {
 
     /// Moves all waiting messages of this layer's servers to where another layer's host list puts them: those of a `?`
     /// channel to its server, those of a normal channel to any. There they are in front of what was sent there, and do
-    /// not count in the capacity. Messages in inboxes stay, and so do memberships of groups, and what others wrote under a name
-    /// that no channel has.
+    /// not count in the capacity. Messages in inboxes stay, and so do memberships of groups, and what waits under names that
+    /// are of no channel of this layer: look at [`left`](DrainReport::left) before the server is taken out.
+    ///
+    /// Where messages are sealed, both layers want the keys: each is opened by the clock of its old server and sealed again
+    /// for the new one. Without them, and with other keys, it moves as it is, counts as
+    /// [`unopened`](DrainReport::unopened), and is good on the new server only as far as the clocks agree.
     ///
     /// It goes on until a look through the servers finds nothing to move, while senders and receivers work. Those that
     /// still have the old list send to the old servers again, so give all of them the new list first.
@@ -88,8 +106,8 @@ impl RedisChannelLayer {
     ///
     /// # Errors
     ///
-    /// - [`Config`](crate::ErrorKind::Config): the two have a server in common, or a batch that an earlier call began
-    ///   goes to a server that the new list does not have.
+    /// - [`Config`](crate::ErrorKind::Config): the two have a server in common, or only one of them has encryption keys,
+    ///   or a batch that an earlier call began goes to a server that the new list does not have.
     /// - [`Connection`](crate::ErrorKind::Connection), [`Timeout`](crate::ErrorKind::Timeout),
     ///   [`ServerFull`](crate::ErrorKind::ServerFull): call it again.
     ///
@@ -105,16 +123,39 @@ impl RedisChannelLayer {
                 "a server is to be drained into a host list that has it; leave it out of the new list",
             ));
         }
+        if self.inner.config.has_encryption_keys() != target.inner.config.has_encryption_keys() {
+            return Err(Error::config(
+                "a server is to be drained with encryption keys on one side only, and nobody would open what it moves; \
+                 give the keys of its messages to both layers",
+            ));
+        }
         let mut report = DrainReport::default();
         loop {
             let mut moved = false;
             report.inboxes.clear();
+            report.left.clear();
             for shard in self.inner.shards.all() {
-                for (queue, entries) in survey(shard).await?.queues {
-                    let Some(channel) = ChannelName::new(&queue).ok().filter(|it| it.queue() == queue) else {
-                        tracing::warn!(host = shard.host(), queue, "left what is the queue of no channel");
-                        continue;
-                    };
+                let survey = survey(shard).await?;
+                let mut leave = |queue: String, entries: usize| {
+                    tracing::warn!(
+                        host = shard.host(),
+                        queue,
+                        entries,
+                        "left what is the queue of no channel"
+                    );
+                    *report.left.entry(queue).or_default() += entries;
+                };
+                let mut channels = Vec::new();
+                for (queue, entries) in survey.queues {
+                    match ChannelName::new(&queue) {
+                        Ok(channel) if channel.queue() == queue => channels.push((channel, queue, entries)),
+                        _ => leave(queue, entries),
+                    }
+                }
+                for (queue, entries) in survey.unrevealed {
+                    leave(queue, entries);
+                }
+                for (channel, queue, entries) in channels {
                     if channel.kind() == ChannelKind::Inbox {
                         report.inboxes.insert(queue, entries);
                     } else {
@@ -130,13 +171,18 @@ impl RedisChannelLayer {
 }
 
 async fn survey(shard: &Shard) -> Result<ShardSurvey> {
-    let mut survey = ShardSurvey { host: shard.host().to_owned(), queues: BTreeMap::new(), groups: 0 };
+    let (queues, unrevealed) = (BTreeMap::new(), BTreeMap::new());
+    let mut survey = ShardSurvey { host: shard.host().to_owned(), queues, unrevealed, groups: 0 };
     let mut cursor = Some("0".to_owned());
     while let Some(here) = cursor {
         let (next, groups, queues) = shard.ask(|_| QueueList { cursor: &here }).await?;
         survey.groups += groups;
-        for (queue, entries) in queues {
-            *survey.queues.entry(queue).or_default() += entries;
+        for (listing, entries) in queues {
+            let (queues, queue) = match listing {
+                Listing::Named(queue) => (&mut survey.queues, queue),
+                Listing::Unrevealed(queue) => (&mut survey.unrevealed, queue),
+            };
+            *queues.entry(queue).or_default() += entries;
         }
         cursor = next;
     }
@@ -180,10 +226,16 @@ async fn put(
         )));
     };
     let (ours, theirs) = (from.envelope(), to.envelope());
-    let sealed = taken.sealed_again(|entry| ours.for_another(theirs, channel, entry));
+    let (sealed, unopened) = taken.sealed_again(|entry| ours.for_another(theirs, channel, entry));
+    if sealed.entries.is_empty() {
+        report.expired += taken.entries.len();
+        return Ok(());
+    }
     match to.ask(|_| DrainPut { queue, taken: &sealed }).await? {
         Some(put) => {
             report.moved += put;
+            // Which of them had expired is not said.
+            report.unopened += unopened.min(put);
             report.expired += taken.entries.len() - put;
         }
         None => report.put_before += taken.entries.len(),

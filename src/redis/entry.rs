@@ -3,6 +3,8 @@
 //! The layout is published in `lua/README.md`: 8 bytes microseconds, 2 bytes place, 8 bytes deadline, all big-endian;
 //! then the kind, the address inside the inbox or the group, a space, and the payload.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -66,12 +68,10 @@ impl Entry {
     }
 
     /// The payload of a message, and the group that it was sent to, if any, as it is written there.
-    pub(super) fn into_message(self, queue: &str) -> Result<(Option<String>, Bytes)> {
+    pub(super) fn into_message(self, queue: &str) -> Result<(Option<Bytes>, Bytes)> {
         match self.body() {
             Some((MESSAGE, _, payload)) => Ok((None, payload)),
-            Some((GROUP_MESSAGE, group, payload)) => {
-                Ok((Some(String::from_utf8_lossy(group).into_owned()), payload))
-            }
+            Some((GROUP_MESSAGE, group, payload)) => Ok((Some(self.0.slice_ref(group)), payload)),
             _ => Err(self.unknown(queue)),
         }
     }
@@ -122,8 +122,10 @@ impl Entry {
 impl Said {
     /// The same with the names as they are, of what a server has hidden; nothing if another key has hidden them.
     pub(super) fn revealed(self, names: &Names) -> Option<Self> {
-        let (group, address) =
-            (|group: &str| names.reveal_group(group), |address: &str| names.reveal_address(address));
+        let (group, address) = (
+            |group: &str| names.reveal_group(group).map(Cow::into_owned),
+            |address: &str| names.reveal_address(address),
+        );
         Some(match self {
             Self::Message { address: written, payload } => {
                 Self::Message { address: address(&written)?, payload }
@@ -200,8 +202,12 @@ mod tests {
             said(&group_message),
             Said::GroupMessage { group: group.clone(), payload: Bytes::from_static(b"x") }
         );
-        let from_group = (Some(group.clone()), Bytes::from_static(b"x"));
+        let from_group = (Some(Bytes::from_static(b"room")), Bytes::from_static(b"x"));
         assert_eq!(entry(&group_message).into_message("q").unwrap(), from_group);
+        let copied = entry(&group_message);
+        let place = copied.0[HEADER + 1..].as_ptr();
+        let (in_entry, _) = copied.into_message("q").unwrap();
+        assert_eq!(in_entry.unwrap().as_ptr(), place, "no copy");
         for (body, is_first) in [(b"+room ab", false), (b"=room ab", true)] {
             let joined = Said::Joined { group: group.clone(), address: address.clone(), is_first };
             assert_eq!(said(body), joined);

@@ -103,9 +103,10 @@ impl Envelope {
         Ok(body.into())
     }
 
-    /// What an entry of an inbox says, with the names as they are; nothing of what other keys have hidden.
+    /// What an entry of an inbox says, with the names as they are; nothing of what other keys have hidden, or of what is
+    /// no entry although there are keys, which is counted.
     pub(super) fn read_said(&self, entry: Entry, inbox: &str) -> Result<Option<Said>> {
-        let said = entry.into_said(inbox)?;
+        let Some(said) = self.go_past(entry.into_said(inbox), inbox)? else { return Ok(None) };
         let names = &self.shared.sealing.names;
         if names.are_plain() {
             return Ok(Some(said));
@@ -120,15 +121,28 @@ impl Envelope {
     /// Opens what an entry of a queue, that is no inbox, brought at some time; nothing if it does not open, which is
     /// counted.
     pub(super) fn open_entry(&self, queue: &str, entry: Entry, at: Instant) -> Result<Option<PackedMessage>> {
-        let opened = match entry.into_message(queue)? {
-            (None, payload) => self.open(queue, Target::Channel(queue, ""), payload, at),
-            (Some(group), payload) => self.open_group_message(queue, &group, payload, at),
+        let Some((group, payload)) = self.go_past(entry.into_message(queue), queue)? else { return Ok(None) };
+        let opened = match group {
+            None => self.open(queue, Target::Channel(queue, ""), payload, at),
+            Some(group) => self.open_group_message(queue, &group, payload, at),
         };
         Ok(opened.map(|opened| PackedMessage::from_bytes(opened.message)))
     }
 
-    fn open_group_message(&self, queue: &str, group: &str, payload: Bytes, at: Instant) -> Option<Opened> {
-        let Some(group) = self.shared.sealing.names.reveal_group(group) else {
+    /// What was read of an entry. With keys, what is no entry is one more thing that does not open, and counted.
+    fn go_past<T>(&self, read: Result<T>, queue: &str) -> Result<Option<T>> {
+        match read {
+            Err(_) if self.shared.sealing.keyring.is_some() => {
+                self.shared.refusals.note(Refusal::Malformed, queue);
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
+    }
+
+    fn open_group_message(&self, queue: &str, group: &[u8], payload: Bytes, at: Instant) -> Option<Opened> {
+        let group = String::from_utf8_lossy(group);
+        let Some(group) = self.shared.sealing.names.reveal_group(&group) else {
             self.shared.refusals.note(Refusal::NoKey, queue);
             return None;
         };
@@ -155,33 +169,42 @@ impl Envelope {
         }
     }
 
-    /// An entry of a queue on this server, sealed again for another one, whose clock may be another. What does not open
-    /// here is moved as it is, for its receiver to count.
-    pub(super) fn for_another(&self, other: &Self, channel: &ChannelName, entry: &[u8]) -> Option<Vec<u8>> {
-        let now = Instant::now();
-        let (header, queue) = (Entry::header(entry)?, channel.queue());
-        if self.shared.sealing.keyring.is_none() || other.shared.sealing.keyring.is_none() {
-            return None;
-        }
-        let (group, payload) = Entry::new(Bytes::copy_from_slice(entry)).into_message(queue).ok()?;
-        let names = &self.shared.sealing.names;
-        let group = match group {
-            Some(group) => Some(names.reveal_group(&group)?),
+    /// An entry of a queue on this server, sealed again for another one, whose clock may be another; nothing if there are
+    /// no keys, and it moves as it is. Who cannot open it may still move it as it is, for its receiver to count.
+    pub(super) fn for_another(
+        &self,
+        other: &Self,
+        channel: &ChannelName,
+        entry: &[u8],
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let (now, queue) = (Instant::now(), channel.queue());
+        let has_keys = self.shared.sealing.keyring.is_some();
+        let read = Entry::new(Bytes::copy_from_slice(entry)).into_message(queue).ok();
+        let Some((header, (group, payload))) = Entry::header(entry).zip(read) else {
+            return if has_keys { Err(Refusal::Malformed) } else { Ok(None) };
+        };
+        let group = group.map(|group| String::from_utf8_lossy(&group).into_owned());
+        let group = match &group {
+            Some(group) => Some(self.shared.sealing.names.reveal_group(group).ok_or(Refusal::NoKey)?),
             None => None,
         };
         let target = match &group {
             Some(group) => Target::Group(group),
             None => Target::Channel(queue, ""),
         };
-        let opened = self.try_open(target, payload, now).ok()?;
-        let good_for_ms = opened.until_ms.saturating_sub(ALLOWANCE_MS).saturating_sub(self.clock.at(now)?);
+        let opened = self.try_open(target, payload, now)?;
+        if !has_keys || other.shared.sealing.keyring.is_none() {
+            return Ok(None);
+        }
+        let now_ms = self.clock.at(now).ok_or(Refusal::TooOld)?;
+        let good_for_ms = opened.until_ms.saturating_sub(ALLOWANCE_MS).saturating_sub(now_ms);
         let names = &other.shared.sealing.names;
         let body = match &group {
             Some(group) => entry::group_head(&names.group(group), opened.message.len()),
             None => entry::message_head("", opened.message.len()),
         };
-        let body = other.close(body, target, good_for_ms, &opened.message).ok()?;
-        Some([header, &body].concat())
+        let body = other.close(body, target, good_for_ms, &opened.message).map_err(|_| Refusal::NoKey)?;
+        Ok(Some([header, &body].concat()))
     }
 }
 
@@ -199,7 +222,7 @@ mod tests {
     /// A shard of a layer whose server says that it is so late.
     fn shard(config: &ConfigBuilder, server_ms: u64) -> Envelope {
         let envelope = Envelopes::new(&config.build().unwrap()).of_shard();
-        envelope.clock().learn(Instant::now(), server_ms);
+        assert!(envelope.clock().learn(Instant::now(), server_ms));
         envelope
     }
 
@@ -223,16 +246,16 @@ mod tests {
                 {
                     let drained = [&[0; 18], &body[..]].concat();
                     // Half a minute passes on the old server.
-                    from.clock().learn(Instant::now(), from_ms + 30_000);
-                    let moved = from.for_another(&to, &jobs, &drained).unwrap();
+                    assert!(from.clock().learn(Instant::now(), from_ms + 30_000));
+                    let moved = from.for_another(&to, &jobs, &drained).unwrap().unwrap();
                     let again = Entry::new(moved.into());
                     assert_eq!(receive(&to, again.clone()).as_ref(), Some(&message));
                     let left_ms = 65_000 - 30_000 + ALLOWANCE_MS;
-                    to.clock().learn(Instant::now(), to_ms + left_ms - 1_000);
+                    assert!(to.clock().learn(Instant::now(), to_ms + left_ms - 1_000));
                     assert_eq!(receive(&to, again.clone()).as_ref(), Some(&message));
-                    to.clock().learn(Instant::now(), to_ms + left_ms + 1_000);
+                    assert!(to.clock().learn(Instant::now(), to_ms + left_ms + 1_000));
                     assert_eq!(receive(&to, again), None);
-                    to.clock().learn(Instant::now(), to_ms);
+                    assert!(to.clock().learn(Instant::now(), to_ms));
                     if to_ms > from_ms {
                         assert_eq!(receive(&to, entry(&body)), None, "as it was it is too old there");
                     }
@@ -242,20 +265,26 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_opened_is_drained_as_it_is() {
+    fn what_is_drained_and_cannot_be_opened_is_told_from_what_need_not_be() {
         let (jobs, message) = (ChannelName::new("jobs").unwrap(), PackedMessage::from_bytes(&b"\x07"[..]));
         let (ours, clear) = (shard(&config(), HOUR), shard(&ConfigBuilder::new(), HOUR));
         let others = shard(&ConfigBuilder::new().symmetric_encryption_keys(["other"]), HOUR);
-        let theirs = [&[0; 18], &others.message_body(&jobs, &message).unwrap()[..]].concat();
-        let own = [&[0; 18], &ours.message_body(&jobs, &message).unwrap()[..]].concat();
-        for (from, to, entry) in [
-            (&ours, &ours, &theirs[..]),
-            (&clear, &ours, &own),
-            (&ours, &clear, &own),
-            (&ours, &ours, b"no entry"),
-            (&ours, &ours, b""),
+        let (late, early) = (shard(&config(), 3 * HOUR), shard(&config(), 0));
+        let entry = |shard: &Envelope| [&[0; 18], &shard.message_body(&jobs, &message).unwrap()[..]].concat();
+        for (from, to, entry, due) in [
+            (&ours, &ours, entry(&others), Err(Refusal::NoKey)),
+            (&ours, &ours, entry(&clear), Err(Refusal::ClearText)),
+            (&ours, &ours, b"no entry".to_vec(), Err(Refusal::Malformed)),
+            (&ours, &ours, Vec::new(), Err(Refusal::Malformed)),
+            (&late, &early, entry(&ours), Err(Refusal::TooOld)),
+            (&clear, &clear, entry(&ours), Err(Refusal::Sealed)),
+            (&clear, &clear, entry(&clear), Ok(None)),
+            (&clear, &clear, b"no entry".to_vec(), Ok(None)),
+            // Nothing that was sealed is written in clear text.
+            (&ours, &clear, entry(&ours), Ok(None)),
+            (&clear, &ours, entry(&clear), Ok(None)),
         ] {
-            assert_eq!(from.for_another(to, &jobs, entry), None);
+            assert_eq!(from.for_another(to, &jobs, &entry), due);
         }
     }
 

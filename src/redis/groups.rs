@@ -64,20 +64,17 @@ impl Shard {
         name_full: bool,
         config: &Config,
     ) -> Result<GroupReceipt> {
-        let body = self.envelope().group_body(group, message)?;
         let expiry_ms = milliseconds(config.expiry());
         let mut receipt = GroupReceipt::default();
         let mut cursor = String::new();
         loop {
-            let send = |generation| GroupSend {
-                group,
-                fence: (self.client(), generation),
-                expiry_ms,
-                cursor: &cursor,
-                name_full,
-                body: &body,
+            // Sealed anew for each step and each try: what is sealed is good for so long from then on.
+            let send = |generation| {
+                let body = self.envelope().group_body(group, message)?;
+                let fence = (self.client(), generation);
+                Ok(GroupSend { group, fence, expiry_ms, cursor: &cursor, name_full, body })
             };
-            match self.ask(send).await {
+            match self.ask_with(send).await {
                 Ok(GroupSendReply::Sent { cursor: next, delivered, full, expired, failed, full_queues }) => {
                     let names =
                         full_queues.iter().map(|name| ChannelName::new(name)).collect::<Result<_>>()?;

@@ -256,7 +256,9 @@ impl Task {
             let asked = Moment::now();
             match connection.call(&hello).await {
                 Ok(HelloReply::Welcome { now_ms, known }) => {
-                    self.clock.learn(asked, now_ms);
+                    if !self.clock.learn(asked, now_ms) && self.clock.is_needed() {
+                        self.read_clock(connection).await?;
+                    }
                     if !known && self.generation > 1 {
                         tracing::warn!(host = %self.target.host, "the server has lost its data");
                     }
@@ -337,7 +339,8 @@ impl Task {
     async fn read_clock(&self, connection: &mut Connection) -> Result<(), Cause> {
         let asked = Moment::now();
         match connection.time().await {
-            Ok(now_ms) => self.clock.learn(asked, now_ms),
+            Ok(now_ms) if self.clock.learn(asked, now_ms) => {}
+            Ok(_) => tracing::debug!(host = %self.target.host, "the server's time came too late to rely on"),
             Err(Failure::Other(cause)) if cause.is_outage() => return Err(cause),
             Err(_) => tracing::debug!(host = %self.target.host, "the server did not say its time"),
         }

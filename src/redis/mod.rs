@@ -45,6 +45,9 @@ use crate::name::{ChannelName, GroupName};
 use crate::seal::SealStatistics;
 use crate::sources::Taken;
 
+/// After so many messages that do not open, a receive that does not wait finds nothing: each was a round trip.
+const MOST_GONE_PAST: usize = 1_000;
+
 /// A channel layer whose messages wait in Redis.
 ///
 /// Clones share one layer: its connection, its receives and its sends. When the last clone is dropped, what was in
@@ -55,7 +58,8 @@ use crate::sources::Taken;
 /// A send is one command and one round trip; sends that are under way at once share commands, up to 128 messages each.
 /// A receive is one command; while it waits, one command a third of the lease (20 s by default) stands for all receives
 /// of the process, in parts of 500, and its message is pushed to it. What was received is acknowledged with the next
-/// receive.
+/// receive. A message that does not open costs the receive that goes past it one more command; one that does not wait
+/// ends after 1,000 of them with `None`, and the next one goes on from there.
 ///
 /// # Outages
 ///
@@ -150,7 +154,8 @@ impl RedisChannelLayer {
 
     async fn take_from_queues(&self, channels: Arc<[ChannelName]>, waits: bool) -> Taken {
         // What does not open was taken and is dropped: then the receive begins anew.
-        loop {
+        let mut gone_past = 0;
+        while waits || gone_past < MOST_GONE_PAST {
             let mut places = self.inner.shards.places(&channels);
             if !waits {
                 places = self.inner.shards.reachable(places)?;
@@ -163,7 +168,9 @@ impl RedisChannelLayer {
             if let Some(message) = shard.envelope().open_entry(channel.as_str(), entry, at)? {
                 return Ok(Some((channel, message)));
             }
+            gone_past += 1;
         }
+        Ok(None)
     }
 }
 

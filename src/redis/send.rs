@@ -207,12 +207,11 @@ impl Sends {
         };
         for _ in 0..MOST_TRIES {
             // Sealed anew for each try: what is sealed is good for so long from then on.
-            let sealed = messages.iter().map(|it| self.envelope.message_body(&it.channel, &it.message));
-            let bodies = match sealed.collect::<Result<Vec<Bytes>>>() {
-                Ok(bodies) => bodies,
+            let body = |it: &Outgoing| self.envelope.message_body(&it.channel, &it.message);
+            let (push, places) = match share(messages, body) {
+                Ok(shared) => shared,
                 Err(error) => return failed(Undone::Unreachable(Arc::new(error))),
             };
-            let (push, places) = share(messages, &bodies);
             match self.push(&connection, &push, messages).await {
                 Ok(PushReply::Sent { refused }) => return outcomes(&places, refused),
                 // Not executed: the server is given what it misses, then the same call is repeated.
@@ -311,19 +310,22 @@ async fn gather(sends: Weak<Sends>, gathered: Arc<Notify>) {
     }
 }
 
-/// Sorts messages by queue; says for each message its place in the call.
-fn share<'a>(messages: &'a [Outgoing], bodies: &'a [Bytes]) -> (Vec<PushQueue<'a>>, Vec<usize>) {
-    if let ([message], [body]) = (messages, bodies) {
-        let bodies = vec![&**body];
-        return (
+/// Sorts messages by queue, each with its body; says for each message its place in the call.
+fn share(
+    messages: &[Outgoing],
+    body: impl Fn(&Outgoing) -> Result<Bytes>,
+) -> Result<(Vec<PushQueue<'_>>, Vec<usize>)> {
+    if let [message] = messages {
+        let bodies = vec![body(message)?];
+        return Ok((
             vec![PushQueue { queue: message.channel.queue(), capacity: message.capacity, bodies }],
             vec![1],
-        );
+        ));
     }
     let mut queues: Vec<PushQueue<'_>> = Vec::new();
     let mut numbers: HashMap<&str, usize> = HashMap::new();
     let mut spots = Vec::with_capacity(messages.len());
-    for (message, body) in messages.iter().zip(bodies) {
+    for message in messages {
         let number = *numbers.entry(message.channel.queue()).or_insert_with(|| {
             queues.push(PushQueue {
                 queue: message.channel.queue(),
@@ -334,7 +336,7 @@ fn share<'a>(messages: &'a [Outgoing], bodies: &'a [Bytes]) -> (Vec<PushQueue<'a
         });
         if let Some(queue) = queues.get_mut(number) {
             spots.push((number, queue.bodies.len()));
-            queue.bodies.push(body);
+            queue.bodies.push(body(message)?);
         }
     }
     let starts: Vec<usize> = queues
@@ -347,7 +349,7 @@ fn share<'a>(messages: &'a [Outgoing], bodies: &'a [Bytes]) -> (Vec<PushQueue<'a
         .collect();
     let places =
         spots.iter().map(|(number, spot)| starts.get(*number).map_or(0, |start| start + spot)).collect();
-    (queues, places)
+    Ok((queues, places))
 }
 
 fn outcomes(places: &[usize], refused: Vec<(usize, Refusal)>) -> Vec<Outcome> {

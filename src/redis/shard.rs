@@ -80,9 +80,14 @@ impl Shard {
     /// Makes a call, of the current generation. If the server had forgotten its scripts or this client, it is given
     /// them, and the call is made again.
     pub(super) async fn ask<C: Call>(&self, call: impl Fn(u64) -> C) -> Result<C::Reply> {
+        self.ask_with(|generation| Ok(call(generation))).await
+    }
+
+    /// As `ask`, with a call that may fail to be made; it is made for each try, once the server is connected.
+    pub(super) async fn ask_with<C: Call>(&self, call: impl Fn(u64) -> Result<C>) -> Result<C::Reply> {
         let mut connection = self.link.connection()?;
         for _ in 0..MOST_TRIES {
-            match connection.call(&call(connection.generation)).await {
+            match connection.call(&call(connection.generation)?).await {
                 Ok(reply) if !C::is_stale(&reply) => return Ok(reply),
                 Ok(_) | Err(Failure::NoScript) => {
                     connection = self.link.healed_since(connection.epoch).await?;

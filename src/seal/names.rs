@@ -83,10 +83,10 @@ impl Names {
         }
     }
 
-    pub(crate) fn reveal_group(&self, written: &str) -> Option<String> {
+    pub(crate) fn reveal_group<'a>(&self, written: &'a str) -> Option<Cow<'a, str>> {
         match self {
-            Self::Hidden(key) => key.reveal(GROUP, written),
-            Self::Plain => Some(written.to_owned()),
+            Self::Hidden(key) => key.reveal(GROUP, written).map(Cow::Owned),
+            Self::Plain => Some(written.into()),
         }
     }
 

@@ -21,18 +21,21 @@ pub(crate) enum Refusal {
     ClearText,
     /// It is sealed, and there are no keys.
     Sealed,
-    /// It is cut, or of a version that is not known.
+    /// It is cut, or no entry, or of a version that is not known.
     Malformed,
 }
 
 /// How many messages were dropped because they did not open, since the layer was connected, by the reason.
 ///
-/// Each of them was taken from its queue, and the receive went on to the next one. A layer without encryption keys
+/// Each of them was taken from its queue, and the receive went on to the next one. What is no message at all, such as
+/// a cut entry or what another program wrote there, is counted too where there are keys; a layer without any gives it to
+/// the program, as an error of the kind [`Decode`](crate::ErrorKind::Decode). A layer without encryption keys
 /// counts too: it never gives sealed bytes to the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SealStatistics {
-    /// No key opens them: they were sealed by another key, or tampered with.
+    /// No key opens them: they were sealed by another key, or tampered with. Also what tells an inbox of its groups
+    /// (who joined, who left) counts here, if another key has hidden the names in it.
     pub no_key_opens: u64,
     /// They were sealed for another channel or group than the one they came to.
     pub moved: u64,
@@ -42,7 +45,7 @@ pub struct SealStatistics {
     pub clear_text: u64,
     /// They are sealed, and the layer has no keys.
     pub sealed: u64,
-    /// They are cut, or sealed in a way that this version does not know.
+    /// They are cut, or no entries of this layer, or sealed in a way that this version does not know.
     pub malformed: u64,
 }
 
@@ -99,7 +102,7 @@ impl fmt::Display for Refusal {
             Self::TooOld => "its time was over",
             Self::ClearText => "it is in clear text, and the layer has encryption keys",
             Self::Sealed => "it is sealed, and the layer has no encryption keys",
-            Self::Malformed => "it is cut, or sealed by a newer version",
+            Self::Malformed => "it is cut, or no entry of this layer, or a newer version's",
         })
     }
 }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 pub(crate) const ENOUGH_BYTES: usize = 32;
 
 /// A key as it was written.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {

@@ -6,7 +6,7 @@ use super::groups::{count, read_list, text};
 use super::{Call, decode, evalsha};
 use crate::redis::keys::Keys;
 use crate::redis::script::{self, Script};
-use crate::seal::Names;
+use crate::seal::{Names, Refusal};
 
 /// Lists queues and counts groups, a step at a time.
 pub(in crate::redis) struct QueueList<'a> {
@@ -14,7 +14,16 @@ pub(in crate::redis) struct QueueList<'a> {
 }
 
 /// The next step's cursor, `None` after the last; groups; and queues with their entries.
-pub(in crate::redis) type Listed = (Option<String>, usize, Vec<(String, usize)>);
+pub(in crate::redis) type Listed = (Option<String>, usize, Vec<(Listing, usize)>);
+
+/// A queue that a server has.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::redis) enum Listing {
+    /// Its name as it is.
+    Named(String),
+    /// As it stands there: another key has hidden it, or none although this layer hides names.
+    Unrevealed(String),
+}
 
 impl Call for QueueList<'_> {
     type Reply = Listed;
@@ -34,7 +43,7 @@ impl Call for QueueList<'_> {
         read_list(reply, |parts| match parts {
             [cursor, groups, queues @ ..] => {
                 let queues = queues.chunks(2).map(|pair| match pair {
-                    [queue, entries] => Some((text(queue)?, count(entries)?)),
+                    [queue, entries] => Some((Listing::Named(text(queue)?), count(entries)?)),
                     _ => None,
                 });
                 let next = Some(text(cursor)?).filter(|cursor| cursor != "0");
@@ -44,11 +53,13 @@ impl Call for QueueList<'_> {
         })
     }
 
-    /// What another key has hidden is listed as it stands there.
     fn reveal((_, _, queues): &mut Listed, names: &Names) {
         for (queue, _) in queues {
-            if let Some(revealed) = names.reveal_queue(queue) {
-                *queue = revealed;
+            if let Listing::Named(written) = queue {
+                *queue = match names.reveal_queue(written) {
+                    Some(revealed) => Listing::Named(revealed),
+                    None => Listing::Unrevealed(std::mem::take(written)),
+                };
             }
         }
     }
@@ -71,11 +82,25 @@ pub(in crate::redis) struct Taken {
 }
 
 impl Taken {
-    /// The same batch with the entries that are written anew; others stay as they are.
-    pub(in crate::redis) fn sealed_again(&self, again: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Self {
-        let entries = self.entries.iter();
-        let entries = entries.map(|(left, entry)| (*left, again(entry).unwrap_or_else(|| entry.clone())));
-        Self { batch: self.batch.clone(), target: self.target.clone(), entries: entries.collect() }
+    /// The same batch with the entries that are written anew, without those whose time is over; others stay as they are.
+    /// Says also how many do not open.
+    pub(in crate::redis) fn sealed_again(
+        &self,
+        again: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, Refusal>,
+    ) -> (Self, usize) {
+        let (mut entries, mut unopened) = (Vec::with_capacity(self.entries.len()), 0);
+        for (left, entry) in &self.entries {
+            let entry = match again(entry) {
+                Ok(anew) => anew.unwrap_or_else(|| entry.clone()),
+                Err(Refusal::TooOld) => continue,
+                Err(_) => {
+                    unopened += 1;
+                    entry.clone()
+                }
+            };
+            entries.push((*left, entry));
+        }
+        (Self { batch: self.batch.clone(), target: self.target.clone(), entries }, unopened)
     }
 }
 
@@ -174,6 +199,7 @@ impl Call for DrainDone<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::Secret;
 
     fn bulk(text: &str) -> Value {
         Value::BulkString(text.into())
@@ -186,10 +212,25 @@ mod tests {
     #[test]
     fn each_reply_of_queue_list_is_read() {
         let reply = list(&[bulk("17"), Value::Int(2), bulk("jobs"), Value::Int(3)]);
-        let listed = (Some("17".to_owned()), 2, vec![("jobs".to_owned(), 3)]);
+        let listed = (Some("17".to_owned()), 2, vec![(Listing::Named("jobs".to_owned()), 3)]);
         assert_eq!(QueueList::decode(reply), Ok(listed));
         assert_eq!(QueueList::decode(list(&[bulk("0"), Value::Int(0)])), Ok((None, 0, Vec::new())));
         assert!(QueueList::decode(list(&[bulk("0"), Value::Int(0), bulk("jobs")])).is_err());
+    }
+
+    #[test]
+    fn names_that_the_key_does_not_reveal_are_listed_apart() {
+        let [ours, others] = ["ours", "others"].map(|key| Names::hidden(&Secret::new(key.as_bytes())));
+        let (jobs, theirs) = (ours.queue("jobs").into_owned(), others.queue("jobs").into_owned());
+        let written = [&jobs, &theirs, "jobs"].map(|name| (Listing::Named(name.to_owned()), 3));
+        let mut listed = (None, 0, written.into());
+        QueueList::reveal(&mut listed, &ours);
+        let due = [
+            Listing::Named("jobs".to_owned()),
+            Listing::Unrevealed(theirs),
+            Listing::Unrevealed("jobs".to_owned()),
+        ];
+        assert_eq!(listed.2, due.map(|queue| (queue, 3)));
     }
 
     #[test]

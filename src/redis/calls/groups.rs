@@ -1,5 +1,8 @@
 //! The calls of the scripts for groups.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use redis::{Cmd, Value};
 
 use super::{Call, decode, evalsha};
@@ -178,7 +181,7 @@ pub(in crate::redis) struct GroupSend<'a> {
     pub(in crate::redis) expiry_ms: u64,
     pub(in crate::redis) cursor: &'a str,
     pub(in crate::redis) name_full: bool,
-    pub(in crate::redis) body: &'a [u8],
+    pub(in crate::redis) body: Bytes,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -209,7 +212,7 @@ impl Call for GroupSend<'_> {
         cmd.arg(keys.group(self.group)).arg(keys.prefix());
         cmd.arg(&*keys.names().group(self.group.as_str())).arg(self.expiry_ms);
         cmd.arg(self.fence.0.as_str()).arg(self.fence.1).arg(self.cursor);
-        cmd.arg(if self.name_full { "names" } else { "" }).arg(self.body);
+        cmd.arg(if self.name_full { "names" } else { "" }).arg(&*self.body);
         cmd
     }
 
@@ -356,7 +359,7 @@ impl Call for ChannelGroups<'_> {
     }
 
     fn reveal((_, groups): &mut (String, Vec<String>), names: &Names) {
-        reveal_all(groups, |group| names.reveal_group(group));
+        reveal_all(groups, |group| names.reveal_group(group).map(Cow::into_owned));
     }
 }
 

@@ -118,7 +118,7 @@ impl Call for InboxGroups<'_> {
     fn reveal((_, _, members): &mut Memberships, names: &Names) {
         let revealed = members.iter().filter_map(|member| {
             Some(Membership {
-                group: names.reveal_group(&member.group)?,
+                group: names.reveal_group(&member.group)?.into_owned(),
                 address: names.reveal_address(&member.address)?,
                 deadline_ms: member.deadline_ms,
             })

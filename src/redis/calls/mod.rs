@@ -7,7 +7,7 @@ mod inboxes;
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
-pub(super) use self::drain::{DrainDone, DrainPut, DrainTake, QueueList, Taken};
+pub(super) use self::drain::{DrainDone, DrainPut, DrainTake, Listing, QueueList, Taken};
 pub(super) use self::groups::{
     AddMode, Changed, ChannelGroups, GroupAdd, GroupDiscard, GroupLeave, GroupLeaveReply, GroupLen,
     GroupList, GroupSend, GroupSendReply, ListPlace, Member,
@@ -101,7 +101,7 @@ pub(super) struct Push<'a> {
 pub(super) struct PushQueue<'a> {
     pub(super) queue: &'a str,
     pub(super) capacity: usize,
-    pub(super) bodies: Vec<&'a [u8]>,
+    pub(super) bodies: Vec<Bytes>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -144,7 +144,7 @@ impl Call for Push<'_> {
         for queue in self.queues {
             cmd.arg(queue.capacity).arg(queue.bodies.len());
             for body in &queue.bodies {
-                cmd.arg(*body);
+                cmd.arg(&**body);
             }
         }
         cmd
@@ -231,6 +231,9 @@ pub(super) struct Handed {
 impl Handed {
     /// Puts the queue's name as it is in place of the one that the server sees.
     pub(super) fn reveal(&mut self, names: &Names) {
+        if names.are_plain() {
+            return;
+        }
         if let Some(queue) = names.reveal_queue(&self.queue) {
             self.queue = queue;
         }
@@ -498,6 +501,14 @@ mod tests {
         assert_eq!(Flush::decode(reply("17")), Ok(FlushReply { next: Some("17".to_owned()) }));
         assert_eq!(Flush::decode(reply("0")), Ok(FlushReply { next: None }));
         assert_eq!(FlushInboxes::decode(reply("17")), Ok(FlushReply { next: Some("17".to_owned()) }));
+    }
+
+    #[test]
+    fn the_name_of_a_queue_that_is_not_hidden_is_not_copied() {
+        let (_, mut handed) = decode_wake(b"7 http.request an entry".to_vec()).unwrap();
+        let before = handed.queue.as_ptr();
+        handed.reveal(&Names::Plain);
+        assert_eq!((handed.queue.as_str(), handed.queue.as_ptr()), ("http.request", before));
     }
 
     #[test]

@@ -181,11 +181,11 @@ impl Reader {
         let inbox = mailboxes.name().as_str();
         let envelope = self.keeper.shard().envelope().clone();
         let said = envelope.read_said(entry, inbox);
-        if said.is_ok() {
+        if let Ok(Some(_)) = &said {
             self.read_us = sent_us;
         }
         match said {
-            // What does not open is counted there.
+            // What does not open is counted there, and says no time that could be trusted.
             Ok(None) => {}
             Ok(Some(Said::Message { address, payload })) => {
                 let target = Target::Channel(inbox, &address);

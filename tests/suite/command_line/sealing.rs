@@ -72,3 +72,35 @@ fn sealed_messages_wait_and_expire_by_the_clock_of_the_server() {
         assert_eq!(end(waiting).json().len(), 1, "woken with a clock {offset} wrong");
     }
 }
+
+#[test]
+fn a_drain_that_leaves_queues_under_names_it_cannot_read_names_them_and_fails() {
+    let (server, prefix) = (Server::shared(), unique_prefix("unreadable_names"));
+    let hidden = |name_key: &str| {
+        File::new(
+            name_key,
+            &format!(r#"{{"symmetric_encryption_keys": ["{KEY}"], "hide_names": "{name_key}"}}"#),
+        )
+    };
+    let (ours, others) = (hidden("names-ours"), hidden("names-others"));
+    run(program_on(&server, &prefix).args(["send", "jobs", "1", "--config", ours.name()])).done();
+    let drain = |config: &File, more: &[&str]| {
+        let mut command = super::program();
+        command.args(["--redis", &server.url_with_db(1), "--prefix", &prefix, "--config", config.name()]);
+        run(command.args(["drain", "--from", &server.url()]).args(more))
+    };
+    let refused = drain(&others, &[]);
+    assert!(
+        refused.out.contains("moved 0 messages") && refused.out.contains("1 stay in queue "),
+        "{refused:?}"
+    );
+    refused.failed(5, "1 messages stay in 1 queues");
+    let refused = drain(&others, &["--json"]);
+    let report: serde_json::Value = serde_json::from_str(&refused.out).unwrap();
+    let left = report["left"].as_object().unwrap();
+    assert_eq!((left.len(), left.values().next().unwrap(), &report["moved"]), (1, &1.into(), &0.into()));
+    let shown =
+        run(program_on(&server, &prefix).args(["shards", "--json", "--config", others.name()])).json();
+    assert_eq!(shown[0]["messages_by_unrevealed_queue"], report["left"], "{shown:?}");
+    assert_eq!(drain(&ours, &["--json"]).json()[0]["moved"], 1);
+}

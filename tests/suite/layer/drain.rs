@@ -112,7 +112,8 @@ async fn what_is_no_channel_stays_and_does_not_keep_the_rest_from_moving() {
     let mut admin = server.connection().await;
     let () = redis::cmd("RPUSH").arg(&foreign).arg("x").query_async(&mut admin).await.unwrap();
     old.send("jobs", &1).await.unwrap();
-    assert_eq!(soon("the drain", old.drain_into(&new)).await.unwrap().moved, 1);
+    let report = soon("the drain", old.drain_into(&new)).await.unwrap();
+    assert_eq!((report.moved, report.left), (1, BTreeMap::from([("not a name".to_owned(), 1)])));
     assert_eq!(drain(&new, "jobs").await, [1]);
     let left: u64 = redis::cmd("LLEN").arg(&foreign).query_async(&mut admin).await.unwrap();
     assert_eq!(left, 1);

@@ -3,6 +3,7 @@
 
 use asgi_redis::{ChannelLayer, ChannelLayerExt, Mailbox};
 
+use super::watch::watched;
 use super::{Intruder, KEY, MOMENT, clear, payload_of, sealed, soon};
 use crate::support::{Monitor, Server};
 
@@ -31,6 +32,13 @@ async fn mailboxes_get_what_was_sent_to_them_and_nothing_that_was_moved() {
         [&to_one[..18], b"mone ", &elsewhere[payload_of(&elsewhere)..]].concat(),
         [&to_one[..18], b"mone \x01"].concat(),
         [&to_one[..18], b"mone ", &payload[..30]].concat(),
+        // What is no entry at all; the empty one the server drops.
+        [&to_one[..18], b"xone ", payload].concat(),
+        [&to_one[..18], b"m\xff ", payload].concat(),
+        to_one[..18].to_vec(),
+        to_one[..17].to_vec(),
+        to_one[..5].to_vec(),
+        Vec::new(),
     ] {
         intruder.put(inbox.name().as_str(), &moved).await;
     }
@@ -43,8 +51,8 @@ async fn mailboxes_get_what_was_sent_to_them_and_nothing_that_was_moved() {
     }
     assert_eq!(got, [(one, 1), (two, 3)]);
     let counted = owner.seal_statistics();
-    assert_eq!((counted.moved, counted.clear_text, counted.malformed), (4, 1, 1), "{counted:?}");
-    assert_eq!(counted.total(), 6);
+    assert_eq!((counted.moved, counted.clear_text, counted.malformed), (4, 1, 6), "{counted:?}");
+    assert_eq!(counted.total(), 11);
     assert_eq!(inbox.statistics().undecodable, 0);
 }
 
@@ -106,4 +114,25 @@ async fn members_with_other_keys_or_none_get_nothing_and_the_others_do() {
     assert_eq!((ours.no_key_opens, ours.clear_text), (1, 1));
     assert_eq!((others.no_key_opens, others.clear_text), (1, 1));
     assert_eq!((without.sealed, without.total()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_groups_message_is_sealed_again_for_each_step_and_each_try() {
+    const CHANNELS: usize = 1_500;
+    let server = Server::private();
+    let layer = sealed(&server, "sealed_again").connect().await.unwrap();
+    for number in 0..CHANNELS {
+        layer.group_add("many", format!("jobs.{number}")).await.unwrap();
+    }
+    layer.group_add("room", "jobs").await.unwrap();
+    let seen = watched(&server, async {
+        assert_eq!(layer.group_send("many", &1).await.unwrap().delivered(), CHANNELS);
+        let mut admin = server.connection().await;
+        let () = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut admin).await.unwrap();
+        assert_eq!(layer.group_send("room", &1).await.unwrap().delivered(), 1);
+    })
+    .await;
+    let payloads = seen.payloads();
+    let unlike: std::collections::BTreeSet<_> = payloads.iter().collect();
+    assert_eq!((payloads.len(), unlike.len()), (4, 4), "two steps, and two tries");
 }

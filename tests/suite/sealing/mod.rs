@@ -72,6 +72,16 @@ impl Intruder {
         let () = command.arg(&key).arg(entry).query_async(&mut self.connection).await.unwrap();
     }
 
+    /// Puts an entry into a queue so many times.
+    async fn put_many(&mut self, queue: &str, entry: &[u8], times: usize) {
+        let mut command = redis::cmd("RPUSH");
+        command.arg(format!("{}q:{queue}", self.prefix));
+        for _ in 0..times {
+            command.arg(entry);
+        }
+        let () = command.query_async(&mut self.connection).await.unwrap();
+    }
+
     /// A copy of the oldest entry of a queue.
     async fn copy(&mut self, queue: &str) -> Vec<u8> {
         let entry = self.take(queue).await;
@@ -85,6 +95,9 @@ impl Intruder {
         entry
     }
 }
+
+/// What the scripts write before the body of an entry.
+const HEADER: usize = 18;
 
 /// Where the payload of an entry begins.
 fn payload_of(entry: &[u8]) -> usize {

@@ -98,3 +98,34 @@ async fn several_servers_share_hidden_names_and_are_drained_of_them() {
     assert_eq!(jobs, (0..20).collect());
     assert_eq!(new.seal_statistics().total(), 0);
 }
+
+#[tokio::test]
+async fn a_drain_tells_of_queues_whose_names_its_key_does_not_reveal() {
+    let server = Server::shared();
+    let options = ConfigBuilder::new().prefix(unique_prefix("unrevealed_drain"));
+    let options = options.symmetric_encryption_keys([KEY]);
+    let on = |db: u8, options: &ConfigBuilder| options.clone().hosts([server.url_with_db(db)]);
+    let ours = options.clone().hide_names(NAME_KEY);
+    let others = options.clone().hide_names("another key of names");
+    let old = on(0, &ours).connect().await.unwrap();
+    let new = on(1, &ours).connect().await.unwrap();
+    let unhidden = on(0, &options).connect().await.unwrap();
+    let theirs = on(0, &others).connect().await.unwrap();
+    for (times, layer) in [(1, &old), (2, &unhidden), (3, &theirs)] {
+        for _ in 0..times {
+            layer.send("jobs", &times).await.unwrap();
+        }
+    }
+    let survey = old.survey().await.remove(0).unwrap();
+    assert_eq!(survey.queues().get("jobs"), Some(&1), "{survey:?}");
+    assert_eq!((survey.unrevealed().get("jobs"), survey.unrevealed().len()), (Some(&2), 2), "{survey:?}");
+    assert_eq!(survey.messages(), 6);
+    for moved in [1, 0] {
+        let report = soon("the drain", old.drain_into(&new)).await.unwrap();
+        assert_eq!((report.moved, report.left.len()), (moved, 2), "{report:?}");
+        assert_eq!((report.left.get("jobs"), report.left.values().sum()), (Some(&2), 5), "{report:?}");
+    }
+    assert_eq!(received(&new, "jobs").await, 1);
+    assert_eq!(received(&unhidden, "jobs").await, 2);
+    assert_eq!(received(&theirs, "jobs").await, 3);
+}

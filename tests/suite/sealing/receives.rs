@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use asgi_redis::{ChannelLayer, ChannelLayerExt, SealStatistics};
 
-use super::{ALLOWANCE, Intruder, KEY, MOMENT, clear, payload_of, prolonged, received, sealed, soon};
+use super::{ALLOWANCE, HEADER, Intruder, KEY, MOMENT, clear, payload_of, prolonged, received, sealed, soon};
 use crate::support::{Server, calls};
 
 fn counted(count: impl FnOnce(&mut SealStatistics)) -> SealStatistics {
@@ -15,7 +15,7 @@ fn counted(count: impl FnOnce(&mut SealStatistics)) -> SealStatistics {
 }
 
 #[tokio::test]
-async fn every_byte_of_a_payload_counts_and_what_was_changed_is_gone_past() {
+async fn every_byte_of_an_entry_counts_and_what_was_changed_or_cut_is_gone_past() {
     let server = Server::shared();
     let options = sealed(&server, "tampered").capacity(1_000);
     let layer = options.connect().await.unwrap();
@@ -23,12 +23,12 @@ async fn every_byte_of_a_payload_counts_and_what_was_changed_is_gone_past() {
     layer.send("a", &1).await.unwrap();
     let entry = intruder.take("a").await;
     let payload = payload_of(&entry);
-    for place in payload..entry.len() {
+    for place in HEADER..entry.len() {
         let mut tampered = entry.clone();
         tampered[place] ^= 1;
         intruder.put("a", &tampered).await;
     }
-    for length in payload..entry.len() {
+    for length in 0..entry.len() {
         intruder.put("a", &entry[..length]).await;
     }
     layer.send("a", &2).await.unwrap();
@@ -38,12 +38,39 @@ async fn every_byte_of_a_payload_counts_and_what_was_changed_is_gone_past() {
     // A mark, a version, a nonce, a tag, and sealed the head, a name and a message of a byte each.
     let head = 1 + 1 + 24 + 16 + 18;
     assert_eq!((entry.len() - payload) as u64, head + 2);
-    // One with another mark and an empty one; one of another version, and all that end in the head; the others.
-    assert_eq!((clear_text, malformed, no_key_opens), (2, 1 + head - 1, head + 2));
+    // One with another mark and an empty one; one of another version, and all that end in the head; the others. Before
+    // the payload all cut ones, another kind, and no space at its end: then the next one that there may be counts, and
+    // there is something of any kind behind it.
+    let before = payload as u64 + 1 + 1;
+    assert_eq!(clear_text + malformed, before + 2 + 1 + head - 1);
+    assert!((2..=3).contains(&clear_text), "{clear_text}");
+    assert_eq!(no_key_opens, head + 2);
     assert_eq!((moved, too_old, sealed), (0, 0, 0));
 
     intruder.put("a", &entry).await;
     assert_eq!(received(&layer, "a").await, 1, "as it was it opens");
+}
+
+#[tokio::test]
+async fn the_header_is_the_servers_own_and_whatever_it_says_no_receive_fails() {
+    let server = Server::shared();
+    let options = sealed(&server, "header").capacity(1_000);
+    let layer = options.connect().await.unwrap();
+    let mut intruder = Intruder::of(&server, &options).await;
+    layer.send("a", &1).await.unwrap();
+    let entry = intruder.take("a").await;
+    for place in 0..HEADER {
+        let mut tampered = entry.clone();
+        tampered[place] ^= 1;
+        intruder.put("a", &tampered).await;
+    }
+    layer.send("a", &2).await.unwrap();
+    let mut got = 0;
+    while received(&layer, "a").await != 2 {
+        got += 1;
+    }
+    assert!((10..=HEADER).contains(&got), "all but those whose deadline is over: {got}");
+    assert_eq!(layer.seal_statistics().total(), 0);
 }
 
 #[tokio::test]
@@ -165,6 +192,29 @@ async fn a_look_at_what_does_not_open_finds_nothing_and_leaves_nothing() {
     // It has acknowledged them: they do not come back.
     assert!(clear.try_receive::<_, u64>(["a"]).await.unwrap().is_none());
     assert_eq!(other.seal_statistics().total(), 0);
+}
+
+#[tokio::test]
+async fn a_look_ends_however_much_there_is_that_does_not_open() {
+    let server = Server::shared();
+    let options = sealed(&server, "bounded_look");
+    let layer = options.connect().await.unwrap();
+    let mut intruder = Intruder::of(&server, &options).await;
+    layer.send("a", &7).await.unwrap();
+    let entry = intruder.take("a").await;
+    let clear = [&entry[..HEADER], b"m \x01"].concat();
+    intruder.put_many("a", &clear, 2_500).await;
+    intruder.put("a", &entry).await;
+    let mut looks = Vec::new();
+    loop {
+        let got = soon("a look", layer.try_receive::<_, u64>(["a"])).await.unwrap();
+        looks.push(layer.seal_statistics().clear_text);
+        if let Some((_, number)) = got {
+            assert_eq!(number, 7);
+            break;
+        }
+    }
+    assert_eq!(looks, [1_000, 2_000, 2_500]);
 }
 
 #[tokio::test]

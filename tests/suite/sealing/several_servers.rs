@@ -1,8 +1,10 @@
 //! Several servers with keys: each message is sealed by the clock of the server that it goes to.
 
-use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder};
+use std::time::Duration;
 
-use super::{KEY, received, soon};
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, ErrorKind};
+
+use super::{ALLOWANCE, Intruder, KEY, prolonged, received, soon};
 use crate::support::{Server, unique_prefix};
 
 #[tokio::test]
@@ -33,6 +35,23 @@ async fn every_kind_of_channel_and_a_group_work_over_several_servers() {
 }
 
 #[tokio::test]
+async fn a_group_send_says_why_a_server_was_never_reached() {
+    let server = Server::shared();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let options = ConfigBuilder::new().prefix(unique_prefix("never_reached"));
+    let options = options.hosts([server.url(), format!("redis://{nobody}")]);
+    let mut reasons = Vec::new();
+    for options in [options.clone(), options.symmetric_encryption_keys([KEY])] {
+        let layer = options.connect().await.unwrap();
+        let receipt = layer.group_send("room", &7).await.unwrap();
+        let [unreached] = receipt.unreached() else { panic!("{receipt:?}") };
+        reasons.push(unreached.reason().to_owned());
+    }
+    assert!(reasons[0].contains("cannot be reached"), "{reasons:?}");
+    assert_eq!(reasons[0], reasons[1], "with keys as without");
+}
+
+#[tokio::test]
 async fn a_drain_moves_what_it_can_open_and_what_it_cannot() {
     let server = Server::shared();
     let options = ConfigBuilder::new().prefix(unique_prefix("sealed_drain"));
@@ -47,8 +66,55 @@ async fn a_drain_moves_what_it_can_open_and_what_it_cannot() {
     old.send("jobs", &2).await.unwrap();
     others_old.send("theirs", &3).await.unwrap();
     let report = soon("the drain", old.drain_into(&new)).await.unwrap();
-    assert_eq!(report.moved, 3);
+    assert_eq!((report.moved, report.unopened, report.expired), (3, 1, 0));
     assert_eq!(received(&new, "from-group").await, 1);
     assert_eq!(received(&new, "jobs").await, 2);
     assert_eq!(received(&others_new, "theirs").await, 3);
+}
+
+#[tokio::test]
+async fn a_drain_says_what_it_could_not_open_and_wants_keys_on_both_sides() {
+    let server = Server::shared();
+    let clear = ConfigBuilder::new().prefix(unique_prefix("drain_keys"));
+    let sealed = clear.clone().symmetric_encryption_keys([KEY]);
+    let on = async |db: u8, options: &ConfigBuilder| {
+        options.clone().hosts([server.url_with_db(db)]).connect().await.unwrap()
+    };
+    let [old, old_sealed] = [on(6, &clear).await, on(6, &sealed).await];
+    let [new, new_sealed] = [on(7, &clear).await, on(7, &sealed).await];
+    old_sealed.send("jobs", &1).await.unwrap();
+    for (from, to) in [(&old, &new_sealed), (&old_sealed, &new)] {
+        let error = from.drain_into(to).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("keys on one side only"), "{error}");
+    }
+    old.send("clear", &2).await.unwrap();
+    let report = soon("the drain", old.drain_into(&new)).await.unwrap();
+    assert_eq!((report.moved, report.unopened), (2, 1), "without the keys");
+    old.send("clear", &2).await.unwrap();
+    let report = soon("the drain", old_sealed.drain_into(&new_sealed)).await.unwrap();
+    assert_eq!((report.moved, report.unopened), (1, 1), "in clear text, with keys");
+}
+
+#[tokio::test]
+async fn a_drain_drops_what_was_put_there_again_after_its_time() {
+    let server = Server::shared();
+    let moment = Duration::from_millis(100);
+    let options = ConfigBuilder::new().prefix(unique_prefix("drain_late")).symmetric_encryption_keys([KEY]);
+    let on = |db: u8| options.clone().hosts([server.url_with_db(db)]);
+    let sender = on(0).expiry(moment).response_timeout(moment).connect().await.unwrap();
+    let (old, new) = (on(0).connect().await.unwrap(), on(1).connect().await.unwrap());
+    let mut intruder = Intruder::of(&server, &on(0)).await;
+    for channel in ["late", "mixed"] {
+        sender.send(channel, &1).await.unwrap();
+        let entry = intruder.take(channel).await;
+        tokio::time::sleep(2 * moment + ALLOWANCE).await;
+        intruder.put(channel, &prolonged(&entry)).await;
+    }
+    old.send("mixed", &2).await.unwrap();
+    let report = soon("the drain", old.drain_into(&new)).await.unwrap();
+    assert_eq!((report.moved, report.unopened, report.expired), (1, 0, 2), "{report:?}");
+    assert_eq!(received(&new, "mixed").await, 2);
+    assert_eq!(new.seal_statistics().total(), 0);
+    assert!(old.survey().await.remove(0).unwrap().queues().is_empty());
 }

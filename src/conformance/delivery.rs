@@ -209,7 +209,8 @@ async fn quiet_beside_busy(client: &Client, busy: &str, quiet: &str) {
         while receive::<u64>(client, &order).await.1 == 0 {
             before += 1;
         }
-        assert!(before <= 60, "{quiet} waited for {before} of the 100 messages of {busy}");
+        // Of several servers the one that has it may answer later than the others.
+        assert!(before <= 90, "{quiet} waited for {before} of the 100 messages of {busy}");
         for _ in before..100 {
             assert_eq!(number(client, busy).await, 0);
         }

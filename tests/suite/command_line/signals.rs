@@ -9,7 +9,11 @@ use crate::support::{Server, unique_prefix};
 fn a_receive_that_is_asked_to_end_says_by_which_signal_and_takes_nothing_along() {
     let (server, prefix) = (Server::shared(), unique_prefix("a_receive_that_is_asked"));
     for (name, status) in [("HUP", 129), ("INT", 130), ("TERM", 143)] {
-        let mut receive = start(program_on(&server, &prefix).args(["receive", "a", "--count", "0"]));
+        // The suite itself may run under `nohup`.
+        let program = program_on(&server, &prefix);
+        let mut receive = std::process::Command::new("env");
+        receive.arg("--default-signal=HUP").arg(program.get_program()).args(program.get_args());
+        let mut receive = start(receive.env_remove("ASGI_REDIS_URL").args(["receive", "a", "--count", "0"]));
         let mut lines = BufReader::new(receive.stdout.take().unwrap()).lines();
         run(program_on(&server, &prefix).args(["send", "a", "1"])).done();
         assert!(lines.next().unwrap().is_ok(), "it waits");

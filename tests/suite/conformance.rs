@@ -22,6 +22,20 @@ fn options(settings: &Settings) -> ConfigBuilder {
         .max_message_size(settings.max_message_size)
 }
 
+/// Redis layers with the same options, on some servers.
+async fn connected(
+    options: ConfigBuilder,
+    servers: &[Arc<Server>],
+    clients: usize,
+) -> Vec<Arc<dyn ChannelLayer>> {
+    let options = options.hosts(servers.iter().map(|server| server.url()));
+    let mut layers: Vec<Arc<dyn ChannelLayer>> = Vec::new();
+    for _ in 0..clients {
+        layers.push(Arc::new(options.connect().await.unwrap()));
+    }
+    layers
+}
+
 /// The Redis layer on some servers.
 struct OnRedis(Servers);
 
@@ -31,14 +45,7 @@ impl Subject for OnRedis {
         settings: &'a Settings,
         clients: usize,
     ) -> BoxFuture<'a, Vec<Arc<dyn ChannelLayer>>> {
-        Box::pin(async move {
-            let options = options(settings).hosts(self.0.all().iter().map(|server| server.url()));
-            let mut layers: Vec<Arc<dyn ChannelLayer>> = Vec::new();
-            for _ in 0..clients {
-                layers.push(Arc::new(options.connect().await.unwrap()));
-            }
-            layers
-        })
+        Box::pin(connected(options(settings), self.0.all(), clients))
     }
 
     fn may_exceed_capacity_while_receiving(&self) -> bool {
@@ -119,14 +126,10 @@ impl Subject for Sealed {
         clients: usize,
     ) -> BoxFuture<'a, Vec<Arc<dyn ChannelLayer>>> {
         Box::pin(async move {
-            let options = options(settings).hosts(self.0.iter().map(|server| server.url()));
-            let options = options.symmetric_encryption_keys(["a key of thirty-two bytes or more"]);
-            let options = options.hide_names("a key of names, thirty-two bytes or more");
-            let mut layers: Vec<Arc<dyn ChannelLayer>> = Vec::new();
-            for _ in 0..clients {
-                layers.push(Arc::new(options.connect().await.unwrap()));
-            }
-            layers
+            let options = options(settings)
+                .symmetric_encryption_keys(["a key of thirty-two bytes or more"])
+                .hide_names("a key of names, thirty-two bytes or more");
+            connected(options, &self.0, clients).await
         })
     }
 

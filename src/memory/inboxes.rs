@@ -44,9 +44,14 @@ impl PrefixQueue {
 
     /// Whether what is sent now need not wait.
     fn takes_at_once(&mut self) -> Option<Arc<Mailboxes>> {
-        self.pump();
-        let mailboxes = self.owner.as_ref().map(|owner| &owner.mailboxes)?;
-        (self.waiting.is_empty() && mailboxes.wants_more()).then(|| Arc::clone(mailboxes))
+        let mailboxes = Arc::clone(&self.owner.as_ref()?.mailboxes);
+        if !self.waiting.is_empty() || !mailboxes.wants_more() {
+            self.pump();
+            if !self.waiting.is_empty() || !mailboxes.wants_more() {
+                return None;
+            }
+        }
+        Some(mailboxes)
     }
 
     /// Appends, unless as many live ones wait as the capacity says; then it says how many do.
@@ -70,9 +75,6 @@ impl PrefixQueue {
         let Some(Owner { mailboxes, .. }) = &self.owner else { return };
         if !mailboxes.wants_more() {
             mailboxes.drop_expired();
-        }
-        if self.waiting.is_empty() {
-            return;
         }
         let now = Instant::now();
         while mailboxes.wants_more() {

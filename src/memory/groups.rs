@@ -10,8 +10,8 @@ use super::inboxes::{FanOut, Owner, PrefixQueue};
 use super::queue::Entry;
 use super::store::State;
 use crate::error::Result;
-use crate::group::GroupReceipt;
 use crate::inbox::{Mailboxes, Slot};
+use crate::layer::receipt::GroupReceipt;
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName, GroupName};
 

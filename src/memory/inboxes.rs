@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::groups::Recipient;
 use super::queue::Entry;
 use super::store::{State, Store, weight};
-use crate::checks::{channel_full, mailbox_full};
 use crate::error::Result;
 use crate::inbox::Mailboxes;
+use crate::layer::refusals::{channel_full, mailbox_full};
 use crate::name::ChannelName;
 
 /// The queue of an inbox, in which messages wait that its program has not read yet.

@@ -27,15 +27,16 @@ use tokio::time::Instant;
 use self::inboxes::{Owner, attend};
 use self::receives::Begun;
 use self::store::{ClientId, Store};
-use crate::checks::{check_member, check_sendable, check_size, closed};
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, Result};
-use crate::group::GroupReceipt;
-use crate::inbox::{Inbox, Mailboxes, OwnInboxes, new_inbox_name};
+use crate::inbox::{Inbox, Mailboxes, new_inbox_name};
+use crate::layer::own_inboxes::OwnInboxes;
+use crate::layer::receipt::GroupReceipt;
+use crate::layer::refusals::{check_member, check_sendable, check_size, closed};
+use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
-use crate::sources::Taken;
 
 /// A channel layer whose messages wait in this process: no server, and the same contract.
 ///

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 
 use super::queue::Entry;
 use super::store::{ClientId, State};
-use crate::checks::{already_receiving, closed};
 use crate::error::Result;
+use crate::layer::refusals::{already_receiving, closed};
+use crate::layer::sources::turn;
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName};
-use crate::sources::turn;
 
 /// All receives that wait.
 #[derive(Debug, Default)]

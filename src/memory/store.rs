@@ -15,8 +15,8 @@ use super::inboxes::PrefixQueue;
 use super::queue::{Entry, Queue};
 use super::receives::Receives;
 use super::statistics::{ChannelStatistics, MemoryStatistics};
-use crate::checks::channel_full;
 use crate::error::Result;
+use crate::layer::refusals::channel_full;
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName};
 

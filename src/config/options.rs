@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::capacity::Pattern;
 use crate::config::ConfigBuilder;
+use crate::config::capacity::Pattern;
+use crate::config::host::{HOW_TO_WRITE, HostSpec, masked};
 use crate::error::{Error, Result};
-use crate::host::{HOW_TO_WRITE, HostSpec, masked};
-use crate::value::Value;
+use crate::message::value::Value;
 
 /// Every option, by the name that documents and asgi_redis use.
 pub(crate) const OPTIONS: [&str; 19] = [

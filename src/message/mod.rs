@@ -3,6 +3,10 @@
 //! Sending packs here before anything else happens, and receiving unpacks here last. Between the two a message is
 //! only bytes, which are shared and never copied.
 
+mod decode_failure;
+pub(crate) mod value;
+mod well_formed;
+
 use std::any::type_name;
 use std::fmt;
 use std::io;
@@ -11,9 +15,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::decode_failure::without_content;
+use self::decode_failure::without_content;
+use self::well_formed::{Fault, MAX_DEPTH, Scanner};
 use crate::error::{Error, ErrorKind, Result};
-use crate::well_formed::{self, Fault, MAX_DEPTH, Scanner};
 
 /// A message as MessagePack bytes. Clones share the bytes.
 ///

@@ -3,13 +3,18 @@
 //! A [`ConfigBuilder`] holds what was written, in code or (see `options.rs`) in a document; [`ConfigBuilder::build`]
 //! checks all of it at once, and whoever holds a [`Config`] need not check again.
 
+pub(crate) mod capacity;
+pub(crate) mod channel_layers;
+pub(crate) mod host;
+pub(crate) mod options;
+
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::capacity::{Capacities, Pattern};
+use crate::config::capacity::{Capacities, Pattern};
+use crate::config::host::{HOW_TO_WRITE, Host, HostSpec};
 use crate::error::{Error, Result};
-use crate::host::{HOW_TO_WRITE, Host, HostSpec};
 use crate::name::ChannelName;
 use crate::seal::{Keyring, Names, Sealing, Secret};
 

@@ -1,17 +1,13 @@
 //! A `CHANNEL_LAYERS` document, as Django projects have one: aliases, and for each the layer and its settings. A document
 //! or a URL becomes the layer that it names.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Deserializer};
 
 use crate::config::ConfigBuilder;
+use crate::config::host::{HostSpec, MEMORY};
+use crate::config::options::{OPTIONS, entries, host};
 use crate::error::{Error, Result};
-use crate::host::{HostSpec, MEMORY};
-use crate::layer::ChannelLayer;
-use crate::local_and_remote::LocalAndRemote;
-use crate::options::{OPTIONS, entries, host};
-use crate::value::Value;
+use crate::message::value::Value;
 
 const DEFAULT_ALIAS: &str = "default";
 
@@ -69,7 +65,7 @@ pub struct ConfiguredLayer {
 pub enum Backend {
     /// `asgi_redis.RedisChannelLayer`: all messages go through Redis.
     Redis,
-    /// `asgi_redis.RedisLocalChannelLayer`: normal channels stay on this machine, see [`LocalAndRemote`]. Its `CONFIG` may
+    /// `asgi_redis.RedisLocalChannelLayer`: normal channels stay on this machine, see [`LocalAndRemote`](crate::LocalAndRemote). Its `CONFIG` may
     /// have one option more, `local`: the URL of a server of this machine that keeps them, best
     /// `unix:///path`, or `memory://`, this process alone, which is the default.
     RedisLocal,
@@ -150,32 +146,10 @@ impl ConfiguredLayer {
         Self { config: change(self.config), ..self }
     }
 
-    /// Checks the settings, and connects or makes the layer.
-    ///
-    /// # Errors
-    ///
-    /// As [`ConfigBuilder::build`] and [`RedisChannelLayer::connect`](crate::RedisChannelLayer::connect).
-    ///
-    /// # Cancel safety
-    ///
-    /// A dropped connect leaves nothing behind.
-    pub async fn connect(&self) -> Result<Arc<dyn ChannelLayer>> {
-        match self.backend() {
-            Backend::Redis | Backend::Memory => self.connect_to(&self.config).await,
-            Backend::RedisLocal => {
-                let local = self.local.clone().unwrap_or_else(|| MEMORY.into());
-                let local = self.connect_to(&self.config.without_hosts().hosts([local])).await?;
-                let remote = self.connect_to(&self.config).await?;
-                Ok(Arc::new(LocalAndRemote::new(local, remote)))
-            }
-        }
-    }
-
-    async fn connect_to(&self, config: &ConfigBuilder) -> Result<Arc<dyn ChannelLayer>> {
-        if self.backend == Backend::Memory || config.names_memory() {
-            return Ok(Arc::new(config.in_memory()?));
-        }
-        Ok(Arc::new(config.connect().await?))
+    /// The settings of the local half; `None` unless this is a local and remote layer.
+    pub(crate) fn local_config(&self) -> Option<ConfigBuilder> {
+        let local = || self.local.clone().unwrap_or_else(|| MEMORY.into());
+        (self.backend == Backend::RedisLocal).then(|| self.config.without_hosts().hosts([local()]))
     }
 }
 

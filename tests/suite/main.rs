@@ -12,6 +12,7 @@ mod conformance;
 mod contract;
 mod dependencies;
 mod differential;
+mod docs;
 mod fixture;
 mod layer;
 mod local_and_remote;

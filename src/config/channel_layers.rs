@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Deserializer};
 
-use crate::config::ConfigBuilder;
-use crate::config::host::{HostSpec, MEMORY};
-use crate::config::options::{OPTIONS, entries, host};
+use super::builder::ConfigBuilder;
+use super::host::{HostSpec, MEMORY};
+use super::options::{OPTIONS, entries, host};
 use crate::error::{Error, Result};
 use crate::message::value::Value;
 

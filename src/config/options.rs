@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::config::ConfigBuilder;
-use crate::config::capacity::Pattern;
-use crate::config::host::{HOW_TO_WRITE, HostSpec, masked};
+use super::builder::ConfigBuilder;
+use super::capacity::Pattern;
+use super::host::{HOW_TO_WRITE, HostSpec, masked};
 use crate::error::{Error, Result};
 use crate::message::value::Value;
 

@@ -9,8 +9,8 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use super::Subject;
 use super::ledger::{Ledger, Sent};
+use super::subject::Subject;
 use super::support::{
     Client, PATIENCE, Random, address, all_waiting, capacity, clients, mailed, moment, number, plain,
     poll_at_most, poll_once, soon, until, waiting,

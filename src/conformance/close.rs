@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 
-use super::Subject;
 use super::ledger::{Ledger, Sent};
+use super::subject::Subject;
 use super::support::{
     Client, PATIENCE, address, mailed, moment, number, plain, poll_once, soon, until, waiting,
 };

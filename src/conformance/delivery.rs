@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::{join, join_all};
 use tokio::sync::watch;
 
-use super::Subject;
 use super::ledger::{Ledger, Sent};
+use super::subject::Subject;
 use super::support::{
     Client, PATIENCE, address, capacity, clients, moment, nothing, number, plain, receive, soon, waiting,
 };

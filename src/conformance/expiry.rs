@@ -3,10 +3,10 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use super::subject::{Settings, Subject};
 use super::support::{
     Client, address, all_waiting, clients, in_time, moment, nothing, number, poll_once, soon, until, waiting,
 };
-use super::{Settings, Subject};
 use crate::{ChannelLayerExt, ErrorKind};
 
 /// An expiry to wait for.

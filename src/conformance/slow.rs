@@ -1,7 +1,7 @@
 //! A mailbox that is read slowly: its senders are told, and its neighbours do not wait for it.
 
+use super::subject::{Settings, Subject};
 use super::support::{Client, address, capacity, clients, mailed, moment, next, soon, until};
-use super::{Settings, Subject};
 use crate::{ChannelLayerExt, ErrorKind, Mailbox};
 
 /// Sends numbers to a mailbox until it is refused; says how many were accepted.

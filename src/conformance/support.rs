@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::{Settings, Subject};
+use super::subject::{Settings, Subject};
 use crate::{ChannelLayer, ChannelLayerExt, ChannelName, Inbox, Mailbox};
 
 /// A layer, as one program has it.

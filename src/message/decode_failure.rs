@@ -1,8 +1,8 @@
 //! What is wrong with a message that cannot be decoded, in words that hold nothing of its content: errors end up in
 //! logs.
 
-/// Says what serde found wrong. Serde quotes the value at fault, so only the parts that name types and fields of the
-/// program itself are taken over.
+/// Words an error of serde without the value at fault, which serde quotes: only the names of the program's own types and
+/// fields are kept.
 pub(crate) fn without_content(error: rmp_serde::decode::Error) -> String {
     use rmp_serde::decode::Error as Wrong;
     let text = match error {

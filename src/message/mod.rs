@@ -1,7 +1,8 @@
-//! A message on its way: any serde type as MessagePack bytes, and back.
+//! Packed messages: any serde type as MessagePack bytes, and back.
 //!
-//! Sending packs here before anything else happens, and receiving unpacks here last. Between the two a message is
-//! only bytes, which are shared and never copied.
+//! A send packs its message here first, and a receive unpacks here last. In between a message is only bytes, which are
+//! shared and never copied. [`value`] is a message without a struct and [`value_serde`] its serde side; [`well_formed`]
+//! checks bytes; [`decode_failure`] words an error without the content.
 
 mod decode_failure;
 pub(crate) mod value;
@@ -51,7 +52,7 @@ impl PackedMessage {
     /// # Errors
     ///
     /// [`MessageTooLarge`](ErrorKind::MessageTooLarge) when lists and maps are nested more than 64 deep;
-    /// [`Encode`](ErrorKind::Encode) when the type's own `Serialize` fails, with its words.
+    /// [`Encode`](ErrorKind::Encode) when the type's own `Serialize` fails; the text is that of its error.
     ///
     /// ```
     /// use asgi_redis::{ErrorKind, PackedMessage, Value};
@@ -78,7 +79,7 @@ impl PackedMessage {
                     type_name::<T>()
                 ),
             )),
-            // The length that serde was told, and the number of elements that came, differ.
+            // The type announced another length to serde than it has elements.
             (Err(fault), _) => Err(cannot_encode::<T>(&fault)),
             (Ok(()), Err(error)) => Err(cannot_encode::<T>(&error)),
             (Ok(()), Ok(())) => Ok(Self(sink.bytes.into())),
@@ -90,7 +91,7 @@ impl PackedMessage {
     /// # Errors
     ///
     /// [`Decode`](ErrorKind::Decode) when the bytes are not exactly one MessagePack value, are nested more than 64
-    /// deep, or do not fit the type. The error's text says what is wrong and holds nothing of the content;
+    /// deep, or do not fit the type. The error's text names what is wrong and holds nothing of the content;
     /// [`Error::undecoded`] has the bytes.
     ///
     /// ```
@@ -121,7 +122,7 @@ impl PackedMessage {
         self.unpack()
     }
 
-    /// Takes bytes that are packed already. They are not looked at before someone unpacks them.
+    /// Takes bytes that are packed already. They are checked when they are unpacked, not here.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         Self(bytes.into())
     }
@@ -141,7 +142,7 @@ impl PackedMessage {
         self.0.len()
     }
 
-    /// Whether there is not one byte, which no packed message is.
+    /// Reports whether there are no bytes at all. A packed message has at least one.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -66,7 +66,6 @@ mod expiry;
 mod flush;
 mod groups;
 mod inboxes;
-mod ledger;
 mod list;
 mod members;
 mod messages;

@@ -15,5 +15,6 @@ mod differential;
 mod fixture;
 mod layer;
 mod local_and_remote;
+mod own_checks;
 mod protocol;
 mod sealing;

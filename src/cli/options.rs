@@ -186,7 +186,7 @@ fn read_keys(file: &Path) -> Result<Vec<Zeroizing<String>>, Failure> {
     let lines = text.lines().filter(|line| !line.is_empty());
     let keys: Vec<_> = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
     if keys.is_empty() {
-        return Err(refused(&"the file has no key; write one on each line"));
+        return Err(refused(&"it has no key; write one on each line"));
     }
     Ok(keys)
 }

@@ -12,10 +12,10 @@ use super::host::HostSpec;
 use crate::error::Result;
 use crate::seal::Secret;
 
-/// The settings of a Redis layer, as they are written. Those that are not written keep their defaults.
+/// The options of a Redis layer, as they are written. An option that is not written keeps its default.
 ///
-/// Documents in any serde format deserialise into it; there a time is a number of seconds, a host a URL or a list of
-/// host name and port, and `channel_capacity` a map, in its order, or a list of pairs.
+/// A document in any serde format deserialises into it. There a time is a number of seconds, a host is a URL or a list of
+/// host name and port, and `channel_capacity` is a map, whose order counts, or a list of pairs.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,7 +59,7 @@ pub struct ConfigBuilder {
 }
 
 impl ConfigBuilder {
-    /// Nothing written yet: all defaults.
+    /// Returns a builder with all defaults.
     pub fn new() -> Self {
         Self::default()
     }
@@ -94,7 +94,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// What every key begins with. Defaults to `asgi:`. Layers that share a server and are to be separate need
+    /// The beginning of every key. Defaults to `asgi:`. Layers that share a server and are to be separate need
     /// different prefixes; the programs of one layer need the same. At most 100 printable ASCII characters, without
     /// spaces and braces.
     #[must_use]
@@ -126,8 +126,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Other capacities, at least one each, for channels whose names match a pattern; the first match wins. Adds to
-    /// what was given before.
+    /// Other capacities, at least one each, for channels whose names match a pattern; the first match wins. Adds to the
+    /// patterns that were given before.
     ///
     /// A pattern is tried on the full name and, for a name with a `!`, also on the name without its process part,
     /// the last part before the `!`: `websocket.send.client7!ab12` is tried as `websocket.send!ab12` too. All
@@ -152,20 +152,21 @@ impl ConfigBuilder {
         self
     }
 
-    /// Keys that seal messages, so that neither the server nor the network learns what is in them: the first one
-    /// seals, all of them open. A key is any text; its SHA-256 is the key of the cipher, XSalsa20-Poly1305. One of
-    /// fewer than 32 bytes may be guessed, and is warned of. Not set: messages are sent in clear text.
+    /// Keys that seal messages, so that neither the server nor the network can read them: the first key seals, all of
+    /// them open. A key is any text; its SHA-256 is the key of the cipher, XSalsa20-Poly1305. A key of fewer than 32 bytes
+    /// may be guessed, and a warning is logged. Without keys, messages are sent in clear text.
     ///
-    /// A layer in memory has no use for them: its messages do not leave the process.
+    /// A layer in memory ignores the keys: its messages do not leave the process.
     ///
-    /// What is sealed opens only on the channel, or for the group, that it was sent to, and not after its expiry. What
-    /// does not open is dropped and counted, see
-    /// [`seal_statistics`](crate::RedisChannelLayer::seal_statistics); so is clear text.
+    /// A sealed message opens only on the channel, or for the group, to which it was sent, and not after its expiry. A
+    /// message that does not open, or is in clear text, is dropped and counted; see
+    /// [`seal_statistics`](crate::RedisChannelLayer::seal_statistics).
     ///
-    /// To change the key while programs run, give them `["old", "new"]` first, so that all can open what the new one
-    /// seals; when all have that, `["new", "old"]`; and when the last message of the old one has expired, `["new"]`.
+    /// To change the key while programs run, first give all of them `["old", "new"]`, so that each can open messages sealed
+    /// by the new key. Then give all of them `["new", "old"]`. When the last message of the old key has expired, give them
+    /// `["new"]`.
     ///
-    /// The layer's own copies of keys are zeroed when they are dropped, and never shown.
+    /// The layer's own copies of keys are zeroed when they are dropped, and are never shown.
     ///
     /// ```
     /// use asgi_redis::ConfigBuilder;
@@ -181,12 +182,13 @@ impl ConfigBuilder {
         self
     }
 
-    /// A key that hides the names of channels, groups and inboxes from the server and the network. Needs
-    /// `symmetric_encryption_keys`, and is none of them. It is one for all programs of the layer and does not change with those, for under
-    /// another one all names are others. Not set: the server sees names as they are.
+    /// A key that hides the names of channels, groups and inboxes from the server and the network. It needs
+    /// `symmetric_encryption_keys`, and must not be one of them. All programs of a layer have the same key. It does not
+    /// change when those change, because under another key every name is another one. Without it, the server sees names
+    /// as they are.
     ///
-    /// What can still be seen: how many names there are, which messages have the same one, which are inboxes or
-    /// single-reader channels, their lengths in steps of 16 bytes, sizes, times, counts, and the prefix.
+    /// The server can still see how many names there are, which messages have the same name, which names are inboxes or
+    /// single-reader channels, the lengths of names in steps of 16 bytes, sizes, times, counts, and the prefix.
     #[must_use]
     pub fn hide_names(mut self, key: impl AsRef<[u8]>) -> Self {
         self.name_key = Some(Secret::new(key.as_ref()));
@@ -201,8 +203,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// How long a process that says nothing keeps its place among those who wait for messages, 1 s to 1 h.
-    /// Defaults to 60 s. Shorter finds the dead sooner and costs more commands while idle.
+    /// How long the waiting receives of a silent process keep their places in line, 1 s to 1 h. Defaults to 60 s. A shorter
+    /// lease finds dead processes sooner, and costs more commands while idle.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
@@ -218,7 +220,7 @@ impl ConfigBuilder {
     }
 
     /// Whether the memberships of an open mailbox are renewed before `group_expiry` ends them. Defaults to false: they
-    /// end so long after the last time the mailbox was added, as the specification says.
+    /// end this long after the mailbox was last added, as the specification demands.
     #[must_use]
     pub fn renew_memberships(mut self, renew: bool) -> Self {
         self.renew_memberships = Some(renew);
@@ -254,17 +256,17 @@ impl ConfigBuilder {
         self
     }
 
-    /// Whether the one host is `memory://`.
+    /// Reports whether the one host is `memory://`.
     pub(crate) fn names_memory(&self) -> bool {
         self.hosts.as_deref().is_some_and(checks::names_memory)
     }
 
-    /// The same options without hosts.
+    /// Returns the same options without hosts.
     pub(crate) fn without_hosts(&self) -> Self {
         Self { hosts: None, single: SingleHost::default(), ..self.clone() }
     }
 
-    /// Checks everything that was written. Nothing is connected.
+    /// Checks all options. Connects nothing.
     ///
     /// # Errors
     ///

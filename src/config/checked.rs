@@ -27,12 +27,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// The servers, each another; none if the one host is `memory://`.
+    /// The servers, each of them once; empty if the one host is `memory://`.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
-    /// What every key begins with.
+    /// The beginning of every key.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -71,7 +71,7 @@ impl Config {
         self.max_message_size
     }
 
-    /// How long a silent process keeps its place among those who wait.
+    /// How long the waiting receives of a silent process keep their places in line.
     pub fn lease(&self) -> Duration {
         self.lease
     }
@@ -86,7 +86,7 @@ impl Config {
         self.renew_memberships
     }
 
-    /// How long to wait for a server's answer.
+    /// How long to wait for the answer of a server.
     pub fn response_timeout(&self) -> Duration {
         self.response_timeout
     }

@@ -68,6 +68,8 @@ mod groups;
 mod inboxes;
 mod list;
 mod members;
+#[cfg(test)]
+mod memory;
 mod messages;
 mod names;
 mod order;

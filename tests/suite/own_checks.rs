@@ -67,12 +67,13 @@ fn is_attribute(line: &str) -> bool {
     line.starts_with("#[") || line.starts_with("//")
 }
 
-/// Whether a text calls a function of this name.
+/// Whether a text calls a function of this name, or passes it as the one argument of a call.
 fn calls(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         let after = text[at + name.len()..].chars().next();
-        !before.is_some_and(|c| c.is_alphanumeric() || c == '_') && matches!(after, Some('(' | ':'))
+        let is_whole = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        is_whole && (matches!(after, Some('(' | ':')) || (before, after) == (Some('('), Some(')')))
     })
 }
 

@@ -65,7 +65,8 @@
 //!
 //! # Features
 //!
-//! None is on by default. `cli` builds the program `asgi-redis`; `conformance` has a test for each rule of a layer.
+//! None is on by default. `cli` builds the program `asgi-redis`; `conformance` has a test for each rule of a layer;
+//! `test-server` starts real servers for tests.
 
 mod config;
 #[cfg(feature = "conformance")]
@@ -73,6 +74,9 @@ pub mod conformance;
 mod connect;
 mod error;
 mod inbox;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod layer;
 mod local_and_remote;
 mod memory;
@@ -80,6 +84,8 @@ mod message;
 mod name;
 mod redis;
 mod seal;
+#[cfg(all(unix, feature = "test-server"))]
+pub mod test_server;
 
 pub use config::capacity::{Pattern, glob, regex};
 pub use config::channel_layers::{Backend, ChannelLayers, ConfiguredLayer};

@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Deserializer};
 
-use crate::config::ConfigBuilder;
-use crate::config::host::{HostSpec, MEMORY};
-use crate::config::options::{OPTIONS, entries, host};
+use super::builder::ConfigBuilder;
+use super::host::{HostSpec, MEMORY};
+use super::options::{OPTIONS, entries, host};
 use crate::error::{Error, Result};
 use crate::message::value::Value;
 
@@ -14,7 +14,7 @@ const DEFAULT_ALIAS: &str = "default";
 /// The layers that a `CHANNEL_LAYERS` document names, by their aliases.
 ///
 /// The document maps each alias to `BACKEND`, the layer's class in Python, see [`Backend`]; `CONFIG`, its settings, see
-/// [`ConfigBuilder`]; and `ROUTING`, which says what consumes the messages of a Django project and is ignored here.
+/// [`ConfigBuilder`]; and `ROUTING`, which names the consumers of a Django project and is ignored here.
 /// It deserialises from any serde format. A bare `CONFIG` is taken as that of the alias `default`.
 ///
 /// Deserialise from text: formats' own in-memory types may forget the order of `channel_capacity`.
@@ -55,7 +55,7 @@ pub struct ChannelLayers(Vec<(String, ConfiguredLayer)>);
 pub struct ConfiguredLayer {
     backend: Backend,
     config: ConfigBuilder,
-    /// Where a local and remote layer keeps its normal channels.
+    /// The server on which a local and remote layer keeps its normal channels.
     local: Option<HostSpec>,
 }
 
@@ -94,7 +94,7 @@ impl ChannelLayers {
         self.0.iter().find(|(known, _)| known == alias).map(|(_, layer)| layer)
     }
 
-    /// Takes the layer of an alias out.
+    /// Removes the layer of an alias, and returns it.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl<'de> Deserialize<'de> for ChannelLayers {
     }
 }
 
-/// Reads the layers from a document that was read already.
+/// Reads the layers from a parsed document.
 impl TryFrom<Value> for ChannelLayers {
     type Error = Error;
 
@@ -202,7 +202,7 @@ fn read_layer(what: &str, layer: &Value) -> Result<ConfiguredLayer> {
     Ok(ConfiguredLayer { backend, config: config.try_into().map_err(in_this)?, local })
 }
 
-/// Takes the option out that only a local and remote layer has.
+/// Removes the option that only a local and remote layer has, and returns it.
 fn take_local(config: &mut Value) -> Result<Option<HostSpec>> {
     let Value::Map(options) = config else { return Ok(None) };
     match options.iter().position(|(option, _)| option.as_str() == Some("local")) {

@@ -16,5 +16,6 @@ mod docs;
 mod fixture;
 mod layer;
 mod local_and_remote;
+mod own_checks;
 mod protocol;
 mod sealing;

@@ -35,7 +35,7 @@
 //! let (_, request): (_, Request) = layer.receive(["http.request", "http.disconnect"]).await?;
 //! layer.send_wait(&*request.reply_channel, "hello", Duration::from_secs(5)).await?;
 //!
-//! let answer = layer.receive_timeout::<_, String>([reply_channel], Duration::from_secs(5)).await?;
+//! let answer = layer.receive_timeout::<String>([reply_channel], Duration::from_secs(5)).await?;
 //! layer.close().await?;
 //! # Ok(())
 //! # }
@@ -89,12 +89,12 @@ pub mod test_server;
 
 pub use config::capacity::{Pattern, glob, regex};
 pub use config::channel_layers::{Backend, ChannelLayers, ConfiguredLayer};
-pub use config::host::{Host, HostSpec};
+pub use config::host::{Host, HostSpec, HostSpecs};
 pub use config::{Config, ConfigBuilder};
 pub use error::{Error, ErrorKind, Result};
 pub use inbox::{Inbox, InboxStatistics, Mailbox};
 pub use layer::receipt::{GroupReceipt, UnreachedShard};
-pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt};
+pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt, ChannelNames};
 pub use local_and_remote::LocalAndRemote;
 pub use memory::{ChannelStatistics, MemoryLayer, MemoryStatistics};
 pub use message::PackedMessage;
@@ -102,6 +102,15 @@ pub use message::value::Value;
 pub use name::{ChannelKind, ChannelName, GroupName};
 pub use redis::{DrainReport, RedisChannelLayer, ShardHealth, ShardSurvey};
 pub use seal::SealStatistics;
+
+/// What most programs need, in one import: `use asgi_redis::prelude::*`.
+pub mod prelude {
+    pub use crate::{
+        ChannelLayer, ChannelLayerExt, ChannelName, ConfigBuilder, Error, ErrorKind, GroupName, GroupReceipt,
+        Inbox, LocalAndRemote, Mailbox, MemoryLayer, PackedMessage, RedisChannelLayer, Result, Value, glob,
+        regex,
+    };
+}
 
 /// The scripts of the engine: what runs on the server, for those who call it from any client.
 pub mod scripts {

@@ -121,7 +121,7 @@ async fn add(members: &Members, options: &LayerOptions) -> Result<Status, Failur
     let (group, channels) = members.names()?;
     let add = async |layer: &dyn ChannelLayer| {
         for channel in &channels {
-            layer.add_to_group(&group, channel).await?;
+            layer.group_add_packed(&group, channel).await?;
         }
         Ok(())
     };
@@ -136,7 +136,7 @@ async fn discard(members: &Members, options: &LayerOptions) -> Result<Status, Fa
     let (group, channels) = members.names()?;
     let discard = async |layer: &dyn ChannelLayer| {
         for channel in &channels {
-            layer.discard_from_group(&group, channel).await?;
+            layer.group_discard_packed(&group, channel).await?;
         }
         Ok(())
     };
@@ -149,7 +149,7 @@ async fn discard(members: &Members, options: &LayerOptions) -> Result<Status, Fa
 
 async fn list(named: &Named, options: &LayerOptions) -> Result<Status, Failure> {
     let group = GroupName::new(&named.group)?;
-    let list = async |layer: &dyn ChannelLayer| Ok(layer.channels_of_group(&group).await?);
+    let list = async |layer: &dyn ChannelLayer| Ok(layer.group_channels_packed(&group).await?);
     let mut channels = options.with_layer(list).await?;
     channels.sort_unstable();
     let channels = texts(&channels);
@@ -163,7 +163,7 @@ async fn list(named: &Named, options: &LayerOptions) -> Result<Status, Failure> 
 
 async fn len(named: &Named, options: &LayerOptions) -> Result<Status, Failure> {
     let group = GroupName::new(&named.group)?;
-    let count = async |layer: &dyn ChannelLayer| Ok(layer.count_group(&group, usize::MAX).await?);
+    let count = async |layer: &dyn ChannelLayer| Ok(layer.group_len_packed(&group, usize::MAX).await?);
     let channels = options.with_layer(count).await?;
     if options.json {
         output::json(&Counted { group: group.as_str(), channels })?;
@@ -185,9 +185,8 @@ impl Send {
     async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
         let group = GroupName::new(&self.group)?;
         let message = self.message.pack()?;
-        let send = async |layer: &dyn ChannelLayer| {
-            Ok(layer.send_to_group_packed(&group, message, self.names).await?)
-        };
+        let send =
+            async |layer: &dyn ChannelLayer| Ok(layer.group_send_packed(&group, message, self.names).await?);
         let receipt = options.with_layer(send).await?;
         let (delivered, full) = (receipt.delivered(), receipt.full());
         let (expired, failed) = (receipt.expired(), receipt.failed());

@@ -8,7 +8,7 @@ use super::checks::{
     self, DEFAULT_MAX_MESSAGE_SIZE, HOUR, MAX_CAPACITY, MAX_CHANNELS_PER_RECEIVE, MAX_MESSAGE_SIZE,
     MAX_SENDS_IN_FLIGHT, MILLISECOND, SECOND, SingleHost, TEN_YEARS, count, time,
 };
-use super::host::HostSpec;
+use super::host::{HostSpec, HostSpecs};
 use crate::error::Result;
 use crate::seal::Secret;
 
@@ -68,8 +68,8 @@ impl ConfigBuilder {
     /// localhost, port 6379. At most 1,024 servers share the load; the programs of a layer have the same list in
     /// the same order, and changing it moves names from one server to another.
     #[must_use]
-    pub fn hosts<H: Into<HostSpec>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
-        self.hosts = Some(hosts.into_iter().map(Into::into).collect());
+    pub fn hosts(mut self, hosts: impl HostSpecs) -> Self {
+        self.hosts = Some(hosts.into_specs());
         self
     }
 

@@ -4,6 +4,7 @@
 //! (`Arc<dyn ChannelLayer>`). [`ChannelLayerExt`] adds the same operations for any serde type to every layer, and
 //! [`shared`] makes layers of shared ones.
 
+mod channel_names;
 mod ext;
 pub(crate) mod own_inboxes;
 pub(crate) mod receipt;
@@ -13,6 +14,7 @@ pub(crate) mod sources;
 
 use std::pin::Pin;
 
+pub use self::channel_names::ChannelNames;
 pub use self::ext::ChannelLayerExt;
 use crate::error::Result;
 use crate::inbox::Inbox;
@@ -124,7 +126,7 @@ pub trait ChannelLayer: Send + Sync {
     /// # Cancel safety
     ///
     /// A dropped call leaves at most a name on the server, for as long as `membership_lease` and an hour.
-    fn inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>>;
+    fn open_inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>>;
 
     /// Adds a channel to a group, or renews its membership, which ends `group_expiry` after the last time it was added
     /// ("Groups"). The channel may be of any kind, and any process may add it. When this returns, it gets what is sent
@@ -139,7 +141,7 @@ pub trait ChannelLayer: Send + Sync {
     /// # Cancel safety
     ///
     /// A dropped call has added the channel or not; adding it again does no harm.
-    fn add_to_group<'a>(
+    fn group_add_packed<'a>(
         &'a self,
         group: &'a GroupName,
         channel: &'a ChannelName,
@@ -149,12 +151,12 @@ pub trait ChannelLayer: Send + Sync {
     ///
     /// # Errors
     ///
-    /// As [`add_to_group`](Self::add_to_group).
+    /// As [`group_add_packed`](Self::group_add_packed).
     ///
     /// # Cancel safety
     ///
     /// A dropped call has taken it out or not; doing it again does no harm.
-    fn discard_from_group<'a>(
+    fn group_discard_packed<'a>(
         &'a self,
         group: &'a GroupName,
         channel: &'a ChannelName,
@@ -165,12 +167,12 @@ pub trait ChannelLayer: Send + Sync {
     ///
     /// # Errors
     ///
-    /// As [`add_to_group`](Self::add_to_group).
+    /// As [`group_add_packed`](Self::group_add_packed).
     ///
     /// # Cancel safety
     ///
     /// A dropped call has taken it out of a part of them; doing it again does no harm.
-    fn leave_all_groups<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>>;
+    fn leave_groups_packed<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>>;
 
     /// Sends a message to all channels that are in a group at that moment ("Groups"). A full channel does not get it,
     /// which the receipt tells, with the names of the full ones if `name_full`.
@@ -187,7 +189,7 @@ pub trait ChannelLayer: Send + Sync {
     /// # Cancel safety
     ///
     /// A dropped send has reached all, some or none; it never reaches anyone twice.
-    fn send_to_group_packed<'a>(
+    fn group_send_packed<'a>(
         &'a self,
         group: &'a GroupName,
         message: PackedMessage,
@@ -204,30 +206,31 @@ pub trait ChannelLayer: Send + Sync {
     /// # Cancel safety
     ///
     /// It changes nothing, so dropping it does not either.
-    fn channels_of_group<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>>;
+    fn group_channels_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>>;
 
     /// Counts the channels in a group, but not beyond `enough`: a promise of this crate alone. Its cost grows with the processes in the group, not with
     /// the channels: one round trip for each 1,000 queues.
     ///
     /// # Errors
     ///
-    /// As [`channels_of_group`](Self::channels_of_group).
+    /// As [`group_channels_packed`](Self::group_channels_packed).
     ///
     /// # Cancel safety
     ///
     /// It changes nothing, so dropping it does not either.
-    fn count_group<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>>;
+    fn group_len_packed<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>>;
 
     /// Lists the groups that a channel is in: a promise of this crate alone. One round trip for each 1,000 groups of its inbox.
     ///
     /// # Errors
     ///
-    /// As [`add_to_group`](Self::add_to_group).
+    /// As [`group_add_packed`](Self::group_add_packed).
     ///
     /// # Cancel safety
     ///
     /// It changes nothing, so dropping it does not either.
-    fn groups_of_channel<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<Vec<GroupName>>>;
+    fn channel_groups_packed<'a>(&'a self, channel: &'a ChannelName)
+    -> BoxFuture<'a, Result<Vec<GroupName>>>;
 
     /// Removes all messages and groups, in bounded steps. Receives that wait go on waiting and get what is sent
     /// afterwards ("flush" extension).

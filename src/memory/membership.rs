@@ -14,7 +14,7 @@ use crate::name::{ChannelKind, ChannelName, GroupName};
 
 impl State {
     /// Adds a channel to a group.
-    pub(super) fn add_to_group(
+    pub(super) fn group_add_packed(
         &mut self,
         group: &GroupName,
         channel: &ChannelName,
@@ -69,19 +69,19 @@ impl State {
     }
 
     /// Returns the channels that are in a group now.
-    pub(super) fn channels_of_group(&mut self, group: &GroupName) -> Result<Vec<ChannelName>> {
+    pub(super) fn group_channels_packed(&mut self, group: &GroupName) -> Result<Vec<ChannelName>> {
         self.settle_group(group);
         self.groups.channels(group, &self.inboxes, Instant::now())
     }
 
     /// Counts the channels that are in a group now, up to `enough`.
-    pub(super) fn count_group(&mut self, group: &GroupName, enough: usize) -> usize {
+    pub(super) fn group_len_packed(&mut self, group: &GroupName, enough: usize) -> usize {
         self.settle_group(group);
         self.groups.count(group, enough, &self.inboxes, Instant::now())
     }
 
     /// Returns the groups in which a channel is now.
-    pub(super) fn groups_of_channel(&mut self, channel: &ChannelName) -> Vec<GroupName> {
+    pub(super) fn channel_groups_packed(&mut self, channel: &ChannelName) -> Vec<GroupName> {
         self.settle(channel.queue());
         self.groups.of_channel(channel, &self.inboxes, Instant::now())
     }

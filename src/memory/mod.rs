@@ -58,7 +58,7 @@ use crate::name::{ChannelName, GroupName};
 ///
 /// # Runtime
 ///
-/// Only [`inbox`](ChannelLayer::inbox), and a receive from one, needs a Tokio runtime. Time is Tokio's, which tests can pause.
+/// Only [`inbox`](ChannelLayer::open_inbox), and a receive from one, needs a Tokio runtime. Time is Tokio's, which tests can pause.
 ///
 /// ```
 /// use asgi_redis::{ChannelLayerExt, MemoryLayer, Value};
@@ -236,7 +236,7 @@ impl ChannelLayer for MemoryLayer {
         Box::pin(self.take(channels, false))
     }
 
-    fn inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
+    fn open_inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
         Box::pin(async move {
             let Client { config, store, inboxes, .. } = &*self.client;
             self.client.open().await?;
@@ -267,7 +267,7 @@ impl ChannelLayer for MemoryLayer {
         })
     }
 
-    fn add_to_group<'a>(
+    fn group_add_packed<'a>(
         &'a self,
         group: &'a GroupName,
         channel: &'a ChannelName,
@@ -275,11 +275,11 @@ impl ChannelLayer for MemoryLayer {
         self.client.ask(move |state, config| {
             check_member(channel)?;
             let deadline = Instant::now() + config.group_expiry();
-            state.add_to_group(group, channel, config.capacity_of(channel), deadline)
+            state.group_add_packed(group, channel, config.capacity_of(channel), deadline)
         })
     }
 
-    fn discard_from_group<'a>(
+    fn group_discard_packed<'a>(
         &'a self,
         group: &'a GroupName,
         channel: &'a ChannelName,
@@ -291,7 +291,7 @@ impl ChannelLayer for MemoryLayer {
         })
     }
 
-    fn leave_all_groups<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
+    fn leave_groups_packed<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
         self.client.ask(move |state, _| {
             check_member(channel)?;
             state.groups.leave_all(channel);
@@ -299,7 +299,7 @@ impl ChannelLayer for MemoryLayer {
         })
     }
 
-    fn send_to_group_packed<'a>(
+    fn group_send_packed<'a>(
         &'a self,
         group: &'a GroupName,
         message: PackedMessage,
@@ -318,18 +318,21 @@ impl ChannelLayer for MemoryLayer {
         })
     }
 
-    fn channels_of_group<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
-        self.client.ask(move |state, _| state.channels_of_group(group))
+    fn group_channels_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
+        self.client.ask(move |state, _| state.group_channels_packed(group))
     }
 
-    fn count_group<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
-        self.client.ask(move |state, _| Ok(state.count_group(group, enough)))
+    fn group_len_packed<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
+        self.client.ask(move |state, _| Ok(state.group_len_packed(group, enough)))
     }
 
-    fn groups_of_channel<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<Vec<GroupName>>> {
+    fn channel_groups_packed<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+    ) -> BoxFuture<'a, Result<Vec<GroupName>>> {
         self.client.ask(move |state, _| {
             check_member(channel)?;
-            Ok(state.groups_of_channel(channel))
+            Ok(state.channel_groups_packed(channel))
         })
     }
 

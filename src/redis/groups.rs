@@ -43,7 +43,7 @@ impl Shard {
     }
 
     /// Takes a channel of this shard out of all its groups.
-    pub(super) async fn leave_all_groups(&self, channel: &ChannelName) -> Result<()> {
+    pub(super) async fn leave_groups_packed(&self, channel: &ChannelName) -> Result<()> {
         member(channel)?;
         let mut cursor = String::new();
         loop {

@@ -222,7 +222,7 @@ impl ChannelLayer for RedisChannelLayer {
         Box::pin(self.take(channels, false))
     }
 
-    fn inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
+    fn open_inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
         Box::pin(async move {
             let Inner { config, tickets, .. } = &*self.inner;
             let shard_of = |name: &ChannelName| self.inner.shards.of(name).map(Arc::clone);
@@ -232,7 +232,7 @@ impl ChannelLayer for RedisChannelLayer {
         })
     }
 
-    fn add_to_group<'a>(
+    fn group_add_packed<'a>(
         &'a self,
         group: &'a GroupName,
         channel: &'a ChannelName,
@@ -244,7 +244,7 @@ impl ChannelLayer for RedisChannelLayer {
         })
     }
 
-    fn discard_from_group<'a>(
+    fn group_discard_packed<'a>(
         &'a self,
         group: &'a GroupName,
         channel: &'a ChannelName,
@@ -252,11 +252,11 @@ impl ChannelLayer for RedisChannelLayer {
         Box::pin(async move { self.inner.shards.of(channel)?.group_discard(group, channel).await })
     }
 
-    fn leave_all_groups<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.inner.shards.of(channel)?.leave_all_groups(channel).await })
+    fn leave_groups_packed<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.inner.shards.of(channel)?.leave_groups_packed(channel).await })
     }
 
-    fn send_to_group_packed<'a>(
+    fn group_send_packed<'a>(
         &'a self,
         group: &'a GroupName,
         message: PackedMessage,
@@ -269,15 +269,18 @@ impl ChannelLayer for RedisChannelLayer {
         })
     }
 
-    fn channels_of_group<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
+    fn group_channels_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
         Box::pin(self.inner.shards.group_channels(group))
     }
 
-    fn count_group<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
+    fn group_len_packed<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
         Box::pin(self.inner.shards.group_len(group, enough))
     }
 
-    fn groups_of_channel<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<Vec<GroupName>>> {
+    fn channel_groups_packed<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+    ) -> BoxFuture<'a, Result<Vec<GroupName>>> {
         Box::pin(async move { self.inner.shards.of(channel)?.channel_groups(channel).await })
     }
 

@@ -60,9 +60,9 @@ impl Rooms {
         };
         let mut names = Vec::new();
         for layer in layers {
-            let inbox = layer.inbox("demo.mail").await?;
+            let inbox = layer.open_inbox("demo.mail").await?;
             for _ in 0..MAILBOXES_EACH {
-                let mailbox = inbox.open()?;
+                let mailbox = inbox.open_mailbox()?;
                 let number = names.len();
                 names.push(mailbox.name().clone());
                 if number == UNREAD {

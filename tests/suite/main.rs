@@ -16,4 +16,5 @@ mod fixture;
 mod layer;
 mod local_and_remote;
 mod protocol;
+mod readme;
 mod sealing;

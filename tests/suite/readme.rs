@@ -83,9 +83,9 @@ fn anchors(text: &str) -> BTreeSet<String> {
             continue;
         };
         let slug = slug(heading);
-        let numbered =
+        let mut numbered =
             (0..).map(|number| if number == 0 { slug.clone() } else { format!("{slug}-{number}") });
-        let free = numbered.skip_while(|anchor| anchors.contains(anchor)).next();
+        let free = numbered.find(|anchor| !anchors.contains(anchor));
         anchors.extend(free);
     }
     anchors

@@ -117,7 +117,27 @@ pub mod scripts {
     pub use crate::redis::script::{Script, Slot, SlotKind, all, get};
 }
 
-// The examples in the README are tests too.
+// The examples in the README and in docs/ are tests too.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}
+mod documents {
+    macro_rules! documents {
+        ($($(#[$condition:meta])? $name:ident = $path:literal;)+) => {
+            $($(#[$condition])? #[doc = include_str!($path)] mod $name {})+
+        };
+    }
+
+    documents! {
+        readme = "../README.md";
+        performance = "../docs/performance.md";
+        command_line = "../docs/guides/command-line.md";
+        encryption = "../docs/guides/encryption.md";
+        errors = "../docs/guides/errors.md";
+        from_asgi_redis = "../docs/guides/from-asgi-redis.md";
+        inboxes_and_groups = "../docs/guides/inboxes-and-groups.md";
+        memory = "../docs/guides/memory.md";
+        options = "../docs/guides/options.md";
+        several_servers = "../docs/guides/several-servers.md";
+        #[cfg(feature = "conformance")]
+        testing = "../docs/guides/testing.md";
+    }
+}

@@ -18,4 +18,5 @@ mod layer;
 mod local_and_remote;
 mod own_checks;
 mod protocol;
+mod readme;
 mod sealing;

@@ -65,48 +65,43 @@
 //!
 //! # Features
 //!
-//! None is on by default. `cli` builds the program `asgi-redis`; `conformance` has a test for each rule of a layer.
+//! None is on by default. `cli` builds the program `asgi-redis`; `conformance` has a test for each rule of a layer;
+//! `test-server` starts real servers for tests.
 
-mod capacity;
-mod channel_layers;
-mod checks;
 mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod decode_failure;
+mod connect;
 mod error;
-mod group;
-mod health;
-mod host;
 mod inbox;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod layer;
 mod local_and_remote;
 mod memory;
 mod message;
 mod name;
-mod options;
 mod redis;
 mod seal;
-mod sources;
-mod value;
-mod well_formed;
+#[cfg(all(unix, feature = "test-server"))]
+pub mod test_server;
 
-pub use capacity::{Pattern, glob, regex};
-pub use channel_layers::{Backend, ChannelLayers, ConfiguredLayer};
+pub use config::capacity::{Pattern, glob, regex};
+pub use config::channel_layers::{Backend, ChannelLayers, ConfiguredLayer};
+pub use config::host::{Host, HostSpec};
 pub use config::{Config, ConfigBuilder};
 pub use error::{Error, ErrorKind, Result};
-pub use group::{GroupReceipt, UnreachedShard};
-pub use health::ShardHealth;
-pub use host::{Host, HostSpec};
 pub use inbox::{Inbox, InboxStatistics, Mailbox};
+pub use layer::receipt::{GroupReceipt, UnreachedShard};
 pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt};
 pub use local_and_remote::LocalAndRemote;
 pub use memory::{ChannelStatistics, MemoryLayer, MemoryStatistics};
 pub use message::PackedMessage;
+pub use message::value::Value;
 pub use name::{ChannelKind, ChannelName, GroupName};
-pub use redis::{DrainReport, RedisChannelLayer, ShardSurvey};
+pub use redis::{DrainReport, RedisChannelLayer, ShardHealth, ShardSurvey};
 pub use seal::SealStatistics;
-pub use value::Value;
 
 /// The scripts of the engine: what runs on the server, for those who call it from any client.
 pub mod scripts {

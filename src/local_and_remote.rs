@@ -1,13 +1,13 @@
 //! Two layers as one: what may stay on this machine stays there, everything else goes through the other layer.
 
-use crate::checks::closed;
 use crate::error::{Error, ErrorKind, Result};
-use crate::group::GroupReceipt;
 use crate::inbox::Inbox;
+use crate::layer::receipt::GroupReceipt;
+use crate::layer::refusals::closed;
+use crate::layer::sources::{Source, Taken, Turns, take_from};
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName, GroupName};
-use crate::sources::{Source, Taken, Turns, take_from};
 
 /// A channel layer of two: normal channels are the local one's, `?` and `!` channels and groups the remote one's.
 ///

@@ -23,7 +23,7 @@ enum Command {
     /// of that inbox lives. Channels of any kind may be added, in use or not.
     #[command(after_help = EXIT_STATUS)]
     Add(Members),
-    /// Take channels out of a group; those that are not in it are no error.
+    /// Remove channels from a group. A channel that is not in it is no error.
     #[command(after_help = EXIT_STATUS)]
     Discard(Members),
     /// Print the channels in a group, one on each line, in order of their names.
@@ -34,9 +34,9 @@ enum Command {
     Len(Named),
     /// Send one message to all channels in a group, and print what became of it.
     ///
-    /// It counts queues: all addresses inside one inbox share one. `delivered` have the message; `full` had no room for
-    /// it, which makes the exit status 3 although the others have it; `expired` had no member any more; in the place of
-    /// `failed` stand keys of another program, which makes it 5. A group without members is no error.
+    /// The counts are of queues: all addresses inside one inbox share one. `delivered` queues have the message; `full` ones
+    /// had no room for it, and make the exit status 3 although the others have it; `expired` ones had no member any more;
+    /// in place of `failed` ones another program has keys, and they make it 5. A group without members is no error.
     #[command(after_help = EXIT_STATUS)]
     Send(Send),
 }
@@ -174,7 +174,7 @@ async fn len(named: &Named, options: &LayerOptions) -> Result<Status, Failure> {
 }
 
 impl Members {
-    /// All names are checked before anything is done.
+    /// Checks all names before anything is done.
     fn names(&self) -> Result<(GroupName, Vec<ChannelName>), Error> {
         let channels = self.channels.iter().map(|name| ChannelName::new(name));
         Ok((GroupName::new(&self.group)?, channels.collect::<Result<_, _>>()?))

@@ -9,12 +9,12 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use super::Subject;
-use super::ledger::{Ledger, Sent};
+use super::subject::Subject;
 use super::support::{
     Client, PATIENCE, Random, address, all_waiting, capacity, clients, mailed, moment, number, plain,
     poll_at_most, poll_once, soon, until, waiting,
 };
+use crate::internals::{Ledger, Sent};
 use crate::{ChannelLayerExt, ErrorKind};
 
 /// Lets a receive on some channels wait, and drops it when a message was sent to one of them and it was not polled.
@@ -161,12 +161,12 @@ async fn dropped_at_random(subject: &dyn Subject, seed: u64) {
     for written in join_all(writing).await {
         written.unwrap();
     }
-    ledger.balance().await;
+    ledger.wait_for_balance().await;
     stop.send_replace(true);
     for read in join_all(reading).await {
         read.unwrap();
     }
-    ledger.balance().await;
+    ledger.wait_for_balance().await;
 }
 
 pub(super) async fn looks_dropped_at_random_keep_the_ledger(subject: &dyn Subject) {
@@ -199,7 +199,7 @@ async fn take_the_rest(client: &Client, channels: &[&str], ledger: &Ledger) {
     };
     tokio::select! {
         () = rest => {}
-        () = ledger.balance() => {}
+        () = ledger.wait_for_balance() => {}
     }
 }
 
@@ -233,7 +233,7 @@ pub(super) async fn dropped_sends_send_once_or_not_at_all(subject: &dyn Subject)
     for channel in ["a", "b?1"] {
         all_waiting(&receiver, channel).await.into_iter().for_each(|number| ledger.received(number));
     }
-    ledger.balance().await;
+    ledger.wait_for_balance().await;
 }
 
 pub(super) async fn reads_of_an_inbox_dropped_at_random_lose_and_reorder_nothing(subject: &dyn Subject) {

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
 
+use super::subject::{Settings, Subject};
 use super::support::{
     Client, PATIENCE, address, all_waiting, capacity, clients, moment, next, number, receive, soon,
 };
-use super::{Settings, Subject};
 use crate::{ChannelLayerExt, ChannelName, ErrorKind};
 
 /// Fails unless a send is refused for want of room.

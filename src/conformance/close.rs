@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 
-use super::Subject;
-use super::ledger::{Ledger, Sent};
+use super::subject::Subject;
 use super::support::{
     Client, PATIENCE, address, mailed, moment, number, plain, poll_once, soon, until, waiting,
 };
+use crate::internals::{Ledger, Sent};
 use crate::{ChannelLayerExt, ErrorKind, Result};
 
 fn assert_closed<T>(outcome: Result<T>) {
@@ -209,10 +209,10 @@ pub(super) async fn clients_that_close_under_load_lose_and_repeat_nothing(subjec
         close(client).await;
     }
     soon("all sends", sending).await.unwrap();
-    ledger.balance().await;
+    ledger.wait_for_balance().await;
     close(&six[1]).await;
     for received in join_all(receiving.drain(..)).await {
         received.unwrap();
     }
-    ledger.balance().await;
+    ledger.wait_for_balance().await;
 }

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::{join, join_all};
 use tokio::sync::watch;
 
-use super::Subject;
-use super::ledger::{Ledger, Sent};
+use super::subject::Subject;
 use super::support::{
     Client, PATIENCE, address, capacity, clients, moment, nothing, number, plain, receive, soon, waiting,
 };
+use crate::internals::{Ledger, Sent};
 use crate::{ChannelLayer, ChannelLayerExt, ChannelName, ErrorKind, PackedMessage};
 
 /// Sends a message as soon as the receive has had a moment to wait.
@@ -80,14 +80,14 @@ pub(super) async fn competing_readers_get_each_message_once(subject: &dyn Subjec
     for sent in join_all(sending).await {
         sent.unwrap();
     }
-    ledger.balance().await;
+    ledger.wait_for_balance().await;
     moment().await;
     stop.send_replace(true);
     for read in join_all(reading).await {
         read.unwrap();
     }
-    ledger.balance().await;
-    assert_eq!(ledger.accepted(), 1_800);
+    ledger.wait_for_balance().await;
+    assert_eq!(ledger.accepted_and_refused().0, 1_800);
 }
 
 pub(super) async fn receives_of_one_client_at_once_share_the_messages(subject: &dyn Subject) {

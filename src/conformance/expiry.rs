@@ -3,10 +3,10 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use super::subject::{Settings, Subject};
 use super::support::{
     Client, address, all_waiting, clients, in_time, moment, nothing, number, poll_once, soon, until, waiting,
 };
-use super::{Settings, Subject};
 use crate::{ChannelLayerExt, ErrorKind};
 
 /// An expiry to wait for.
@@ -98,7 +98,7 @@ pub(super) async fn a_live_message_behind_an_expired_one_is_delivered(subject: &
     }
 }
 
-/// Sends until a send is refused; says how many were accepted.
+/// Sends until a send is refused. Returns how many were accepted.
 async fn fill(sender: &Client, channel: &str) -> usize {
     let mut accepted = 0;
     while sender.send(channel, &accepted).await.is_ok() {

@@ -1,6 +1,6 @@
 //! After a flush there is nothing, and everybody goes on.
 
-use super::Subject;
+use super::subject::Subject;
 use super::support::{
     address, all_waiting, capacity, clients, mailed, moment, next, nothing, number, plain, poll_at_most,
     soon, waiting,

@@ -1,6 +1,6 @@
 //! A send to a group reaches its members, once, and tells what became of it.
 
-use super::Subject;
+use super::subject::Subject;
 use super::support::{
     Client, address, all_waiting, capacity, clients, mailed, moment, next, nothing, number, plain,
     poll_at_most, soon, sorted, waiting,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 
-use super::Subject;
+use super::subject::Subject;
 use super::support::{
     Client, address, mailed, moment, next, nothing, plain, poll_at_most, receive, soon, until,
 };

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::subject::{Settings, Subject};
 use super::support::{all_waiting, capacity, clients, in_time, mailed, nothing, plain, soon, sorted, until};
-use super::{Settings, Subject};
 use crate::{ChannelLayerExt, Mailbox};
 
 /// A group expiry to wait for, within which something can be done even on a busy machine.

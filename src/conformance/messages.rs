@@ -1,7 +1,7 @@
 //! What a message may hold, and that it arrives as it was sent.
 
+use super::subject::{Settings, Subject};
 use super::support::{Client, clients, mailed, plain, receive, soon};
-use super::{Settings, Subject};
 use crate::{ChannelLayerExt, ErrorKind, PackedMessage, Value};
 
 /// One megabyte, the larger one.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Subject;
+use super::subject::Subject;
 use super::support::{Client, address, mailed, next, number, plain, soon, waiting};
 use crate::{ChannelKind, ChannelLayerExt, ErrorKind, Result};
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use futures_util::future::{join, join_all};
 
-use super::Subject;
+use super::subject::Subject;
 use super::support::{
     Client, PATIENCE, address, all_waiting, capacity, clients, mailed, next, nothing, number, plain,
     poll_once, receive, soon, waiting,

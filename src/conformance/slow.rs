@@ -1,10 +1,10 @@
 //! A mailbox that is read slowly: its senders are told, and its neighbours do not wait for it.
 
+use super::subject::{Settings, Subject};
 use super::support::{Client, address, capacity, clients, mailed, moment, next, soon, until};
-use super::{Settings, Subject};
 use crate::{ChannelLayerExt, ErrorKind, Mailbox};
 
-/// Sends numbers to a mailbox until it is refused; says how many were accepted.
+/// Sends numbers to a mailbox until a send is refused. Returns how many were accepted.
 async fn send_until_full(sender: &Client, mailbox: &Mailbox) -> u64 {
     for number in 0..1_000 {
         if let Err(refused) = sender.send(mailbox.name(), &number).await {

@@ -4,7 +4,6 @@
 //! inbox, and [`slot`] what waits in one mailbox. A layer makes an inbox by [`Inbox::new`] and posts to its mailboxes.
 
 mod mailboxes;
-mod own;
 mod slot;
 
 use std::any::Any;
@@ -18,7 +17,6 @@ use serde::de::DeserializeOwned;
 
 pub use self::mailboxes::InboxStatistics;
 pub(crate) use self::mailboxes::{Changes, Mailboxes, closed};
-pub(crate) use self::own::OwnInboxes;
 pub(crate) use self::slot::Slot;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::ChannelLayer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::group::GroupReceipt;
+use crate::layer::receipt::GroupReceipt;
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 

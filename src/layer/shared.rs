@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{BoxFuture, ChannelLayer};
 use crate::error::Result;
-use crate::group::GroupReceipt;
 use crate::inbox::Inbox;
+use crate::layer::receipt::GroupReceipt;
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 

@@ -9,10 +9,10 @@ use super::calls::{
 };
 use super::link::milliseconds;
 use super::shard::Shard;
-use crate::checks::{check_member, closed};
 use crate::config::Config;
 use crate::error::Result;
-use crate::group::GroupReceipt;
+use crate::layer::receipt::GroupReceipt;
+use crate::layer::refusals::{check_member, closed};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 

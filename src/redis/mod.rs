@@ -15,6 +15,7 @@ mod entry;
 mod envelope;
 mod failure;
 mod groups;
+mod health;
 mod inbox;
 mod keys;
 mod link;
@@ -27,23 +28,24 @@ mod shards;
 mod silence;
 
 pub use self::drain::{DrainReport, ShardSurvey};
+pub use self::health::ShardHealth;
 
 use std::sync::Arc;
 
 use self::receive::{Received, Tickets};
 use self::shards::Shards;
 
-use crate::checks::{check_sendable, check_size, closed};
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, Result};
-use crate::group::GroupReceipt;
-use crate::health::ShardHealth;
-use crate::inbox::{Inbox, OwnInboxes};
+use crate::inbox::Inbox;
+use crate::layer::own_inboxes::OwnInboxes;
+use crate::layer::receipt::GroupReceipt;
+use crate::layer::refusals::{check_sendable, check_size, closed};
+use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 use crate::seal::SealStatistics;
-use crate::sources::Taken;
 
 /// After so many messages that do not open, a receive that does not wait finds nothing: each was a round trip.
 const MOST_GONE_PAST: usize = 1_000;

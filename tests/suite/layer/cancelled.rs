@@ -131,6 +131,7 @@ async fn dropped_at_random(servers: &Servers, seed: u64) {
 }
 
 on_one_and_three_servers!(receives_dropped_at_random_lose_and_repeat_nothing_and_keep_the_order, threads);
+/// Shows R10.
 async fn receives_dropped_at_random_lose_and_repeat_nothing_and_keep_the_order(servers: Servers) {
     for seed in 0..6 {
         dropped_at_random(&servers, seed).await;
@@ -216,6 +217,7 @@ async fn dropped_sends_send_once_or_not_at_all(servers: Servers) {
 }
 
 on_one_and_three_servers!(more_releases_than_a_call_carries_go_before_the_next_receive);
+/// Shows R8.
 async fn more_releases_than_a_call_carries_go_before_the_next_receive(servers: Servers) {
     let [reader, writer] = layers(&options(&servers, "many-releases")).await;
     let mut receives: Vec<_> = (0..600)

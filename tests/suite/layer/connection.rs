@@ -15,6 +15,7 @@ use super::{
 use crate::support::{Direction, Ledger, Proxy, Sent, Server, Servers};
 
 on_one_and_three_servers!(connections_cut_under_load_lose_and_repeat_nothing, threads);
+/// Shows R9.
 async fn connections_cut_under_load_lose_and_repeat_nothing(servers: Servers) {
     let (of_receivers, of_sender) = (proxies(&servers), proxies(&servers));
     let options = options(&*of_receivers, "cuts").capacity(1000);
@@ -65,6 +66,7 @@ async fn connections_cut_under_load_lose_and_repeat_nothing(servers: Servers) {
 }
 
 on_one_and_three_servers!(the_order_of_one_writer_and_one_reader_survives_their_reconnections, threads);
+/// Shows R15.
 async fn the_order_of_one_writer_and_one_reader_survives_their_reconnections(servers: Servers) {
     let (of_reader, of_writer) = (proxies(&servers), proxies(&servers));
     let options = options(&*of_reader, "order-cuts").capacity(10_000);
@@ -123,6 +125,7 @@ async fn a_blocked_receive_outlives_a_restart_of_the_server() {
     assert_eq!(soon("the message", receive).await.unwrap().unwrap().1, 2);
 }
 
+/// Shows R6.
 #[tokio::test]
 async fn a_message_pushed_while_the_receiver_was_cut_off_is_received_after_it() {
     let server = Server::shared();
@@ -140,6 +143,7 @@ async fn a_message_pushed_while_the_receiver_was_cut_off_is_received_after_it() 
     assert_eq!(soon("the message", receive).await.unwrap().unwrap().1, 1);
 }
 
+/// Shows R12.
 #[tokio::test]
 async fn a_send_whose_reply_is_lost_is_perhaps_sent_and_was_sent_once() {
     let server = Server::shared();
@@ -176,6 +180,7 @@ async fn a_frozen_server_delays_nobody_beyond_the_response_timeout() {
     send_at_last(&layer, 3).await;
 }
 
+/// Shows R7.
 #[tokio::test]
 async fn a_receive_blocked_through_flushall_is_found_again_by_the_next_beat() {
     let server = Server::private();
@@ -192,6 +197,7 @@ async fn a_receive_blocked_through_flushall_is_found_again_by_the_next_beat() {
     assert_eq!(soon("it", sender.receive::<_, u64>(["body?1"])).await.unwrap().1, 2);
 }
 
+/// Shows R13.
 #[tokio::test]
 async fn a_process_frozen_beyond_its_lease_waits_again_when_it_thaws() {
     let server = Server::shared();
@@ -256,6 +262,7 @@ async fn a_blocked_receive_waits_while_the_server_refuses_to_write() {
     assert_eq!(soon("the message", receive).await.unwrap().unwrap().1, 2);
 }
 
+/// Shows R8.
 #[tokio::test]
 async fn a_release_whose_call_was_cut_off_is_said_again() {
     let server = Server::shared();

@@ -50,6 +50,7 @@ async fn all_are_back(sender: &RedisChannelLayer, rooms: &mut [Vec<Mailbox>]) {
     }
 }
 
+/// Shows R21.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_restarts_empty_is_given_a_thousand_members_of_ten_groups_again() {
     let server = Arc::new(Server::private());

@@ -69,6 +69,7 @@ async fn ten_thousand_messages_reach_four_blocked_receivers_once_each(servers: S
     ten_thousand(&servers, "ten-thousand", async || {}).await;
 }
 
+/// Shows R11.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn script_flush_in_the_middle_is_seen_by_nobody() {
     let server = Server::private();
@@ -164,6 +165,7 @@ async fn a_single_reader_channel_keeps_the_order_of_its_writer(servers: Servers)
 }
 
 on_one_and_three_servers!(a_second_receive_on_a_single_reader_channel_is_an_error_until_the_first_ends);
+/// Shows R14.
 async fn a_second_receive_on_a_single_reader_channel_is_an_error_until_the_first_ends(servers: Servers) {
     let layer = options(&servers, "single").connect().await.unwrap();
     let first = layer.receive::<_, u64>(["body?1", "other"]);
@@ -220,6 +222,7 @@ async fn flush_leaves_nothing_and_a_blocked_receive_gets_the_next_send(servers: 
     assert_eq!(soon("the blocked receive", blocked).await.unwrap().unwrap().1, 9);
 }
 
+/// Shows R5.
 #[tokio::test]
 async fn layers_of_different_prefixes_and_databases_share_nothing() {
     let server = Server::shared();
@@ -275,6 +278,7 @@ async fn the_largest_message_passes_and_a_byte_more_is_refused_by_name(servers: 
 }
 
 on_one_and_three_servers!(large_messages_to_many_receives_arrive_too);
+/// Shows R18.
 async fn large_messages_to_many_receives_arrive_too(servers: Servers) {
     let [receiver, sender] = layers(&options(&servers, "many-large")).await;
     let text = "x".repeat(900_000);

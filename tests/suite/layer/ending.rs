@@ -110,6 +110,7 @@ on_one_and_three_servers!(
     fifty_clean_restarts_of_one_of_four_receivers_under_load_lose_and_repeat_nothing,
     threads
 );
+/// Shows R16.
 async fn fifty_clean_restarts_of_one_of_four_receivers_under_load_lose_and_repeat_nothing(servers: Servers) {
     let options = options(&servers, "restarts");
     let [sender] = layers(&options).await;

@@ -16,6 +16,7 @@ async fn calls_during(server: &Server, time: Duration) -> u64 {
     calls(&mut admin, "evalsha").await - before
 }
 
+/// Shows R7.
 #[test]
 fn the_beat_comes_three_times_a_lease_of_60_seconds() {
     assert_eq!(ConfigBuilder::new().build().unwrap().lease(), Duration::from_secs(60));

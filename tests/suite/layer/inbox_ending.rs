@@ -21,6 +21,7 @@ fn opened(inbox: &Inbox, count: usize) -> Vec<Mailbox> {
 }
 
 on_one_and_three_servers!(a_dropped_mailbox_leaves_all_its_groups_and_its_name_is_unknown);
+/// Shows R28.
 async fn a_dropped_mailbox_leaves_all_its_groups_and_its_name_is_unknown(servers: Servers) {
     let options = options(&servers, "drop-mailbox");
     let [owner, other] = layers(&options).await;

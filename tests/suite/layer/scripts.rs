@@ -1,4 +1,5 @@
 //! Scripts are loaded once, called by SHA, and loaded again by themselves.
+//! R19: scripts are called by EVALSHA.
 
 use asgi_redis::{ChannelLayer, ChannelLayerExt, scripts};
 use futures::future::try_join_all;

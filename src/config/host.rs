@@ -1,4 +1,4 @@
-//! The servers of a layer: as they are written, and as they are once checked. No text made here shows a password.
+//! The servers of a layer, as they are written and as they are checked. No text made here shows a password.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
 
 use crate::error::{Error, Result};
 
-/// What names the memory of the process instead of a server.
+/// The URL of the memory of the process, which is no server.
 pub(crate) const MEMORY: &str = "memory://";
 
 const DEFAULT_HOST: &str = "localhost";
 const DEFAULT_PORT: u16 = 6379;
 
-/// What to write where a server is not understood.
+/// The remedy in errors about a server that is not understood.
 pub(crate) const HOW_TO_WRITE: &str =
     "write a URL such as \"redis://localhost:6379/0\" or a pair of host and port";
 
@@ -28,8 +28,8 @@ const SCHEMES: &str =
 /// | `unix:///path[?db=0&user=...&pass=...]` | a unix socket; `redis+unix://` and `valkey+unix://` are the same |
 ///
 /// In user and password, characters with a meaning in URLs are percent-encoded: `@` is `%40`, `#` is `%23`.
-/// Whether the server is well-formed is found out when the configuration is built. Neither its text nor its debug
-/// output shows a password.
+/// [`ConfigBuilder::build`](crate::ConfigBuilder::build) checks that it is well-formed. Neither its text nor its debug output
+/// shows a password.
 ///
 /// ```
 /// use asgi_redis::HostSpec;
@@ -71,7 +71,7 @@ impl From<(String, u16)> for HostSpec {
 }
 
 impl HostSpec {
-    /// Whether it names the memory of the process instead of a server.
+    /// Reports whether it names the memory of the process.
     pub(crate) fn is_memory(&self) -> bool {
         matches!(&self.0, Written::Url(url) if url == MEMORY)
     }
@@ -115,7 +115,7 @@ impl Host {
         .map_err(|why| Error::config(format!("option `hosts`: {spec} is refused: {why}")))
     }
 
-    /// The server that the options `host`, `port` and `db` name.
+    /// Makes the server that the options `host`, `port` and `db` name.
     pub(crate) fn from_parts(host: Option<&str>, port: Option<u16>, db: Option<u32>) -> Result<Self> {
         let (host, port) = (host.unwrap_or(DEFAULT_HOST), port.unwrap_or(DEFAULT_PORT));
         let settings = RedisConnectionInfo::default().set_db(db.unwrap_or_default().into());
@@ -124,12 +124,12 @@ impl Host {
             .map_err(|why| Error::config(format!("option `host`: {}:{port} is refused: {why}", masked(host))))
     }
 
-    /// What the client needs to connect.
+    /// Returns what the client of the server needs to connect.
     pub(crate) fn connection_info(&self) -> &ConnectionInfo {
         &self.0
     }
 
-    /// Two hosts with the same identity are the same keyspace.
+    /// Returns an identity: two hosts with the same one are the same keyspace.
     pub(crate) fn identity(&self) -> (String, i64) {
         (self.0.addr().to_string().to_ascii_lowercase(), self.0.redis_settings().db())
     }
@@ -238,7 +238,7 @@ fn tcp_address(host: &str, port: u16) -> Result<ConnectionAddr, String> {
     Ok(ConnectionAddr::Tcp(host.to_owned(), port))
 }
 
-/// A URL as it may be shown, however broken it is: without user, password and parameters.
+/// Returns a URL without user, password and parameters, however broken it is.
 pub(crate) fn masked(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),

@@ -1,24 +1,20 @@
 //! A `CHANNEL_LAYERS` document, as Django projects have one: aliases, and for each the layer and its settings. A document
 //! or a URL becomes the layer that it names.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Deserializer};
 
-use crate::config::ConfigBuilder;
+use super::builder::ConfigBuilder;
+use super::host::{HostSpec, MEMORY};
+use super::options::{OPTIONS, entries, host};
 use crate::error::{Error, Result};
-use crate::host::{HostSpec, MEMORY};
-use crate::layer::ChannelLayer;
-use crate::local_and_remote::LocalAndRemote;
-use crate::options::{OPTIONS, entries, host};
-use crate::value::Value;
+use crate::message::value::Value;
 
 const DEFAULT_ALIAS: &str = "default";
 
 /// The layers that a `CHANNEL_LAYERS` document names, by their aliases.
 ///
 /// The document maps each alias to `BACKEND`, the layer's class in Python, see [`Backend`]; `CONFIG`, its settings, see
-/// [`ConfigBuilder`]; and `ROUTING`, which says what consumes the messages of a Django project and is ignored here.
+/// [`ConfigBuilder`]; and `ROUTING`, which names the consumers of a Django project and is ignored here.
 /// It deserialises from any serde format. A bare `CONFIG` is taken as that of the alias `default`.
 ///
 /// Deserialise from text: formats' own in-memory types may forget the order of `channel_capacity`.
@@ -59,7 +55,7 @@ pub struct ChannelLayers(Vec<(String, ConfiguredLayer)>);
 pub struct ConfiguredLayer {
     backend: Backend,
     config: ConfigBuilder,
-    /// Where a local and remote layer keeps its normal channels.
+    /// The server on which a local and remote layer keeps its normal channels.
     local: Option<HostSpec>,
 }
 
@@ -69,7 +65,7 @@ pub struct ConfiguredLayer {
 pub enum Backend {
     /// `asgi_redis.RedisChannelLayer`: all messages go through Redis.
     Redis,
-    /// `asgi_redis.RedisLocalChannelLayer`: normal channels stay on this machine, see [`LocalAndRemote`]. Its `CONFIG` may
+    /// `asgi_redis.RedisLocalChannelLayer`: normal channels stay on this machine, see [`LocalAndRemote`](crate::LocalAndRemote). Its `CONFIG` may
     /// have one option more, `local`: the URL of a server of this machine that keeps them, best
     /// `unix:///path`, or `memory://`, this process alone, which is the default.
     RedisLocal,
@@ -98,7 +94,7 @@ impl ChannelLayers {
         self.0.iter().find(|(known, _)| known == alias).map(|(_, layer)| layer)
     }
 
-    /// Takes the layer of an alias out.
+    /// Removes the layer of an alias, and returns it.
     ///
     /// # Errors
     ///
@@ -150,32 +146,10 @@ impl ConfiguredLayer {
         Self { config: change(self.config), ..self }
     }
 
-    /// Checks the settings, and connects or makes the layer.
-    ///
-    /// # Errors
-    ///
-    /// As [`ConfigBuilder::build`] and [`RedisChannelLayer::connect`](crate::RedisChannelLayer::connect).
-    ///
-    /// # Cancel safety
-    ///
-    /// A dropped connect leaves nothing behind.
-    pub async fn connect(&self) -> Result<Arc<dyn ChannelLayer>> {
-        match self.backend() {
-            Backend::Redis | Backend::Memory => self.connect_to(&self.config).await,
-            Backend::RedisLocal => {
-                let local = self.local.clone().unwrap_or_else(|| MEMORY.into());
-                let local = self.connect_to(&self.config.without_hosts().hosts([local])).await?;
-                let remote = self.connect_to(&self.config).await?;
-                Ok(Arc::new(LocalAndRemote::new(local, remote)))
-            }
-        }
-    }
-
-    async fn connect_to(&self, config: &ConfigBuilder) -> Result<Arc<dyn ChannelLayer>> {
-        if self.backend == Backend::Memory || config.names_memory() {
-            return Ok(Arc::new(config.in_memory()?));
-        }
-        Ok(Arc::new(config.connect().await?))
+    /// The settings of the local half; `None` unless this is a local and remote layer.
+    pub(crate) fn local_config(&self) -> Option<ConfigBuilder> {
+        let local = || self.local.clone().unwrap_or_else(|| MEMORY.into());
+        (self.backend == Backend::RedisLocal).then(|| self.config.without_hosts().hosts([local()]))
     }
 }
 
@@ -185,7 +159,7 @@ impl<'de> Deserialize<'de> for ChannelLayers {
     }
 }
 
-/// Reads the layers from a document that was read already.
+/// Reads the layers from a parsed document.
 impl TryFrom<Value> for ChannelLayers {
     type Error = Error;
 
@@ -228,7 +202,7 @@ fn read_layer(what: &str, layer: &Value) -> Result<ConfiguredLayer> {
     Ok(ConfiguredLayer { backend, config: config.try_into().map_err(in_this)?, local })
 }
 
-/// Takes the option out that only a local and remote layer has.
+/// Removes the option that only a local and remote layer has, and returns it.
 fn take_local(config: &mut Value) -> Result<Option<HostSpec>> {
     let Value::Map(options) = config else { return Ok(None) };
     match options.iter().position(|(option, _)| option.as_str() == Some("local")) {

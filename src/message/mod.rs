@@ -1,7 +1,13 @@
-//! A message on its way: any serde type as MessagePack bytes, and back.
+//! Packed messages: any serde type as MessagePack bytes, and back.
 //!
-//! Sending packs here before anything else happens, and receiving unpacks here last. Between the two a message is
-//! only bytes, which are shared and never copied.
+//! A send packs its message here first, and a receive unpacks here last. In between a message is only bytes, which are
+//! shared and never copied. [`value`] is a message without a struct and [`value_serde`] its serde side; [`well_formed`]
+//! checks bytes; [`decode_failure`] words an error without the content.
+
+mod decode_failure;
+pub(crate) mod value;
+mod value_serde;
+mod well_formed;
 
 use std::any::type_name;
 use std::fmt;
@@ -11,9 +17,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::decode_failure::without_content;
+use self::decode_failure::without_content;
+use self::well_formed::{Fault, MAX_DEPTH, Scanner};
 use crate::error::{Error, ErrorKind, Result};
-use crate::well_formed::{self, Fault, MAX_DEPTH, Scanner};
 
 /// A message as MessagePack bytes. Clones share the bytes.
 ///
@@ -46,7 +52,7 @@ impl PackedMessage {
     /// # Errors
     ///
     /// [`MessageTooLarge`](ErrorKind::MessageTooLarge) when lists and maps are nested more than 64 deep;
-    /// [`Encode`](ErrorKind::Encode) when the type's own `Serialize` fails, with its words.
+    /// [`Encode`](ErrorKind::Encode) when the type's own `Serialize` fails; the text is that of its error.
     ///
     /// ```
     /// use asgi_redis::{ErrorKind, PackedMessage, Value};
@@ -73,7 +79,7 @@ impl PackedMessage {
                     type_name::<T>()
                 ),
             )),
-            // The length that serde was told, and the number of elements that came, differ.
+            // The type announced another length to serde than it has elements.
             (Err(fault), _) => Err(cannot_encode::<T>(&fault)),
             (Ok(()), Err(error)) => Err(cannot_encode::<T>(&error)),
             (Ok(()), Ok(())) => Ok(Self(sink.bytes.into())),
@@ -85,7 +91,7 @@ impl PackedMessage {
     /// # Errors
     ///
     /// [`Decode`](ErrorKind::Decode) when the bytes are not exactly one MessagePack value, are nested more than 64
-    /// deep, or do not fit the type. The error's text says what is wrong and holds nothing of the content;
+    /// deep, or do not fit the type. The error's text names what is wrong and holds nothing of the content;
     /// [`Error::undecoded`] has the bytes.
     ///
     /// ```
@@ -116,7 +122,7 @@ impl PackedMessage {
         self.unpack()
     }
 
-    /// Takes bytes that are packed already. They are not looked at before someone unpacks them.
+    /// Takes bytes that are packed already. They are checked when they are unpacked, not here.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         Self(bytes.into())
     }
@@ -136,7 +142,7 @@ impl PackedMessage {
         self.0.len()
     }
 
-    /// Whether there is not one byte, which no packed message is.
+    /// Reports whether there are no bytes at all. A packed message has at least one.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -181,119 +187,4 @@ impl io::Write for Sink {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::Value;
-
-    #[derive(Debug, PartialEq, Serialize, Deserialize)]
-    struct Message {
-        path: String,
-        port: Option<u16>,
-    }
-
-    #[derive(Debug, Serialize, Deserialize)]
-    enum Chain {
-        End,
-        Link(Box<Chain>),
-    }
-
-    #[test]
-    fn a_struct_keeps_the_names_of_its_fields() {
-        let message = Message { path: "/".into(), port: Some(80) };
-        let packed = PackedMessage::pack(&message).unwrap();
-        assert_eq!(packed.as_bytes(), &b"\x82\xa4path\xa1/\xa4port\x50"[..]);
-        assert_eq!(packed.unpack_owned::<Message>().unwrap(), message);
-    }
-
-    #[test]
-    fn a_type_may_borrow_from_the_message() {
-        let packed = PackedMessage::pack("text").unwrap();
-        let text: &str = packed.unpack().unwrap();
-        assert_eq!(text.as_ptr(), packed.as_bytes()[1..].as_ptr());
-    }
-
-    #[test]
-    fn debug_shows_the_length_only() {
-        let packed = PackedMessage::pack("secret").unwrap();
-        assert_eq!(format!("{packed:?}"), "PackedMessage(7 bytes)");
-    }
-
-    #[test]
-    fn sixty_four_levels_go_through_and_one_more_is_refused() {
-        let nested =
-            |levels: usize| (1..levels).fold(Value::List(vec![]), |inner, _| Value::List(vec![inner]));
-        let packed = PackedMessage::pack(&nested(64)).unwrap();
-        assert_eq!(packed.unpack::<Value>().unwrap(), nested(64));
-        let error = PackedMessage::pack(&nested(65)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::MessageTooLarge);
-        assert!(error.to_string().contains("more than 64 levels deep"), "{error}");
-    }
-
-    #[test]
-    fn what_is_nested_2000_deep_is_an_error_and_not_a_stack_overflow() {
-        let on_a_small_stack = || {
-            for level in [&b"\x91"[..], b"\x81\x01", b"\x81\xa4Link"] {
-                let packed = PackedMessage::from_bytes(level.repeat(2000));
-                for text in [
-                    packed.unpack::<Value>().unwrap_err().to_string(),
-                    packed.unpack::<Chain>().unwrap_err().to_string(),
-                    packed.unpack::<serde::de::IgnoredAny>().unwrap_err().to_string(),
-                ] {
-                    assert!(text.ends_with("it is nested more than 64 levels deep"), "{text}");
-                }
-            }
-            let deep = (0..2000).fold(Chain::End, |inner, _| Chain::Link(Box::new(inner)));
-            assert_eq!(PackedMessage::pack(&deep).unwrap_err().kind(), ErrorKind::MessageTooLarge);
-        };
-        std::thread::Builder::new().stack_size(2 << 20).spawn(on_a_small_stack).unwrap().join().unwrap();
-    }
-
-    #[test]
-    fn a_type_that_fails_to_serialize_is_an_encode_error_in_its_own_words() {
-        struct Failing;
-        impl Serialize for Failing {
-            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-                Err(serde::ser::Error::custom("no way"))
-            }
-        }
-        let error = PackedMessage::pack(&Failing).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Encode);
-        assert!(error.to_string().ends_with("Failing: no way"), "{error}");
-    }
-
-    #[test]
-    fn a_type_that_announces_a_wrong_length_is_an_encode_error() {
-        struct Lying;
-        impl Serialize for Lying {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serde::ser::SerializeSeq::end(serializer.serialize_seq(Some(2))?)
-            }
-        }
-        assert_eq!(PackedMessage::pack(&Lying).unwrap_err().kind(), ErrorKind::Encode);
-    }
-
-    proptest! {
-        #[test]
-        fn random_bytes_are_decoded_or_refused_without_a_panic(
-            bytes in proptest::collection::vec(any::<u8>(), 0..200)
-        ) {
-            let packed = PackedMessage::from_bytes(bytes);
-            if let Ok(value) = packed.unpack::<Value>() {
-                let again = PackedMessage::pack(&value).unwrap();
-                prop_assert_eq!(again.unpack::<Value>().unwrap().to_string(), value.to_string());
-            }
-            drop((packed.unpack::<Chain>(), packed.unpack::<HashMap<String, Message>>()));
-        }
-
-        #[test]
-        fn hostile_lengths_are_errors(family in 0xc4_u8..=0xdf, length in any::<u32>()) {
-            let bytes = [&[family][..], &length.to_be_bytes(), b"abc"].concat();
-            let packed = PackedMessage::from_bytes(bytes);
-            drop((packed.unpack::<Value>(), packed.unpack::<Vec<u64>>(), packed.unpack::<String>()));
-        }
-    }
-}
+mod tests;

@@ -5,14 +5,18 @@
 //! [`shared`] makes layers of shared ones.
 
 mod ext;
+pub(crate) mod own_inboxes;
+pub(crate) mod receipt;
+pub(crate) mod refusals;
 mod shared;
+pub(crate) mod sources;
 
 use std::pin::Pin;
 
 pub use self::ext::ChannelLayerExt;
 use crate::error::Result;
-use crate::group::GroupReceipt;
 use crate::inbox::Inbox;
+use crate::layer::receipt::GroupReceipt;
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 

@@ -1,8 +1,8 @@
 //! The outer form of MessagePack, checked without recursion: exactly one value, whole, nested at most 64 deep.
 //!
-//! Serde's own limit does not hold everywhere: rmp-serde counts no levels while it encodes, nor inside enums while
-//! it decodes, and leaves what follows the value unread. So `message.rs` checks here what it writes and what it
-//! reads, before a type with a recursive definition can exhaust the stack.
+//! Serde's own limit does not hold everywhere: rmp-serde counts no levels while it encodes, nor inside enums while it
+//! decodes, and does not read what follows the value. So packing and unpacking check the bytes here, before a type with a
+//! recursive definition can exhaust the stack.
 
 use std::fmt;
 
@@ -69,9 +69,10 @@ impl Scanner {
 
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         loop {
-            let skipped = self.skip.min(bytes.len() as u64);
-            self.skip -= skipped;
-            bytes = bytes.get(usize::try_from(skipped).unwrap_or(usize::MAX)..).unwrap_or_default();
+            // A length that no usize holds is longer than the bytes at hand.
+            let skipped = usize::try_from(self.skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
+            self.skip -= skipped as u64;
+            (_, bytes) = bytes.split_at(skipped);
             let Some((&byte, rest)) = bytes.split_first() else { return Ok(()) };
             bytes = rest;
             match self.length.take() {

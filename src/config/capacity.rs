@@ -1,6 +1,6 @@
 //! How many messages a channel may hold: patterns over channel names, tried in order, and a default.
 //!
-//! Every send asks here, so patterns are compiled once, when the configuration is checked.
+//! Every send looks up a capacity here, so patterns are compiled once, when the configuration is checked.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,8 +13,8 @@ use crate::name::{ChannelKind, ChannelName};
 
 /// A pattern over channel names, as it was written. [`glob`] and [`regex`](regex()) make one.
 ///
-/// Made from plain text it is what a document would hold: a regex when the text begins with `re:`, else a glob.
-/// Whether the pattern is well-formed is found out when the configuration is built.
+/// Made from plain text it is read as in a document: as a regex when the text begins with `re:`, else as a glob.
+/// [`ConfigBuilder::build`](crate::ConfigBuilder::build) checks that it is well-formed.
 ///
 /// ```
 /// use asgi_redis::{Pattern, glob, regex};
@@ -103,8 +103,8 @@ impl Capacities {
         Ok(Self { patterns: compiled.collect::<Result<_>>()?, default })
     }
 
-    /// The capacity of a channel: that of the first pattern that matches its full name or, for a name with a `!`, the
-    /// name without its process part. An inbox is asked as if one of its mailboxes were, because they share its queue.
+    /// Returns the capacity of a channel: that of the first pattern that matches its full name or, for a name with a `!`,
+    /// the name without its process part. An inbox has the capacity of its mailboxes, because they share its queue.
     pub(crate) fn of(&self, channel: &ChannelName) -> usize {
         if self.patterns.is_empty() {
             return self.default;
@@ -124,7 +124,7 @@ impl Capacities {
     }
 }
 
-/// Stands for the address inside an inbox, of which a pattern for all mailboxes takes any.
+/// An address inside an inbox that a pattern for all mailboxes matches, as it matches any.
 const ANY_LOCAL: &str = "x";
 
 /// `websocket.send!ab12` of `websocket.send.client7!ab12`.
@@ -159,7 +159,7 @@ impl Matcher {
                 .map_err(|error| refused(&error.kind().to_string())),
             PatternKind::Regex => Regex::new(&pattern.text).map(Self::Regex).map_err(|error| {
                 let text = error.to_string();
-                let last_line = text.lines().last().unwrap_or_default().trim();
+                let last_line = text.lines().last().unwrap_or(&text).trim();
                 let why = last_line.trim_start_matches("error: ");
                 refused(&format!("{why} (Rust's `regex` syntax; write `\\z` for Python's `\\Z`)"))
             }),
@@ -175,7 +175,7 @@ impl Matcher {
     }
 }
 
-/// The characters that names are made of. What else a pattern asks for can never match.
+/// Returns the characters of which names are made. A pattern that asks for another one never matches.
 fn name_characters() -> impl Iterator<Item = char> {
     ('-'..='.')
         .chain('0'..='9')
@@ -193,16 +193,15 @@ const NEVER: char = '\0';
 /// and refuses unbalanced brackets where `fnmatch` takes them as they are.
 fn in_globset_syntax(pattern: &str) -> String {
     let mut translated = String::new();
-    let mut rest = pattern;
-    while let Some(character) = rest.chars().next() {
-        rest = rest.strip_prefix(character).unwrap_or_default();
+    let mut rest = pattern.chars();
+    while let Some(character) = rest.next() {
         match character {
             '*' if translated.ends_with('*') => {}
             '*' | '?' => translated.push(character),
-            '[' => match split_class(rest) {
+            '[' => match split_class(rest.as_str()) {
                 Some((class, after)) => {
                     push_class(&mut translated, class);
-                    rest = after;
+                    rest = after.chars();
                 }
                 None => translated.push(NEVER),
             },

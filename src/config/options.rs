@@ -1,4 +1,4 @@
-//! The settings in a document of any serde format: which options there are, and what each looks like.
+//! The options in a document of any serde format: their names, and the form of their values.
 //!
 //! A document is read into a [`Value`] first. That keeps the order of patterns, and lets an error name the option
 //! and the value, which a derived `Deserialize` does not.
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::capacity::Pattern;
-use crate::config::ConfigBuilder;
+use super::builder::ConfigBuilder;
+use super::capacity::Pattern;
+use super::host::{HOW_TO_WRITE, HostSpec, masked};
 use crate::error::{Error, Result};
-use crate::host::{HOW_TO_WRITE, HostSpec, masked};
-use crate::value::Value;
+use crate::message::value::Value;
 
 /// Every option, by the name that documents and asgi_redis use.
 pub(crate) const OPTIONS: [&str; 19] = [
@@ -42,7 +42,7 @@ impl<'de> Deserialize<'de> for ConfigBuilder {
     }
 }
 
-/// Reads the settings from a document that was read already.
+/// Reads the options from a parsed document.
 ///
 /// ```
 /// use asgi_redis::{ConfigBuilder, Value};
@@ -65,7 +65,7 @@ impl TryFrom<Value> for ConfigBuilder {
     }
 }
 
-/// The keys and values of a map whose keys are texts, each there once.
+/// Returns the keys and values of a map. Fails unless each key is a text and is there once.
 pub(crate) fn entries<'a>(document: &'a Value, what: &str) -> Result<Vec<(&'a str, &'a Value)>> {
     let Some(map) = document.as_map() else {
         return Err(Error::config(format!("{what} must be a map, not {}", kind(document))));
@@ -157,7 +157,7 @@ fn channel_capacity(value: &Value) -> Result<Vec<(Pattern, usize)>> {
     }
 }
 
-/// One key may stand alone without a list.
+/// Reads a list of keys, or one key without a list.
 fn keys<'a>(option: &str, value: &'a Value) -> Result<Vec<&'a [u8]>> {
     match value {
         Value::List(keys) => keys.iter().map(|value| key(option, value)).collect(),
@@ -204,7 +204,7 @@ fn wrong(option: &str, value: &Value, wanted: &str) -> Error {
     Error::config(format!("option `{option}`: {shown}{more} is not {wanted}"))
 }
 
-/// As `wrong`, where the value may hold a password.
+/// Makes an error as `wrong` does, and masks the password that the value may hold.
 fn wrong_place(option: &str, value: &Value, wanted: &str) -> Error {
     let shown = match value {
         Value::Text(text) => masked(text),

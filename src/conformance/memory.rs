@@ -1,10 +1,9 @@
-//! The memory layer has every requirement's test.
+//! Runs every test on the memory layer.
 
 use std::sync::Arc;
 
-use super::MemoryLayer;
-use crate::conformance::{Settings, Subject};
-use crate::{BoxFuture, ChannelLayer, glob};
+use super::{Settings, Subject};
+use crate::{BoxFuture, ChannelLayer, MemoryLayer, glob};
 
 struct Memory;
 

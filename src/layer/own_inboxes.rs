@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::Mailboxes;
-use crate::checks::check_receivable;
 use crate::error::{Error, ErrorKind, Result};
+use crate::inbox::Mailboxes;
+use crate::layer::refusals::check_receivable;
+use crate::layer::sources::{Source, Taken, Turns, take_from};
 use crate::name::{ChannelKind, ChannelName};
-use crate::sources::{Source, Taken, Turns, take_from};
 
 /// The inboxes that this process has opened and still has.
 #[derive(Debug, Default)]

@@ -17,9 +17,9 @@ use tokio::sync::{Notify, oneshot};
 
 use super::calls::{Finished, Given, Handed, OpenTicket};
 use super::entry::{Entry, EntryId};
-use crate::checks::already_receiving;
-pub(super) use crate::checks::closed;
 use crate::error::{Error, ErrorKind, Result};
+use crate::layer::refusals::already_receiving;
+pub(super) use crate::layer::refusals::closed;
 use crate::name::{ChannelKind, ChannelName};
 
 /// The most of each that one call carries: Lua can unpack some 8,000 values, and a long script blocks the server.

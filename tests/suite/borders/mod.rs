@@ -4,5 +4,6 @@
 
 mod made_up;
 mod order;
+mod real_tree;
 mod source;
 mod tree;

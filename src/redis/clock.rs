@@ -6,7 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::link::milliseconds;
+use super::milliseconds::milliseconds;
 use crate::seal::ALLOWANCE_MS;
 
 /// What is known of a server's clock.

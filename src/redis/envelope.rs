@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::clock::ShardClock;
 use super::entry::{self, Entry, Said};
-use super::link::milliseconds;
+use super::milliseconds::milliseconds;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::PackedMessage;

@@ -7,7 +7,7 @@ use super::calls::{
     AddMode, ChannelGroups, GroupAdd, GroupDiscard, GroupLeave, GroupLeaveReply, GroupLen, GroupList,
     GroupSend, GroupSendReply, ListPlace, Member,
 };
-use super::link::milliseconds;
+use super::milliseconds::milliseconds;
 use super::shard::Shard;
 use crate::config::Config;
 use crate::error::Result;

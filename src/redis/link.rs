@@ -15,6 +15,7 @@ use super::clock::ShardClock;
 use super::connection::{Connection, Target};
 use super::failure::{Cause, Failure, refusal};
 use super::keys::{ClientId, Keys};
+use super::milliseconds::milliseconds;
 use super::receive::{NextCall, Tickets, closed};
 use super::script;
 use crate::error::{Error, ErrorKind, Result};
@@ -436,10 +437,6 @@ impl Drop for Task {
             self.end(None);
         }
     }
-}
-
-pub(super) fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn is_closing(closing: &watch::Receiver<bool>) -> bool {

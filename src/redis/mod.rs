@@ -19,6 +19,7 @@ mod health;
 mod inbox;
 mod keys;
 mod link;
+mod milliseconds;
 mod receive;
 mod ring;
 pub(crate) mod script;

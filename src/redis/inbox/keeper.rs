@@ -17,7 +17,7 @@ use crate::redis::calls::{
     self, AddMode, Changed, GroupAdd, GroupDiscard, InboxClose, InboxGroups, InboxKeep, InboxKeepReply,
     ListPlace,
 };
-use crate::redis::link::milliseconds;
+use crate::redis::milliseconds::milliseconds;
 use crate::redis::shard::Shard;
 
 /// How many addresses one call names: Lua passes on fewer than 8,000 values.

@@ -27,8 +27,8 @@ async fn main() -> Result<()> {
     let layer = layer::connect(|options| options.prefix("example-chat:")).await?;
 
     // One inbox is enough for a process; a server would open a mailbox in it for each of its websockets.
-    let inbox = layer.inbox("chat").await?;
-    let mut mailbox = inbox.open()?;
+    let inbox = layer.open_inbox("chat").await?;
+    let mut mailbox = inbox.open_mailbox()?;
     layer.group_add(&room, mailbox.name()).await?;
     println!("{from} is in {room} with {} others", layer.group_len(&room).await?.saturating_sub(1));
 

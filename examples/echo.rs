@@ -25,7 +25,7 @@ async fn main() -> Result<()> {
     let question =
         Question { text: "Is anybody there?".to_owned(), reply_channel: reply_channel.to_string() };
     layer.send("echo", &question).await?;
-    let answer = layer.receive_timeout::<_, String>([reply_channel], Duration::from_secs(5)).await?;
+    let answer = layer.receive_timeout::<String>([reply_channel], Duration::from_secs(5)).await?;
     match answer {
         Some((channel, text)) => println!("{channel}: {text}"),
         None => println!("nobody answered in 5 s"),

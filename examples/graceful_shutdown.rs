@@ -21,7 +21,7 @@ async fn main() -> Result<()> {
     loop {
         // Dropping the receive, as happens here on Ctrl-C, loses no message.
         let received = tokio::select! {
-            received = layer.receive::<_, Value>(["jobs.urgent", "jobs"]) => received,
+            received = layer.receive::<Value>(["jobs.urgent", "jobs"]) => received,
             _ = &mut interrupted => break,
         };
         match received {

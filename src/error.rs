@@ -55,6 +55,8 @@ pub enum ErrorKind {
     ServerFull,
     /// The server's data carry another schema number than this version reads and writes.
     Schema,
+    /// A bug of this crate, or a machine that gives no random numbers.
+    Internal,
 }
 
 impl Error {
@@ -102,6 +104,11 @@ impl Error {
             undecoded: None,
             source: None,
         }))
+    }
+
+    /// A state that cannot be, reached all the same: a bug of this crate. `what` names the place.
+    pub(crate) fn bug(what: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Internal, format!("bug in asgi-redis: {what}; please report it"))
     }
 
     pub(crate) fn config(message: impl Into<String>) -> Self {

@@ -35,7 +35,7 @@
 //! let (_, request): (_, Request) = layer.receive(["http.request", "http.disconnect"]).await?;
 //! layer.send_wait(&*request.reply_channel, "hello", Duration::from_secs(5)).await?;
 //!
-//! let answer = layer.receive_timeout::<_, String>([reply_channel], Duration::from_secs(5)).await?;
+//! let answer = layer.receive_timeout::<String>([reply_channel], Duration::from_secs(5)).await?;
 //! layer.close().await?;
 //! # Ok(())
 //! # }
@@ -65,55 +65,79 @@
 //!
 //! # Features
 //!
-//! None is on by default. `cli` builds the program `asgi-redis`; `conformance` has a test for each rule of a layer.
+//! None is on by default. `cli` builds the program `asgi-redis`; `conformance` has a test for each rule of a layer;
+//! `test-server` starts real servers for tests.
 
-mod capacity;
-mod channel_layers;
-mod checks;
 mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod decode_failure;
+mod connect;
 mod error;
-mod group;
-mod health;
-mod host;
 mod inbox;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod layer;
 mod local_and_remote;
 mod memory;
 mod message;
 mod name;
-mod options;
 mod redis;
 mod seal;
-mod sources;
-mod value;
-mod well_formed;
+#[cfg(all(unix, feature = "test-server"))]
+pub mod test_server;
 
-pub use capacity::{Pattern, glob, regex};
-pub use channel_layers::{Backend, ChannelLayers, ConfiguredLayer};
+pub use config::capacity::{Pattern, glob, regex};
+pub use config::channel_layers::{Backend, ChannelLayers, ConfiguredLayer};
+pub use config::host::{Host, HostSpec, HostSpecs};
 pub use config::{Config, ConfigBuilder};
 pub use error::{Error, ErrorKind, Result};
-pub use group::{GroupReceipt, UnreachedShard};
-pub use health::ShardHealth;
-pub use host::{Host, HostSpec};
 pub use inbox::{Inbox, InboxStatistics, Mailbox};
-pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt};
+pub use layer::receipt::{GroupReceipt, UnreachedShard};
+pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt, ChannelNames};
 pub use local_and_remote::LocalAndRemote;
 pub use memory::{ChannelStatistics, MemoryLayer, MemoryStatistics};
 pub use message::PackedMessage;
+pub use message::value::Value;
 pub use name::{ChannelKind, ChannelName, GroupName};
-pub use redis::{DrainReport, RedisChannelLayer, ShardSurvey};
+pub use redis::{DrainReport, RedisChannelLayer, ShardHealth, ShardSurvey};
 pub use seal::SealStatistics;
-pub use value::Value;
+
+/// What most programs need, in one import: `use asgi_redis::prelude::*`.
+pub mod prelude {
+    pub use crate::{
+        ChannelLayer, ChannelLayerExt, ChannelName, ConfigBuilder, Error, ErrorKind, GroupName, GroupReceipt,
+        Inbox, LocalAndRemote, Mailbox, MemoryLayer, PackedMessage, RedisChannelLayer, Result, Value, glob,
+        regex,
+    };
+}
 
 /// The scripts of the engine: what runs on the server, for those who call it from any client.
 pub mod scripts {
     pub use crate::redis::script::{Script, Slot, SlotKind, all, get};
 }
 
-// The examples in the README are tests too.
+// The examples in the README and in docs/ are tests too.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}
+mod documents {
+    macro_rules! documents {
+        ($($(#[$condition:meta])? $name:ident = $path:literal;)+) => {
+            $($(#[$condition])? #[doc = include_str!($path)] mod $name {})+
+        };
+    }
+
+    documents! {
+        readme = "../README.md";
+        performance = "../docs/performance.md";
+        command_line = "../docs/guides/command-line.md";
+        encryption = "../docs/guides/encryption.md";
+        errors = "../docs/guides/errors.md";
+        from_asgi_redis = "../docs/guides/from-asgi-redis.md";
+        inboxes_and_groups = "../docs/guides/inboxes-and-groups.md";
+        memory = "../docs/guides/memory.md";
+        options = "../docs/guides/options.md";
+        several_servers = "../docs/guides/several-servers.md";
+        #[cfg(feature = "conformance")]
+        testing = "../docs/guides/testing.md";
+    }
+}

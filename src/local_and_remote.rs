@@ -1,13 +1,13 @@
 //! Two layers as one: what may stay on this machine stays there, everything else goes through the other layer.
 
-use crate::checks::closed;
 use crate::error::{Error, ErrorKind, Result};
-use crate::group::GroupReceipt;
 use crate::inbox::Inbox;
+use crate::layer::receipt::GroupReceipt;
+use crate::layer::refusals::closed;
+use crate::layer::sources::{Source, Taken, Turns, take_from};
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName, GroupName};
-use crate::sources::{Source, Taken, Turns, take_from};
 
 /// A channel layer of two: normal channels are the local one's, `?` and `!` channels and groups the remote one's.
 ///
@@ -138,12 +138,12 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
         self.remote.new_channel(pattern)
     }
 
-    fn inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
-        self.remote.inbox(name)
+    fn open_inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
+        self.remote.open_inbox(name)
     }
 
     /// A normal channel lives on one machine, and a group's messages come from any: it cannot be a member.
-    fn add_to_group<'a>(
+    fn group_add_packed<'a>(
         &'a self,
         group: &'a GroupName,
         channel: &'a ChannelName,
@@ -156,40 +156,43 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
                 ),
             ))));
         }
-        self.remote.add_to_group(group, channel)
+        self.remote.group_add_packed(group, channel)
     }
 
-    fn discard_from_group<'a>(
+    fn group_discard_packed<'a>(
         &'a self,
         group: &'a GroupName,
         channel: &'a ChannelName,
     ) -> BoxFuture<'a, Result<()>> {
-        self.remote.discard_from_group(group, channel)
+        self.remote.group_discard_packed(group, channel)
     }
 
-    fn leave_all_groups<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
-        self.remote.leave_all_groups(channel)
+    fn leave_groups_packed<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
+        self.remote.leave_groups_packed(channel)
     }
 
-    fn send_to_group_packed<'a>(
+    fn group_send_packed<'a>(
         &'a self,
         group: &'a GroupName,
         message: PackedMessage,
         name_full: bool,
     ) -> BoxFuture<'a, Result<GroupReceipt>> {
-        self.remote.send_to_group_packed(group, message, name_full)
+        self.remote.group_send_packed(group, message, name_full)
     }
 
-    fn channels_of_group<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
-        self.remote.channels_of_group(group)
+    fn group_channels_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
+        self.remote.group_channels_packed(group)
     }
 
-    fn count_group<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
-        self.remote.count_group(group, enough)
+    fn group_len_packed<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
+        self.remote.group_len_packed(group, enough)
     }
 
-    fn groups_of_channel<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<Vec<GroupName>>> {
-        self.remote.groups_of_channel(channel)
+    fn channel_groups_packed<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+    ) -> BoxFuture<'a, Result<Vec<GroupName>>> {
+        self.remote.channel_groups_packed(channel)
     }
 
     /// Removes what both layers hold. If one fails, the other is flushed all the same.

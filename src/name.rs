@@ -1,4 +1,4 @@
-//! Names of channels and groups: built only by parsing, so that whoever holds one need not check it again.
+//! Names of channels and groups. A name is made only by parsing, so code that holds one need not check it again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -77,8 +77,8 @@ impl ChannelName {
         Ok(Self { text: text.into(), kind })
     }
 
-    /// A new single-reader channel: a pattern that ends in `?`, and 128 random bits as 22 letters, digits, `-` and `_`,
-    /// so that no other has the name and nobody guesses it ("new_channel" of the specification).
+    /// Makes the name of a new single-reader channel: a pattern that ends in `?`, and 128 random bits as 22 letters,
+    /// digits, `-` and `_`. No other channel has the name, and nobody can guess it ("new_channel" of the specification).
     ///
     /// ```
     /// use asgi_redis::{ChannelKind, ChannelName};
@@ -90,14 +90,15 @@ impl ChannelName {
     ///
     /// # Errors
     ///
-    /// [`InvalidName`](ErrorKind::InvalidName) for a pattern that does not end in `?` or has more than 78 bytes. One
-    /// that ends in `!` names an inbox, which is opened and not named.
+    /// [`InvalidName`](ErrorKind::InvalidName) for a pattern that does not end in `?` or has more than 78 bytes. A
+    /// pattern that ends in `!` is refused too: opening an inbox makes its name. [`Internal`](ErrorKind::Internal) if
+    /// the system gives no random numbers.
     pub fn random(pattern: &str) -> Result<Self> {
         if pattern.ends_with('!') {
             return Err(invalid(
                 "channel",
                 pattern,
-                "a pattern that ends in `!` names an inbox; open an inbox and a mailbox in it",
+                "a pattern that ends in `!` names an inbox; open an inbox, and a mailbox in it",
             ));
         }
         if !pattern.ends_with('?') {
@@ -118,12 +119,20 @@ impl ChannelName {
 
     /// The name of the queue in which the channel's messages wait: up to and with the `!`, else the whole name.
     pub fn queue(&self) -> &str {
-        self.text.split_inclusive('!').next().unwrap_or_default()
+        self.text.split_at(self.text.len() - self.address().len()).0
     }
 
-    /// The address inside the inbox: what follows the `!` of a process-specific channel.
+    /// The address inside the inbox: what follows the `!` of a process-specific channel. `None` for other kinds.
     pub fn local(&self) -> Option<&str> {
-        self.text.split_once('!').map(|(_, local)| local).filter(|local| !local.is_empty())
+        Some(self.address()).filter(|local| !local.is_empty())
+    }
+
+    /// The address inside the inbox, empty for a channel that has its queue to itself.
+    pub(crate) fn address(&self) -> &str {
+        match self.text.split_once('!') {
+            Some((_, address)) => address,
+            None => "",
+        }
     }
 }
 
@@ -148,16 +157,22 @@ impl GroupName {
     }
 }
 
-/// So many random letters, digits, `-` and `_`, of 6 bits each; at most 22 with 128 bits in all.
+/// Makes a text of random letters, digits, `-` and `_`. Each has 6 bits; from the 23rd on they are no longer random, because
+/// 22 letters use all 128 bits.
+///
+/// # Errors
+///
+/// [`Internal`](ErrorKind::Internal) if the system gives no random numbers.
 pub(crate) fn random_text(letters: usize) -> Result<String> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| {
-        Error::new(ErrorKind::Config, "the system gives no random numbers, which new channels need")
+        Error::new(ErrorKind::Internal, "the system gives no random numbers, which new names need")
             .with_source(error)
     })?;
     let bits = u128::from_be_bytes(bytes);
-    let letter = |sextet| ALPHABET.get((bits >> (6 * sextet)) as usize & 63).map_or('-', |c| char::from(*c));
+    #[expect(clippy::indexing_slicing, reason = "6 bits are an index into 64 letters")]
+    let letter = |sextet| char::from(ALPHABET[(bits >> (6 * sextet)) as usize & 63]);
     Ok((0..letters).map(letter).collect())
 }
 

@@ -19,12 +19,12 @@ use crate::{Result, meter};
 const ROLE: &str = "ASGI_REDIS_BENCH";
 const MESSAGE_BYTES: usize = 200;
 /// For the rounds of one measure.
-const MOST_TIME: Duration = Duration::from_secs(8);
+const MAX_TIME: Duration = Duration::from_secs(8);
 /// So that nothing is refused or expires.
 pub(crate) const CAPACITY: usize = 1_000_000;
 pub(crate) const EXPIRY: Duration = Duration::from_secs(600);
 /// Over how many servers the layers of a measure may be.
-pub(crate) const MOST_HOSTS: usize = 8;
+pub(crate) const MAX_HOSTS: usize = 8;
 
 pub(crate) struct Role {
     placement: Placement,
@@ -45,7 +45,7 @@ impl Role {
         let mut parts = role.split(' ');
         let mut next = || parts.next().map(str::to_owned);
         match (next(), next(), next().zip(next()), parts.map(str::to_owned).collect::<Vec<_>>()) {
-            (Some(placement), Some(first), Some((tcp, unix)), urls) if urls.len() == MOST_HOSTS => {
+            (Some(placement), Some(first), Some((tcp, unix)), urls) if urls.len() == MAX_HOSTS => {
                 let sockets = Sockets { tcp, unix };
                 Ok(Some(Self::new(placement.parse()?, first == "first", urls, sockets)))
             }
@@ -152,7 +152,7 @@ impl Bench {
     pub(crate) fn rounds(&self, full: usize, quick: usize) -> impl Iterator<Item = usize> + use<> {
         let started = Instant::now();
         let rounds = if self.quick { quick } else { full };
-        (0..=rounds).take_while(move |round| *round <= quick || started.elapsed() < MOST_TIME)
+        (0..=rounds).take_while(move |round| *round <= quick || started.elapsed() < MAX_TIME)
     }
 }
 

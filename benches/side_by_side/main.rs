@@ -13,10 +13,6 @@
 
 mod bench;
 mod compare;
-// Sealing is not public: it is measured as the crate has it.
-#[path = "../../src/error.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod error;
 mod floor;
 mod measures;
 mod members;
@@ -24,15 +20,12 @@ mod meter;
 mod options;
 mod placement;
 mod report;
-#[path = "../../src/seal/mod.rs"]
-#[allow(dead_code, unreachable_pub, unused_imports)]
-mod seal;
 mod server;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ExitCode, Stdio};
 
-use bench::MOST_HOSTS;
+use bench::MAX_HOSTS;
 use options::Options;
 use placement::{Cores, Placement};
 use report::{Line, Report};
@@ -68,7 +61,7 @@ fn supervise(options: &Options) -> Result<()> {
     }
     let server = Server::start(&cores, options.unix)?;
     // Further ones idle next to it, but for the measures of several.
-    let further = (1..MOST_HOSTS).map(|_| Server::start(&cores, options.unix)).collect::<Result<Vec<_>>>()?;
+    let further = (1..MAX_HOSTS).map(|_| Server::start(&cores, options.unix)).collect::<Result<Vec<_>>>()?;
     let urls: Vec<String> = std::iter::once(&server).chain(&further).map(Server::url).collect();
     let mut report = Report::start(options, &server, &cores)?;
     for (turn, placement) in placements.into_iter().enumerate() {

@@ -192,7 +192,7 @@ impl Counts {
 impl Member {
     async fn connect(url: &str) -> Result<Self> {
         let layer = layer_at(url).await?;
-        let inbox = layer.inbox("bench.members").await?;
+        let inbox = layer.open_inbox("bench.members").await?;
         Ok(Self { url: url.to_owned(), layer, inbox, counts: HashMap::new(), subscribed: Vec::new() })
     }
 
@@ -200,14 +200,15 @@ impl Member {
         let group: GroupName = name.parse()?;
         let counts = Counts::new(mailboxes);
         self.counts.insert(name.to_owned(), Arc::clone(&counts));
-        let opened =
-            (0..mailboxes).map(|_| self.inbox.open()).collect::<asgi_redis::Result<Vec<Mailbox>>>()?;
+        let opened = (0..mailboxes)
+            .map(|_| self.inbox.open_mailbox())
+            .collect::<asgi_redis::Result<Vec<Mailbox>>>()?;
         let names: Arc<[_]> = opened.iter().map(|mailbox| mailbox.name().clone()).collect();
         all_of((0..ADDING).map(|first| {
             let (layer, group, names) = (self.layer.clone(), group.clone(), Arc::clone(&names));
             async move {
                 for name in names.iter().skip(first).step_by(ADDING) {
-                    layer.add_to_group(&group, name).await?;
+                    layer.group_add_packed(&group, name).await?;
                 }
                 Ok(())
             }

@@ -122,14 +122,14 @@ impl Meter {
         script: &str,
         work: impl Future<Output = Result<()>>,
     ) -> Result<Vec<Duration>> {
-        const MOST_CALLS: usize = 10_000;
+        const MAX_CALLS: usize = 10_000;
         let sha = scripts::get(script).ok_or("there is no such script")?.sha();
-        self.configure("slowlog-max-len", &MOST_CALLS.to_string()).await?;
+        self.configure("slowlog-max-len", &MAX_CALLS.to_string()).await?;
         self.configure("slowlog-log-slower-than", "0").await?;
         let () = redis::cmd("SLOWLOG").arg("RESET").query_async(&mut self.connection).await?;
         work.await?;
         let calls: Vec<Vec<redis::Value>> =
-            redis::cmd("SLOWLOG").arg("GET").arg(MOST_CALLS).query_async(&mut self.connection).await?;
+            redis::cmd("SLOWLOG").arg("GET").arg(MAX_CALLS).query_async(&mut self.connection).await?;
         self.configure("slowlog-log-slower-than", "-1").await?;
         // Number, time of day, duration, arguments, and who called.
         let times = calls.into_iter().filter_map(|call| match call.get(2..4)? {

@@ -67,9 +67,9 @@ impl Cores {
         }
     }
 
-    /// Starts the server's program in each placement.
-    pub(crate) fn server(&self, program: &str) -> Command {
-        pinned(self.first, program)
+    /// Returns the words of a command line that put the server on its core, in each placement.
+    pub(crate) fn of_server(&self) -> Vec<String> {
+        pinning(self.first)
     }
 
     /// Starts a program that uses the server.
@@ -99,14 +99,19 @@ impl fmt::Display for Cores {
 }
 
 fn pinned(core: Option<u32>, program: &str) -> Command {
-    match core {
-        Some(core) => {
-            let mut command = Command::new("taskset");
-            command.arg("-c").arg(core.to_string()).arg(program);
-            command
-        }
-        None => Command::new(program),
-    }
+    let mut words = pinning(core);
+    words.push(program.to_owned());
+    let (first, rest) = words.split_at(1);
+    let mut command = Command::new(first.concat());
+    command.args(rest);
+    command
+}
+
+fn pinning(core: Option<u32>) -> Vec<String> {
+    core.map(|core| vec!["taskset".to_owned(), "-c".to_owned(), core.to_string()])
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The cores that this process may run on, as Linux tells them: `0-3,6`.

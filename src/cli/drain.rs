@@ -65,13 +65,15 @@ impl Drain {
             output::line(&format!("{entries} stay in inbox {inbox}: its process reads them there"))?;
         }
         for (queue, entries) in &report.left {
-            output::line(&format!("{entries} stay in queue {queue}: it is of no channel of this layer"))?;
+            output::line(&format!(
+                "{entries} stay in queue {queue}: it belongs to no channel of this layer"
+            ))?;
         }
         ended(&report)
     }
 }
 
-/// What stays and is lost with the server is no success.
+/// Messages that would be lost with the server make the command fail.
 fn ended(report: &DrainReport) -> Result<Status, Failure> {
     if report.left.is_empty() {
         return Ok(Status::Done);
@@ -79,7 +81,7 @@ fn ended(report: &DrainReport) -> Result<Status, Failure> {
     Err(Failure::new(
         Status::Failed,
         format!(
-            "{} messages stay in {} queues that are of no channel of this layer: is the key of `hide_names` the one under \
+            "{} messages stay in {} queues that belong to no channel of this layer: is the key of `hide_names` the one under \
              which they were sent?",
             report.left.values().sum::<usize>(),
             report.left.len()

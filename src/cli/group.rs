@@ -23,7 +23,7 @@ enum Command {
     /// of that inbox lives. Channels of any kind may be added, in use or not.
     #[command(after_help = EXIT_STATUS)]
     Add(Members),
-    /// Take channels out of a group; those that are not in it are no error.
+    /// Remove channels from a group. A channel that is not in it is no error.
     #[command(after_help = EXIT_STATUS)]
     Discard(Members),
     /// Print the channels in a group, one on each line, in order of their names.
@@ -34,9 +34,9 @@ enum Command {
     Len(Named),
     /// Send one message to all channels in a group, and print what became of it.
     ///
-    /// It counts queues: all addresses inside one inbox share one. `delivered` have the message; `full` had no room for
-    /// it, which makes the exit status 3 although the others have it; `expired` had no member any more; in the place of
-    /// `failed` stand keys of another program, which makes it 5. A group without members is no error.
+    /// The counts are of queues: all addresses inside one inbox share one. `delivered` queues have the message; `full` ones
+    /// had no room for it, and make the exit status 3 although the others have it; `expired` ones had no member any more;
+    /// in place of `failed` ones another program has keys, and they make it 5. A group without members is no error.
     #[command(after_help = EXIT_STATUS)]
     Send(Send),
 }
@@ -121,7 +121,7 @@ async fn add(members: &Members, options: &LayerOptions) -> Result<Status, Failur
     let (group, channels) = members.names()?;
     let add = async |layer: &dyn ChannelLayer| {
         for channel in &channels {
-            layer.add_to_group(&group, channel).await?;
+            layer.group_add_packed(&group, channel).await?;
         }
         Ok(())
     };
@@ -136,7 +136,7 @@ async fn discard(members: &Members, options: &LayerOptions) -> Result<Status, Fa
     let (group, channels) = members.names()?;
     let discard = async |layer: &dyn ChannelLayer| {
         for channel in &channels {
-            layer.discard_from_group(&group, channel).await?;
+            layer.group_discard_packed(&group, channel).await?;
         }
         Ok(())
     };
@@ -149,7 +149,7 @@ async fn discard(members: &Members, options: &LayerOptions) -> Result<Status, Fa
 
 async fn list(named: &Named, options: &LayerOptions) -> Result<Status, Failure> {
     let group = GroupName::new(&named.group)?;
-    let list = async |layer: &dyn ChannelLayer| Ok(layer.channels_of_group(&group).await?);
+    let list = async |layer: &dyn ChannelLayer| Ok(layer.group_channels_packed(&group).await?);
     let mut channels = options.with_layer(list).await?;
     channels.sort_unstable();
     let channels = texts(&channels);
@@ -163,7 +163,7 @@ async fn list(named: &Named, options: &LayerOptions) -> Result<Status, Failure> 
 
 async fn len(named: &Named, options: &LayerOptions) -> Result<Status, Failure> {
     let group = GroupName::new(&named.group)?;
-    let count = async |layer: &dyn ChannelLayer| Ok(layer.count_group(&group, usize::MAX).await?);
+    let count = async |layer: &dyn ChannelLayer| Ok(layer.group_len_packed(&group, usize::MAX).await?);
     let channels = options.with_layer(count).await?;
     if options.json {
         output::json(&Counted { group: group.as_str(), channels })?;
@@ -174,7 +174,7 @@ async fn len(named: &Named, options: &LayerOptions) -> Result<Status, Failure> {
 }
 
 impl Members {
-    /// All names are checked before anything is done.
+    /// Checks all names before anything is done.
     fn names(&self) -> Result<(GroupName, Vec<ChannelName>), Error> {
         let channels = self.channels.iter().map(|name| ChannelName::new(name));
         Ok((GroupName::new(&self.group)?, channels.collect::<Result<_, _>>()?))
@@ -185,9 +185,8 @@ impl Send {
     async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
         let group = GroupName::new(&self.group)?;
         let message = self.message.pack()?;
-        let send = async |layer: &dyn ChannelLayer| {
-            Ok(layer.send_to_group_packed(&group, message, self.names).await?)
-        };
+        let send =
+            async |layer: &dyn ChannelLayer| Ok(layer.group_send_packed(&group, message, self.names).await?);
         let receipt = options.with_layer(send).await?;
         let (delivered, full) = (receipt.delivered(), receipt.full());
         let (expired, failed) = (receipt.expired(), receipt.failed());

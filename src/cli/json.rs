@@ -1,6 +1,6 @@
 //! Messages as JSON and back, without loss.
 //!
-//! What JSON has no form for is an object with one key, its mark:
+//! A value without a form in JSON is an object with one key, its mark:
 //!
 //! | value | JSON |
 //! |---|---|
@@ -110,7 +110,7 @@ fn unmark(value: Value) -> Result<Value, String> {
     }
 }
 
-/// What stands behind a mark; nothing if that is not what belongs there.
+/// Reads the value of a mark. Returns `None` if it is of another form than the mark announces.
 fn read_marked(mark: &str, value: &Value) -> Option<Result<Value, String>> {
     let bytes = |value: &Value| BASE64.decode(value.as_str()?).ok();
     match mark {

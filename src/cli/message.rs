@@ -12,7 +12,7 @@ use super::outcome::Failure;
 pub(crate) struct Message {
     /// The message as JSON, or `-` to read it from standard input.
     ///
-    /// What JSON has no form for is an object with one key: {"$bytes": "<base64>"}, {"$float": "NaN"} (or
+    /// A value without a form in JSON is an object with one key: {"$bytes": "<base64>"}, {"$float": "NaN"} (or
     /// "Infinity", "-Infinity"), {"$ext": [<type number>, "<base64>"]}, and {"$map": [[<key>, <value>], ...]} for a
     /// map with keys that are no texts or that repeat, or that looks like one of these. Integers from -2^63 to 2^64-1
     /// stay integers; larger ones become floating point numbers.

@@ -1,8 +1,8 @@
-//! The commands, and what each of them is given: its arguments, the options that all share, and a runtime.
+//! The commands, and what each of them gets: its arguments, the options of every command, and a runtime.
 //!
-//! Everything here is over the public API of the library. [`options`] turns options into a layer, [`json`] turns JSON
-//! into messages and back, [`message`] is a message as an argument, [`outcome`] has the exit statuses, [`output`] writes,
-//! [`signals`] are requests to end.
+//! All of it uses the public API of the library. From low to high: [`outcome`] has the exit statuses, [`output`] writes,
+//! [`json`] turns JSON into messages and back, [`message`] is a message as an argument, [`options`] turns options into a layer,
+//! [`signals`] are requests to end; above them stands one file for each command, and `demo`.
 
 mod demo;
 mod drain;
@@ -48,20 +48,20 @@ enum Command {
     /// Send one message.
     #[command(after_help = EXIT_STATUS)]
     Send(send::Send),
-    /// Wait for messages and print each as one line of JSON.
+    /// Wait for messages, and print each as one line of JSON.
     ///
-    /// Each line is {"channel": ..., "message": ...}; `send --help` has what JSON has no form for. What waited and is
-    /// no message is printed as {"channel": ..., "undecoded": {"$bytes": "<base64>"}}, told on standard error, and
-    /// makes the exit status 5. SIGINT, SIGTERM and SIGHUP end it after what was in flight has been given back.
+    /// Each line is {"channel": ..., "message": ...}; `send --help` shows how values without a form in JSON are written.
+    /// Bytes that are no message are printed as {"channel": ..., "undecoded": {"$bytes": "<base64>"}}, reported on standard
+    /// error, and make the exit status 5. SIGINT, SIGTERM and SIGHUP end the command after a message in flight went back.
     #[command(after_help = EXIT_STATUS)]
     Receive(receive::Receive),
     /// Print the name of a new single-reader channel.
     #[command(after_help = EXIT_STATUS)]
     NewChannel(new_channel::NewChannel),
-    /// Add channels to a group, take them out, list them, and send to all of them.
+    /// Add channels to a group, remove them, list them, and send to all of them.
     #[command(after_help = EXIT_STATUS)]
     Group(group::Group),
-    /// Remove all messages and groups under the prefix. Receives that wait go on waiting.
+    /// Remove all messages and groups under the prefix. Receives that wait continue to wait.
     #[command(after_help = EXIT_STATUS)]
     Flush,
     /// Show how each server is, and what waits on it.
@@ -71,9 +71,9 @@ enum Command {
     Shards(shards::Shards),
     /// Move the waiting messages of a server that is to be taken out to where the new list puts them.
     ///
-    /// First give all programs the new list, then drain; whoever still has the old list sends to the old server again.
-    /// Whatever ends it early, running it again finishes what it began; nothing is lost and nothing is moved twice.
-    /// Messages in inboxes stay, for the processes that own them read them where they are.
+    /// First give all programs the new list, then drain: a program with the old list would send to the old server again.
+    /// A drain that ended early is finished by running it again; nothing is lost, and nothing is moved twice. Messages in
+    /// inboxes stay, because the processes that own them read them where they are.
     #[command(after_help = EXIT_STATUS)]
     Drain(drain::Drain),
     /// Show the engine's scripts, or load them.
@@ -95,13 +95,13 @@ impl Cli {
 
     /// Runs the command.
     pub(crate) fn run(self) -> Result<Status, Failure> {
-        // More than one thread: a layer goes on renewing its lease while its caller does something else.
+        // More than one thread, so that a layer renews its lease while its caller does something else.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::new(Status::Failed, format!("cannot start the runtime: {error}")))?;
         let ended = runtime.block_on(self.dispatch());
-        // Not dropped: that would wait for a write to a pipe that nobody reads.
+        // Not dropped, because that would wait for a write to a pipe that nobody reads.
         runtime.shutdown_background();
         ended
     }

@@ -14,14 +14,15 @@ use super::outcome::Failure;
 
 const VARIABLE: &str = "ASGI_REDIS_URL";
 
-/// The options that say which servers to use.
+/// The options that name servers.
 const SERVERS: [&str; 4] = ["hosts", "host", "port", "db"];
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct LayerOptions {
-    /// A server, such as redis://:password@host:6379/0 or unix:///path; again for each further host. For `demo` also
-    /// memory://, no server at all. Defaults to the environment's ASGI_REDIS_URL, then to the servers of --config, then to redis://localhost:6379/0.
+    /// A server, such as redis://:password@host:6379/0 or unix:///path. Repeat the option for several servers. `demo` also
+    /// takes memory://, which is no server. Defaults to ASGI_REDIS_URL, then to the servers of --config, then to
+    /// redis://localhost:6379/0.
     #[arg(long, global = true, value_name = "URL")]
     redis: Vec<String>,
 
@@ -41,15 +42,15 @@ pub(crate) struct LayerOptions {
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     expiry: Option<Duration>,
 
-    /// How many messages a channel holds; more specific capacities of --config stay [default: 100]
+    /// How many messages a channel holds; capacities by pattern in --config stay [default: 100]
     #[arg(long, global = true, value_name = "N")]
     capacity: Option<usize>,
 
-    /// A file with encryption keys, one a line: the first seals, all open. Overrides those of --config.
+    /// A file with encryption keys, one on each line: the first seals, all of them open. Overrides those of --config.
     #[arg(long, global = true, value_name = "FILE")]
     keys: Option<PathBuf>,
 
-    /// Print what is printed as JSON.
+    /// Print JSON instead of text.
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
@@ -98,7 +99,7 @@ impl LayerOptions {
         Ok(layer.into_config().hosts([url]).connect().await?)
     }
 
-    /// The servers that were named, and nothing else of the options; `None` if none were named.
+    /// Returns a layer of the servers that were named, without the other options; `None` if none were named.
     pub(crate) fn servers(&self) -> Result<Option<ConfiguredLayer>, Failure> {
         const REACHING: [&str; 2] = ["connect_timeout", "response_timeout"];
         if self.config.is_none() && self.urls()?.is_empty() {
@@ -108,7 +109,7 @@ impl LayerOptions {
         self.settings(reaching).map(Some)
     }
 
-    /// The first option that is given and says how messages are kept.
+    /// Returns the first given option that is about how messages are kept.
     pub(crate) fn keeping(&self) -> Option<&'static str> {
         let given = [
             ("--prefix", self.prefix.is_some()),
@@ -119,7 +120,7 @@ impl LayerOptions {
         given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
 
-    /// The layer: of the file those options that are wanted, and over them those of the command line.
+    /// Returns the layer: the wanted options of the file, overridden by those of the command line.
     fn settings(&self, wanted: impl Fn(&str) -> bool) -> Result<ConfiguredLayer, Failure> {
         let urls = self.urls()?;
         let layer = match &self.config {
@@ -171,7 +172,7 @@ impl LayerOptions {
         let refused = |why: &dyn std::fmt::Display| Failure::wrong_use(format!("{}: {why}", file.display()));
         let text = std::fs::read_to_string(file).map_err(|error| refused(&error))?;
         let document: Value = serde_json::from_str(&text).map_err(|error| refused(&error))?;
-        // The whole first: what is not wanted may still be wrong.
+        // The whole document first, because an option that is not wanted may still be wrong.
         ChannelLayers::try_from(document.clone()).map_err(|error| refused(&error))?;
         let mut layers = ChannelLayers::try_from(only(document, &wanted)).map_err(|error| refused(&error))?;
         layers.take(self.layer.as_deref().unwrap_or("default")).map_err(|error| refused(&error))

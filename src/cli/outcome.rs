@@ -1,4 +1,4 @@
-//! How a command ends: its exit status, and the one line on standard error that says why.
+//! How a command ends: its exit status, and one line on standard error with the reason.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -7,16 +7,16 @@ use std::sync::LazyLock;
 use asgi_redis::{Error, ErrorKind};
 use regex::Regex;
 
-/// What `--help` says about [`Status`].
+/// The part of `--help` about [`Status`].
 pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
-  0    done; also when whoever read the output has gone
-  1    nothing, or too little, arrived in time; of demo: messages were lost or repeated, or the sums differ
+  0    done; also when the reader of the output has closed it
+  1    nothing, or too little, arrived in time; demo: messages were lost or repeated, or the sums differ
   2    wrong use, name, message or option
-  3    the channel is full; of group send: a queue of the group was
-  4    no server: it cannot be reached, or did not answer
+  3    the channel is full; group send: at least one queue of the group was full
+  4    no server: it cannot be reached, or it did not answer
   5    any other failure: a message too large or undecodable, a server without memory, a script that failed;
-       of drain: messages stay that are of no channel of this layer
+       drain: messages stay that belong to no channel of this layer
   129, 130, 143    ended by SIGHUP, SIGINT or SIGTERM, with nothing in flight lost";
 
 /// How a command ended.
@@ -52,7 +52,7 @@ impl From<Status> for ExitCode {
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: Status,
-    /// Empty: nothing is said.
+    /// Empty if nothing is to be written.
     message: String,
 }
 
@@ -65,7 +65,7 @@ impl Failure {
         Self::new(Status::WrongUse, message)
     }
 
-    /// Says on standard error what went wrong, and gives the exit status.
+    /// Writes to standard error what went wrong, and returns the exit status.
     pub(crate) fn tell(self) -> Status {
         if !self.message.is_empty() {
             tell(&self.message);
@@ -86,13 +86,13 @@ impl From<Error> for Failure {
     }
 }
 
-/// Says something in one line on standard error. If nobody listens there, nobody is told.
+/// Writes one line to standard error. Does nothing if standard error is closed.
 pub(crate) fn tell(message: &str) {
     let line = without_passwords(&message.split_whitespace().collect::<Vec<_>>().join(" "));
     let _ = writeln!(std::io::stderr(), "asgi-redis: {line}");
 }
 
-/// What clap says about wrong arguments, without the usage that follows.
+/// Returns clap's report about wrong arguments as one line, without the usage that follows.
 pub(crate) fn one_line(report: &str) -> String {
     let said: Vec<&str> = report
         .lines()
@@ -104,14 +104,13 @@ pub(crate) fn one_line(report: &str) -> String {
     format!("{}; see --help", said.strip_prefix("error: ").unwrap_or(&said))
 }
 
-/// An argument in the wrong place is shown in the error, and may be a URL.
+/// Masks passwords: an error shows an argument in the wrong place, which may be a URL.
 fn without_passwords(text: &str) -> String {
-    static SECRET: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r#"(://)[^\s"'`]*(@)|([?&]pass=)[^\s"'`&]*()"#).ok());
-    match &*SECRET {
-        Some(secret) => secret.replace_all(text, "$1$3***$2").into_owned(),
-        None => text.to_owned(),
-    }
+    #[expect(clippy::expect_used, reason = "the pattern is a constant, and a test uses it")]
+    static SECRET: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r#"(://)[^\s"'`]*(@)|([?&]pass=)[^\s"'`&]*()"#).expect("the pattern is well-formed")
+    });
+    SECRET.replace_all(text, "$1$3***$2").into_owned()
 }
 
 #[cfg(test)]

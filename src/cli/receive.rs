@@ -32,8 +32,8 @@ pub(crate) struct Receive {
     count: u64,
 }
 
-/// What was taken from a channel; the channel is not known when several were waited on and the entry is broken.
-type Taken = (Option<ChannelName>, Result<Value, Error>);
+/// What was taken from a channel. The channel is unknown if the entry is broken and several channels were waited on.
+type Incoming = (Option<ChannelName>, Result<Value, Error>);
 
 #[derive(Serialize)]
 struct Received<'a> {
@@ -87,12 +87,13 @@ impl Receive {
             let line = match message {
                 Ok(message) => output::to_json(&Received { channel, message: Json(&message) })?,
                 Err(error) => {
+                    let Some(bytes) = error.undecoded().cloned() else { return Err(error.into()) };
                     status = Status::Failed;
                     tell(
                         &channel
                             .map_or_else(|| error.to_string(), |name| format!("channel {name:?}: {error}")),
                     );
-                    let bytes = Value::from(error.undecoded().cloned().unwrap_or_default());
+                    let bytes = Value::from(bytes);
                     output::to_json(&Undecoded { channel, undecoded: Json(&bytes) })?
                 }
             };
@@ -103,7 +104,11 @@ impl Receive {
         Ok(status)
     }
 
-    async fn next(&self, layer: &dyn ChannelLayer, channels: &[ChannelName]) -> Result<Option<Taken>, Error> {
+    async fn next(
+        &self,
+        layer: &dyn ChannelLayer,
+        channels: &[ChannelName],
+    ) -> Result<Option<Incoming>, Error> {
         let taken = match self.timeout {
             None => layer.receive_packed(channels).await.map(Some),
             Some(Duration::ZERO) => layer.try_receive_packed(channels).await,
@@ -120,16 +125,18 @@ impl Receive {
     }
 
     fn nothing_arrived(&self, received: u64) -> Failure {
-        let patience = self.timeout.unwrap_or_default();
+        let within =
+            self.timeout.map(|patience| format!(" within {patience:?}")).into_iter().collect::<String>();
         let what = match received {
             0 => "nothing".to_owned(),
             _ => format!("only {received} of {} messages", self.count),
         };
-        Failure::new(Status::NothingArrived, format!("{what} arrived within {patience:?}"))
+        Failure::new(Status::NothingArrived, format!("{what} arrived{within}"))
     }
 }
 
-/// Prints on a thread of its own, as a reader may let it wait; says if the command was asked to end meanwhile.
+/// Prints on a thread of its own, because a slow reader may block it. Returns the status if the command was asked to end
+/// meanwhile.
 async fn print(line: String, signals: &mut Signals) -> Result<Option<Status>, Failure> {
     let mut writing = spawn_blocking(move || output::line(&line));
     let (written, interrupted) = tokio::select! {

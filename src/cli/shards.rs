@@ -85,9 +85,14 @@ impl Shards {
         if let Some(error) = shown.error {
             return output::line(&format!("{}  down: {error}", shown.host));
         }
-        let version = shown.version.unwrap_or_default();
-        let latency = shown.latency_us.unwrap_or_default();
-        let Some(contents) = shown.contents else { return Ok(()) };
+        let (Some(version), Some(latency), Some(contents)) =
+            (shown.version, shown.latency_us, shown.contents)
+        else {
+            return Err(Failure::new(
+                Status::Failed,
+                format!("bug in asgi-redis: {} is up, but has no version; please report it", shown.host),
+            ));
+        };
         let Contents { queues, messages, groups, by_queue, unrevealed } = contents;
         output::line(&format!(
             "{}  {version}, {latency} us: {messages} messages in {queues} queues, {groups} groups",

@@ -37,9 +37,10 @@ impl Signals {
     }
 }
 
-/// The signals that whoever started this process had it ignore, as `nohup` does; one bit each. Only Linux tells.
+/// Returns the signals that this process was started to ignore, as by `nohup`, one bit each. Only Linux shows them; elsewhere
+/// no signal counts as ignored.
 fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return 0 };
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -9,17 +9,17 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use super::Subject;
-use super::ledger::{Ledger, Sent};
+use super::subject::Subject;
 use super::support::{
     Client, PATIENCE, Random, address, all_waiting, capacity, clients, mailed, moment, number, plain,
     poll_at_most, poll_once, soon, until, waiting,
 };
+use crate::internals::{Ledger, Sent};
 use crate::{ChannelLayerExt, ErrorKind};
 
 /// Lets a receive on some channels wait, and drops it when a message was sent to one of them and it was not polled.
 async fn drop_what_was_handed_over(receiver: &Client, channels: &[&str], sender: &Client, message: u64) {
-    let mut receive = pin!(receiver.receive::<_, u64>(channels));
+    let mut receive = pin!(receiver.receive::<u64>(channels));
     assert!(poll_once(receive.as_mut()).await.is_pending());
     moment().await;
     sender.send(channels[0], &message).await.unwrap();
@@ -30,10 +30,10 @@ pub(super) async fn a_receive_dropped_while_it_waits_takes_no_message(subject: &
     let [dropper, other] = plain(subject).await;
     for channel in ["a", "a?1"] {
         for _ in 0..20 {
-            assert!(poll_at_most(1, dropper.receive::<_, u64>([channel, "other"])).await.is_none());
+            assert!(poll_at_most(1, dropper.receive::<u64>([channel, "other"])).await.is_none());
         }
         {
-            let mut receive = pin!(dropper.receive::<_, u64>([channel, "other"]));
+            let mut receive = pin!(dropper.receive::<u64>([channel, "other"]));
             assert!(poll_once(receive.as_mut()).await.is_pending());
             moment().await;
         }
@@ -56,7 +56,7 @@ pub(super) async fn a_message_handed_to_a_dropped_receive_goes_to_one_that_waits
 ) {
     let [dropper, sender, other] = plain(subject).await;
     let waits = {
-        let mut receive = pin!(dropper.receive::<_, u64>(["a"]));
+        let mut receive = pin!(dropper.receive::<u64>(["a"]));
         assert!(poll_once(receive.as_mut()).await.is_pending());
         moment().await;
         sender.send("a", &1).await.unwrap();
@@ -72,7 +72,7 @@ pub(super) async fn what_goes_back_to_a_single_reader_channel_comes_first_again(
     let [reader, sender] = plain(subject).await;
     for round in 0..3 {
         {
-            let mut receive = pin!(reader.receive::<_, u64>(["body?1", "other"]));
+            let mut receive = pin!(reader.receive::<u64>(["body?1", "other"]));
             assert!(poll_once(receive.as_mut()).await.is_pending());
             moment().await;
             // The first is on its way, the others wait behind it.
@@ -94,7 +94,7 @@ pub(super) async fn what_goes_back_to_a_single_reader_channel_comes_before_what_
     for round in 0..3 {
         let numbers = [0, 1, 2, 3, 4].map(|message| round * 10 + message);
         {
-            let mut receive = pin!(reader.receive::<_, u64>(["body?1", "other"]));
+            let mut receive = pin!(reader.receive::<u64>(["body?1", "other"]));
             assert!(poll_once(receive.as_mut()).await.is_pending());
             moment().await;
             for message in &numbers {
@@ -129,7 +129,7 @@ async fn dropped_at_random(subject: &dyn Subject, seed: u64) {
             tokio::spawn(async move {
                 let channels = ["shared.a".to_owned(), "shared.b".to_owned(), format!("body?{reader}")];
                 while !*stopped.borrow() {
-                    let receive = client.receive::<_, u64>(&channels);
+                    let receive = client.receive::<u64>(&channels);
                     // By the number of its polls or by time, whichever ends first.
                     let polls = usize::try_from(random.below(5)).unwrap();
                     let patience = Duration::from_micros(random.below(4_000));
@@ -161,12 +161,12 @@ async fn dropped_at_random(subject: &dyn Subject, seed: u64) {
     for written in join_all(writing).await {
         written.unwrap();
     }
-    ledger.balance().await;
+    ledger.wait_for_balance().await;
     stop.send_replace(true);
     for read in join_all(reading).await {
         read.unwrap();
     }
-    ledger.balance().await;
+    ledger.wait_for_balance().await;
 }
 
 pub(super) async fn looks_dropped_at_random_keep_the_ledger(subject: &dyn Subject) {
@@ -181,7 +181,7 @@ pub(super) async fn looks_dropped_at_random_keep_the_ledger(subject: &dyn Subjec
     for _ in 0..400 {
         let polls = usize::try_from(random.below(4)).unwrap();
         if let Some(Ok(Some((_, number)))) =
-            poll_at_most(polls, receiver.try_receive::<_, u64>(["a", "b?1"])).await
+            poll_at_most(polls, receiver.try_receive::<u64>(["a", "b?1"])).await
         {
             ledger.received(number);
         }
@@ -193,13 +193,13 @@ pub(super) async fn looks_dropped_at_random_keep_the_ledger(subject: &dyn Subjec
 async fn take_the_rest(client: &Client, channels: &[&str], ledger: &Ledger) {
     let rest = async {
         loop {
-            let (_, number) = client.receive::<_, u64>(channels).await.unwrap();
+            let (_, number) = client.receive::<u64>(channels).await.unwrap();
             ledger.received(number);
         }
     };
     tokio::select! {
         () = rest => {}
-        () = ledger.balance() => {}
+        () = ledger.wait_for_balance() => {}
     }
 }
 
@@ -233,14 +233,14 @@ pub(super) async fn dropped_sends_send_once_or_not_at_all(subject: &dyn Subject)
     for channel in ["a", "b?1"] {
         all_waiting(&receiver, channel).await.into_iter().for_each(|number| ledger.received(number));
     }
-    ledger.balance().await;
+    ledger.wait_for_balance().await;
 }
 
 pub(super) async fn reads_of_an_inbox_dropped_at_random_lose_and_reorder_nothing(subject: &dyn Subject) {
     const COUNT: usize = 150;
     let [owner, sender] = clients(subject, &capacity(1_000)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     assert!(poll_at_most(1, inbox.next::<u64>()).await.is_none());
     let mixed = [inbox.name().as_str(), "single?1"];
     for number in 0..COUNT {
@@ -261,7 +261,7 @@ pub(super) async fn reads_of_an_inbox_dropped_at_random_lose_and_reorder_nothing
                     own.extend(next.map(|message| message.unpack::<usize>().unwrap()));
                 }
                 _ => {
-                    let receive = owner.receive::<_, usize>(mixed);
+                    let receive = owner.receive::<usize>(mixed);
                     if let Ok(received) = tokio::time::timeout(patience, receive).await {
                         let (channel, number) = received.unwrap();
                         if channel == "single?1" { single.push(number) } else { whole.push(number) }
@@ -279,8 +279,8 @@ pub(super) async fn reads_of_an_inbox_dropped_at_random_lose_and_reorder_nothing
 
 pub(super) async fn a_dropped_group_send_reaches_nobody_twice(subject: &dyn Subject) {
     let [owner, sender] = clients(subject, &capacity(10_000)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     for channel in [mailbox.name().as_str(), "a?1"] {
         sender.group_add("room", channel).await.unwrap();
     }
@@ -306,11 +306,11 @@ pub(super) async fn a_dropped_group_send_reaches_nobody_twice(subject: &dyn Subj
 
 pub(super) async fn closing_goes_on_when_it_is_dropped(subject: &dyn Subject) {
     let [client, other] = plain(subject).await;
-    let inbox = client.inbox("a").await.unwrap();
-    let mailbox = inbox.open().unwrap();
+    let inbox = client.open_inbox("a").await.unwrap();
+    let mailbox = inbox.open_mailbox().unwrap();
     other.group_add("room", mailbox.name()).await.unwrap();
     assert!(poll_at_most(1, client.close()).await.is_none_or(|closed| closed.is_ok()));
-    let ended = soon("the end of the layer", client.receive::<_, u64>(["a"])).await;
+    let ended = soon("the end of the layer", client.receive::<u64>(["a"])).await;
     assert_eq!(ended.unwrap_err().kind(), ErrorKind::Closed);
     until("its mailbox has left", async || other.group_is_empty("room").await.unwrap()).await;
     let ended = soon("the end of the inbox", inbox.next::<u64>()).await;

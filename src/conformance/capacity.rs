@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
 
+use super::subject::{Settings, Subject};
 use super::support::{
     Client, PATIENCE, address, all_waiting, capacity, clients, moment, next, number, receive, soon,
 };
-use super::{Settings, Subject};
 use crate::{ChannelLayerExt, ChannelName, ErrorKind};
 
 /// Fails unless a send is refused for want of room.
@@ -111,7 +111,7 @@ pub(super) async fn a_full_channel_stops_no_send_to_another(subject: &dyn Subjec
 
 pub(super) async fn the_addresses_of_an_inbox_that_is_not_read_share_one_capacity(subject: &dyn Subject) {
     let four: [_; 4] = clients(subject, &capacity(10)).await;
-    let (inbox, other) = (four[0].inbox("a").await.unwrap(), four[0].inbox("a").await.unwrap());
+    let (inbox, other) = (four[0].open_inbox("a").await.unwrap(), four[0].open_inbox("a").await.unwrap());
     let addresses = ["x", "y", "z"].map(|local| address(&inbox, local));
     let accepted = send_hundred(&four, &addresses).await;
     assert_eq!(accepted.len(), 10);
@@ -131,7 +131,7 @@ pub(super) async fn a_pattern_gives_channels_a_capacity_of_their_own(subject: &d
     let channel_capacity = patterns.map(|(pattern, capacity)| (pattern.to_owned(), capacity)).to_vec();
     let settings = Settings { channel_capacity, capacity: 5, ..Settings::default() };
     let [client] = clients(subject, &settings).await;
-    let inbox = client.inbox("letter").await.unwrap();
+    let inbox = client.open_inbox("letter").await.unwrap();
     let address = address(&inbox, "x");
     for (channel, capacity) in
         [("small.a", 1), ("small.b", 1), ("body?1", 2), ("other", 5), ("other?1", 5), (address.as_str(), 3)]
@@ -158,7 +158,7 @@ pub(super) async fn the_first_pattern_that_matches_decides(subject: &dyn Subject
 pub(super) async fn a_pattern_need_not_know_the_process_part_of_an_inbox(subject: &dyn Subject) {
     let channel_capacity = vec![("http.response!*".to_owned(), 2)];
     let [client] = clients(subject, &Settings { channel_capacity, ..Settings::default() }).await;
-    let inbox = client.inbox("http.response").await.unwrap();
+    let inbox = client.open_inbox("http.response").await.unwrap();
     for message in 0..2 {
         client.send(address(&inbox, "x"), &message).await.unwrap();
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 
-use super::Subject;
-use super::ledger::{Ledger, Sent};
+use super::subject::Subject;
 use super::support::{
     Client, PATIENCE, address, mailed, moment, number, plain, poll_once, soon, until, waiting,
 };
+use crate::internals::{Ledger, Sent};
 use crate::{ChannelLayerExt, ErrorKind, Result};
 
 fn assert_closed<T>(outcome: Result<T>) {
@@ -25,7 +25,7 @@ pub(super) async fn receives_that_wait_end_when_their_layer_is_closed(subject: &
     let [client] = plain(subject).await;
     let waits = [vec!["a"], vec!["a", "b"], vec!["c?1"]].map(|channels| {
         let client = client.clone();
-        tokio::spawn(async move { client.receive::<_, u64>(channels).await })
+        tokio::spawn(async move { client.receive::<u64>(channels).await })
     });
     moment().await;
     close(&client).await;
@@ -40,9 +40,9 @@ pub(super) async fn every_later_call_says_that_the_layer_was_closed(subject: &dy
     close(&client).await;
     assert_closed(client.send("a", &1).await);
     assert_closed(client.send("a?1", &1).await);
-    assert_closed(soon("a receive", client.receive::<_, u64>(["a"])).await);
-    assert_closed(client.try_receive::<_, u64>(["a"]).await);
-    assert_closed(client.inbox("a").await);
+    assert_closed(soon("a receive", client.receive::<u64>(["a"])).await);
+    assert_closed(client.try_receive::<u64>(["a"]).await);
+    assert_closed(client.open_inbox("a").await);
     assert_closed(client.group_add("room", "a?1").await);
     assert_closed(client.group_discard("room", "a?1").await);
     assert_closed(client.leave_groups("a?1").await);
@@ -64,8 +64,8 @@ pub(super) async fn closing_again_does_nothing(subject: &dyn Subject) {
 
 pub(super) async fn other_clients_go_on(subject: &dyn Subject) {
     let [closed, one, two] = plain(subject).await;
-    let inbox = one.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = one.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     closed.group_add("room", mailbox.name()).await.unwrap();
     closed.send("a?1", &1).await.unwrap();
     let waits = tokio::spawn({
@@ -84,11 +84,11 @@ pub(super) async fn other_clients_go_on(subject: &dyn Subject) {
 pub(super) async fn a_closed_layer_waits_in_no_line(subject: &dyn Subject) {
     let [closed, other] = plain(subject).await;
     for channel in ["a", "a?1"] {
-        let mut receive = pin!(closed.receive::<_, u64>([channel, "other"]));
+        let mut receive = pin!(closed.receive::<u64>([channel, "other"]));
         assert!(poll_once(receive.as_mut()).await.is_pending());
         moment().await;
     }
-    let mut receive = pin!(closed.receive::<_, u64>(["a", "a?1"]));
+    let mut receive = pin!(closed.receive::<u64>(["a", "a?1"]));
     assert!(poll_once(receive.as_mut()).await.is_pending());
     moment().await;
     close(&closed).await;
@@ -105,7 +105,7 @@ pub(super) async fn what_was_on_its_way_goes_back_when_the_layer_is_closed(subje
         other.send(channel, &0).await.unwrap();
         assert_eq!(number(&other, channel).await, 0);
     }
-    let mut receive = pin!(closed.receive::<_, u64>(["a", "a?1"]));
+    let mut receive = pin!(closed.receive::<u64>(["a", "a?1"]));
     assert!(poll_once(receive.as_mut()).await.is_pending());
     moment().await;
     other.send("a?1", &1).await.unwrap();
@@ -120,7 +120,7 @@ pub(super) async fn what_was_on_its_way_goes_back_when_the_layer_is_dropped(subj
     let [dropped, other] = plain(subject).await;
     {
         let dropped = dropped;
-        let mut receive = pin!(dropped.receive::<_, u64>(["a"]));
+        let mut receive = pin!(dropped.receive::<u64>(["a"]));
         assert!(poll_once(receive.as_mut()).await.is_pending());
         moment().await;
         other.send("a", &1).await.unwrap();
@@ -131,8 +131,8 @@ pub(super) async fn what_was_on_its_way_goes_back_when_the_layer_is_dropped(subj
 
 pub(super) async fn mailboxes_give_what_they_have_and_end(subject: &dyn Subject) {
     let [closed, other] = plain(subject).await;
-    let inbox = closed.inbox("a").await.unwrap();
-    let (mut has_one, mut waits) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = closed.open_inbox("a").await.unwrap();
+    let (mut has_one, mut waits) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     other.send(has_one.name(), &7).await.unwrap();
     until("it has come", async || inbox.statistics().waiting == 1).await;
     let mailbox = tokio::spawn(async move { waits.receive::<u64>().await });
@@ -146,14 +146,14 @@ pub(super) async fn mailboxes_give_what_they_have_and_end(subject: &dyn Subject)
     assert_closed(soon("the end of the inbox", whole).await.unwrap());
     assert_eq!(mailed(&mut has_one).await, 7);
     assert_closed(soon("its end", has_one.receive::<u64>()).await);
-    let mut late = inbox.open().unwrap();
+    let mut late = inbox.open_mailbox().unwrap();
     assert_closed(soon("its end", late.receive::<u64>()).await);
 }
 
 pub(super) async fn a_closed_inbox_ends_alone(subject: &dyn Subject) {
     let [client, other] = plain(subject).await;
-    let (closed, open) = (client.inbox("a").await.unwrap(), client.inbox("b").await.unwrap());
-    let (mut ended, mut goes_on) = (closed.open().unwrap(), open.open().unwrap());
+    let (closed, open) = (client.open_inbox("a").await.unwrap(), client.open_inbox("b").await.unwrap());
+    let (mut ended, mut goes_on) = (closed.open_mailbox().unwrap(), open.open_mailbox().unwrap());
     for _ in 0..2 {
         soon("closing the inbox", closed.close()).await;
     }
@@ -167,8 +167,8 @@ pub(super) async fn a_closed_inbox_ends_alone(subject: &dyn Subject) {
 
 pub(super) async fn the_mailboxes_of_a_closed_layer_leave_their_groups(subject: &dyn Subject) {
     let [closed, other] = plain(subject).await;
-    let inbox = closed.inbox("a").await.unwrap();
-    let mailboxes = [(); 3].map(|()| inbox.open().unwrap());
+    let inbox = closed.open_inbox("a").await.unwrap();
+    let mailboxes = [(); 3].map(|()| inbox.open_mailbox().unwrap());
     for mailbox in &mailboxes {
         other.group_add("room", mailbox.name()).await.unwrap();
     }
@@ -184,7 +184,7 @@ pub(super) async fn clients_that_close_under_load_lose_and_repeat_nothing(subjec
         let (client, ledger) = (client.clone(), Arc::clone(&ledger));
         tokio::spawn(async move {
             for _ in 0..count {
-                match client.receive::<_, u64>(["work", "more"]).await {
+                match client.receive::<u64>(["work", "more"]).await {
                     Ok((_, number)) => ledger.received(number),
                     Err(error) => return assert_eq!(error.kind(), ErrorKind::Closed, "{error}"),
                 }
@@ -209,10 +209,10 @@ pub(super) async fn clients_that_close_under_load_lose_and_repeat_nothing(subjec
         close(client).await;
     }
     soon("all sends", sending).await.unwrap();
-    ledger.balance().await;
+    ledger.wait_for_balance().await;
     close(&six[1]).await;
     for received in join_all(receiving.drain(..)).await {
         received.unwrap();
     }
-    ledger.balance().await;
+    ledger.wait_for_balance().await;
 }

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::{join, join_all};
 use tokio::sync::watch;
 
-use super::Subject;
-use super::ledger::{Ledger, Sent};
+use super::subject::Subject;
 use super::support::{
     Client, PATIENCE, address, capacity, clients, moment, nothing, number, plain, receive, soon, waiting,
 };
+use crate::internals::{Ledger, Sent};
 use crate::{ChannelLayer, ChannelLayerExt, ChannelName, ErrorKind, PackedMessage};
 
 /// Sends a message as soon as the receive has had a moment to wait.
@@ -31,7 +31,7 @@ pub(super) async fn a_message_waits_for_its_reader(subject: &dyn Subject) {
         sender.send(channel, &1).await.unwrap();
         moment().await;
         assert_eq!(number(&receiver, channel).await, 1);
-        assert!(nothing(receiver.receive::<_, u64>([channel])).await, "it came once");
+        assert!(nothing(receiver.receive::<u64>([channel])).await, "it came once");
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) async fn competing_readers_get_each_message_once(subject: &dyn Subjec
             tokio::spawn(async move {
                 loop {
                     tokio::select! {
-                        received = client.receive::<_, u64>(CHANNELS) => ledger.received(received.unwrap().1),
+                        received = client.receive::<u64>(CHANNELS) => ledger.received(received.unwrap().1),
                         _ = stopped.wait_for(|stop| *stop) => return,
                     }
                 }
@@ -80,19 +80,19 @@ pub(super) async fn competing_readers_get_each_message_once(subject: &dyn Subjec
     for sent in join_all(sending).await {
         sent.unwrap();
     }
-    ledger.balance().await;
+    ledger.wait_for_balance().await;
     moment().await;
     stop.send_replace(true);
     for read in join_all(reading).await {
         read.unwrap();
     }
-    ledger.balance().await;
-    assert_eq!(ledger.accepted(), 1_800);
+    ledger.wait_for_balance().await;
+    assert_eq!(ledger.accepted_and_refused().0, 1_800);
 }
 
 pub(super) async fn receives_of_one_client_at_once_share_the_messages(subject: &dyn Subject) {
     let [receiver, sender] = plain(subject).await;
-    let receives = join_all((0..100).map(|_| receiver.receive::<_, u64>(["work"])));
+    let receives = join_all((0..100).map(|_| receiver.receive::<u64>(["work"])));
     let sends = async {
         moment().await;
         join_all((0..100_u64).map(|number| {
@@ -113,7 +113,7 @@ pub(super) async fn one_message_wakes_one_of_many_that_wait(subject: &dyn Subjec
         .map(|number| {
             let client = three[number % 3].clone();
             tokio::spawn(
-                async move { client.receive_timeout::<_, u64>(["a", "b"], Duration::from_secs(2)).await },
+                async move { client.receive_timeout::<u64>(["a", "b"], Duration::from_secs(2)).await },
             )
         })
         .collect();
@@ -151,7 +151,7 @@ pub(super) async fn a_receive_on_many_channels_is_woken_by_any_of_them(subject: 
 
 pub(super) async fn a_receive_waits_on_channels_of_all_kinds(subject: &dyn Subject) {
     let [receiver, sender] = plain(subject).await;
-    let inbox = receiver.inbox("inbox").await.unwrap();
+    let inbox = receiver.open_inbox("inbox").await.unwrap();
     let mixed = [inbox.name().as_str(), "normal", "single?1"];
     let in_inbox = address(&inbox, "x");
     for channel in [in_inbox.as_str(), "normal", "single?1", in_inbox.as_str()] {
@@ -165,15 +165,15 @@ pub(super) async fn a_receive_waits_on_channels_of_all_kinds(subject: &dyn Subje
 pub(super) async fn a_receive_on_no_channel_is_refused(subject: &dyn Subject) {
     let [client] = plain(subject).await;
     let none = [""; 0];
-    let refused = soon("the refusal", client.receive::<_, u64>(none)).await.unwrap_err();
+    let refused = soon("the refusal", client.receive::<u64>(none)).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidName);
-    assert_eq!(client.try_receive::<_, u64>(none).await.unwrap_err().kind(), ErrorKind::InvalidName);
+    assert_eq!(client.try_receive::<u64>(none).await.unwrap_err().kind(), ErrorKind::InvalidName);
 }
 
 pub(super) async fn try_receive_takes_what_is_there_and_waits_for_nothing(subject: &dyn Subject) {
     let [client, sender] = plain(subject).await;
     let channels = ["a", "b", "c?1"];
-    let look = async || soon("a look", client.try_receive::<_, u64>(channels)).await.unwrap();
+    let look = async || soon("a look", client.try_receive::<u64>(channels)).await.unwrap();
     for (channel, message) in [("b", 1), ("c?1", 2), ("a", 3)] {
         assert!(look().await.is_none());
         // What looked and found nothing does not take a later message either.
@@ -186,14 +186,14 @@ pub(super) async fn try_receive_takes_what_is_there_and_waits_for_nothing(subjec
 
 pub(super) async fn a_receive_gives_up_after_its_time_and_takes_nothing_later(subject: &dyn Subject) {
     let [client, sender] = plain(subject).await;
-    let inbox = client.inbox("inbox").await.unwrap();
+    let inbox = client.open_inbox("inbox").await.unwrap();
     let channels = ["a", "b?1", inbox.name().as_str()];
     let (started, patience) = (Instant::now(), Duration::from_millis(200));
-    let gave_up = soon("giving up", client.receive_timeout::<_, u64>(channels, patience)).await.unwrap();
+    let gave_up = soon("giving up", client.receive_timeout::<u64>(channels, patience)).await.unwrap();
     assert!(gave_up.is_none() && started.elapsed() >= patience);
     for channel in ["a", "b?1", address(&inbox, "x").as_str()] {
         sender.send(channel, &1).await.unwrap();
-        let received = client.receive_timeout::<_, u64>(channels, PATIENCE).await.unwrap();
+        let received = client.receive_timeout::<u64>(channels, PATIENCE).await.unwrap();
         assert_eq!(received.expect("what was sent").0, channel);
     }
 }
@@ -230,7 +230,7 @@ pub(super) async fn a_busy_channel_of_one_kind_does_not_starve_a_quiet_one_of_an
     let [client] = clients(subject, &capacity(300)).await;
     quiet_beside_busy(&client, "normal", "single?1").await;
     quiet_beside_busy(&client, "single?1", "normal").await;
-    let inbox = client.inbox("inbox").await.unwrap();
+    let inbox = client.open_inbox("inbox").await.unwrap();
     let (in_inbox, whole) = (address(&inbox, "x"), inbox.name().as_str());
     for other in ["normal", "single?1"] {
         for (busy, quiet) in [(in_inbox.as_str(), other), (other, in_inbox.as_str())] {
@@ -316,7 +316,7 @@ pub(super) async fn namespaces_share_nothing(subject: &dyn Subject) {
     two.group_add("room", "b?1").await.unwrap();
     let waits = tokio::spawn({
         let two = two.clone();
-        async move { nothing(two.receive::<_, u64>(["a", "a?1"])).await }
+        async move { nothing(two.receive::<u64>(["a", "a?1"])).await }
     });
     one.send("a", &1).await.unwrap();
     one.group_send("room", &2).await.unwrap();

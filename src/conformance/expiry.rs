@@ -3,10 +3,10 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use super::subject::{Settings, Subject};
 use super::support::{
     Client, address, all_waiting, clients, in_time, moment, nothing, number, poll_once, soon, until, waiting,
 };
-use super::{Settings, Subject};
 use crate::{ChannelLayerExt, ErrorKind};
 
 /// An expiry to wait for.
@@ -31,13 +31,13 @@ pub(super) async fn an_expired_message_is_never_delivered(subject: &dyn Subject)
         }
         outlive(SHORT).await;
         assert_eq!(waiting(&receiver, channel).await, None);
-        assert!(nothing(receiver.receive::<_, u64>([channel])).await);
+        assert!(nothing(receiver.receive::<u64>([channel])).await);
     }
 }
 
 pub(super) async fn an_expired_message_in_an_inbox_is_never_delivered(subject: &dyn Subject) {
     let [sender, owner] = clients(subject, &expiring(SHORT)).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     sender.send(address(&inbox, "x"), &1).await.unwrap();
     outlive(SHORT).await;
     assert!(nothing(inbox.next::<u64>()).await, "it waited in the inbox");
@@ -49,8 +49,8 @@ pub(super) async fn an_expired_message_in_an_inbox_is_never_delivered(subject: &
 
 pub(super) async fn an_expired_message_in_a_mailbox_is_never_delivered(subject: &dyn Subject) {
     let [sender, owner] = clients(subject, &expiring(SHORT)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     sender.group_add("room", mailbox.name()).await.unwrap();
     sender.send(mailbox.name(), &1).await.unwrap();
     sender.group_send("room", &2).await.unwrap();
@@ -98,7 +98,7 @@ pub(super) async fn a_live_message_behind_an_expired_one_is_delivered(subject: &
     }
 }
 
-/// Sends until a send is refused; says how many were accepted.
+/// Sends until a send is refused. Returns how many were accepted.
 async fn fill(sender: &Client, channel: &str) -> usize {
     let mut accepted = 0;
     while sender.send(channel, &accepted).await.is_ok() {
@@ -113,7 +113,7 @@ pub(super) async fn expired_messages_take_no_room(subject: &dyn Subject) {
     for channel in ["a", "a?1", "inbox"] {
         let (before, after) = in_time(async || {
             outlive(LONG).await;
-            let inbox = other.inbox("inbox").await.unwrap();
+            let inbox = other.open_inbox("inbox").await.unwrap();
             let channel = if channel == "inbox" { address(&inbox, "x") } else { channel.parse().unwrap() };
             let started = Instant::now();
             let before = fill(&sender, channel.as_str()).await;
@@ -168,20 +168,20 @@ pub(super) async fn a_receive_that_waits_gets_the_next_live_message(subject: &dy
 pub(super) async fn what_expired_while_a_receive_had_it_does_not_go_back(subject: &dyn Subject) {
     let [sender, receiver, other] = clients(subject, &expiring(SHORT)).await;
     {
-        let mut receive = pin!(receiver.receive::<_, u64>(["a"]));
+        let mut receive = pin!(receiver.receive::<u64>(["a"]));
         assert!(poll_once(receive.as_mut()).await.is_pending());
         moment().await;
         sender.send("a", &1).await.unwrap();
         outlive(SHORT).await;
     }
-    assert!(nothing(other.receive::<_, u64>(["a"])).await);
+    assert!(nothing(other.receive::<u64>(["a"])).await);
 }
 
 pub(super) async fn a_full_mailbox_has_room_again_when_its_messages_have_expired(subject: &dyn Subject) {
     let settings = Settings { capacity: 3, ..expiring(LONG) };
     let [owner, sender] = clients(subject, &settings).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     let refused = async {
         loop {
             match sender.send(mailbox.name(), &1).await {

@@ -1,6 +1,6 @@
 //! After a flush there is nothing, and everybody goes on.
 
-use super::Subject;
+use super::subject::Subject;
 use super::support::{
     address, all_waiting, capacity, clients, mailed, moment, next, nothing, number, plain, poll_at_most,
     soon, waiting,
@@ -9,7 +9,7 @@ use crate::{ChannelLayerExt, GroupReceipt};
 
 pub(super) async fn a_flush_looks_empty_to_every_client(subject: &dyn Subject) {
     let three: [_; 3] = plain(subject).await;
-    let inbox = three[0].inbox("a").await.unwrap();
+    let inbox = three[0].open_inbox("a").await.unwrap();
     let names: Vec<String> =
         (0..200).flat_map(|number| [format!("n-{number}"), format!("s?{number}")]).collect();
     for name in &names {
@@ -25,8 +25,8 @@ pub(super) async fn a_flush_looks_empty_to_every_client(subject: &dyn Subject) {
 
 pub(super) async fn a_flush_empties_the_groups(subject: &dyn Subject) {
     let [owner, sender, other] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     for channel in [mailbox.name().as_str(), "a?1"] {
         sender.group_add("room", channel).await.unwrap();
     }
@@ -50,8 +50,8 @@ pub(super) async fn a_flush_empties_the_groups(subject: &dyn Subject) {
 
 pub(super) async fn receives_that_wait_go_on_after_a_flush(subject: &dyn Subject) {
     let [receiver, sender] = plain(subject).await;
-    let inbox = receiver.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = receiver.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     let (name, whole) = (mailbox.name().clone(), address(&inbox, "x"));
     assert!(poll_at_most(1, inbox.next::<u64>()).await.is_none());
     let waits = ["normal", "single?1"].map(|channel| {
@@ -75,7 +75,7 @@ pub(super) async fn receives_that_wait_go_on_after_a_flush(subject: &dyn Subject
 
 pub(super) async fn a_flush_makes_room(subject: &dyn Subject) {
     let [client, other] = clients(subject, &capacity(2)).await;
-    let inbox = client.inbox("a").await.unwrap();
+    let inbox = client.open_inbox("a").await.unwrap();
     let in_inbox = address(&inbox, "x");
     for round in 0..2 {
         for channel in ["a", "a?1", in_inbox.as_str()] {

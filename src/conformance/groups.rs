@@ -1,6 +1,6 @@
 //! A send to a group reaches its members, once, and tells what became of it.
 
-use super::Subject;
+use super::subject::Subject;
 use super::support::{
     Client, address, all_waiting, capacity, clients, mailed, moment, next, nothing, number, plain,
     poll_at_most, soon, sorted, waiting,
@@ -15,9 +15,10 @@ fn counts(receipt: &GroupReceipt, delivered: usize, full: usize) {
 
 pub(super) async fn a_message_to_a_group_reaches_each_member_once_and_nobody_else(subject: &dyn Subject) {
     let [one, two, sender] = plain(subject).await;
-    let inboxes = [one.inbox("a").await.unwrap(), two.inbox("b").await.unwrap()];
-    let mut members: Vec<Mailbox> = (0..20).map(|number| inboxes[number % 2].open().unwrap()).collect();
-    let mut stranger = inboxes[0].open().unwrap();
+    let inboxes = [one.open_inbox("a").await.unwrap(), two.open_inbox("b").await.unwrap()];
+    let mut members: Vec<Mailbox> =
+        (0..20).map(|number| inboxes[number % 2].open_mailbox().unwrap()).collect();
+    let mut stranger = inboxes[0].open_mailbox().unwrap();
     for member in &members {
         sender.group_add("room", member.name()).await.unwrap();
     }
@@ -35,8 +36,8 @@ pub(super) async fn a_message_to_a_group_reaches_each_member_once_and_nobody_els
 
 pub(super) async fn members_may_be_channels_of_any_kind(subject: &dyn Subject) {
     let [owner, sender] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     let mut others = vec!["single?1", "single?2"];
     if !subject.refuses_normal_channels_in_groups() {
         others.push("normal");
@@ -74,12 +75,12 @@ pub(super) async fn a_normal_channel_is_a_member_or_is_refused_by_name(subject: 
 
 pub(super) async fn an_address_without_a_mailbox_may_be_a_member(subject: &dyn Subject) {
     let [owner, sender] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     assert!(poll_at_most(1, inbox.next::<u64>()).await.is_none());
     for local in ["x", "y"] {
         sender.group_add("room", address(&inbox, local)).await.unwrap();
     }
-    let mut mailbox = inbox.open().unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     sender.group_add("room", mailbox.name()).await.unwrap();
     sender.group_send("room", &1).await.unwrap();
     let got = [next(&inbox).await, next(&inbox).await];
@@ -94,8 +95,8 @@ pub(super) async fn an_address_without_a_mailbox_may_be_a_member(subject: &dyn S
 
 pub(super) async fn a_message_to_a_group_wakes_who_waits(subject: &dyn Subject) {
     let [reader, sender] = plain(subject).await;
-    let inbox = reader.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = reader.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     sender.group_add("room", "a?1").await.unwrap();
     sender.group_add("room", mailbox.name()).await.unwrap();
     let waits = tokio::spawn(async move { number(&reader, "a?1").await });
@@ -107,8 +108,8 @@ pub(super) async fn a_message_to_a_group_wakes_who_waits(subject: &dyn Subject) 
 
 pub(super) async fn a_channel_that_was_added_twice_gets_a_message_once(subject: &dyn Subject) {
     let [owner, sender] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     for client in [&owner, &sender, &sender] {
         client.group_add("room", "a?1").await.unwrap();
         client.group_add("room", mailbox.name()).await.unwrap();
@@ -166,7 +167,7 @@ pub(super) async fn the_capacity_holds_for_messages_of_groups_too(subject: &dyn 
 pub(super) async fn the_receipt_names_the_full_queues_on_request(subject: &dyn Subject) {
     let [client, sender] = clients(subject, &capacity(2)).await;
     // Not read, so that it stays full.
-    let inbox = client.inbox("a").await.unwrap();
+    let inbox = client.open_inbox("a").await.unwrap();
     let in_inbox = address(&inbox, "x");
     for name in ["full?1", "full?2", "free?1", in_inbox.as_str()] {
         client.group_add("room", name).await.unwrap();
@@ -182,9 +183,12 @@ pub(super) async fn the_receipt_names_the_full_queues_on_request(subject: &dyn S
 
 pub(super) async fn a_receipt_counts_the_inbox_of_many_members_once(subject: &dyn Subject) {
     let [one, two, sender] = plain(subject).await;
-    let inboxes =
-        [one.inbox("a").await.unwrap(), one.inbox("a").await.unwrap(), two.inbox("a").await.unwrap()];
-    let members: Vec<Mailbox> = (0..30).map(|number| inboxes[number % 3].open().unwrap()).collect();
+    let inboxes = [
+        one.open_inbox("a").await.unwrap(),
+        one.open_inbox("a").await.unwrap(),
+        two.open_inbox("a").await.unwrap(),
+    ];
+    let members: Vec<Mailbox> = (0..30).map(|number| inboxes[number % 3].open_mailbox().unwrap()).collect();
     for member in &members {
         sender.group_add("room", member.name()).await.unwrap();
     }
@@ -194,8 +198,8 @@ pub(super) async fn a_receipt_counts_the_inbox_of_many_members_once(subject: &dy
 
 pub(super) async fn messages_to_several_groups_reach_a_member_of_all_once_for_each(subject: &dyn Subject) {
     let [owner, sender] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let (mut both, mut first) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (mut both, mut first) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     sender.group_add("one", first.name()).await.unwrap();
     for group in ["one", "two"] {
         sender.group_add(group, both.name()).await.unwrap();

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::subject::{Settings, Subject};
 use super::support::{all_waiting, capacity, clients, in_time, mailed, nothing, plain, soon, sorted, until};
-use super::{Settings, Subject};
 use crate::{ChannelLayerExt, Mailbox};
 
 /// A group expiry to wait for, within which something can be done even on a busy machine.
@@ -11,8 +11,8 @@ const BRIEF: Duration = Duration::from_secs(2);
 
 pub(super) async fn any_client_adds_and_discards_any_channel(subject: &dyn Subject) {
     let [owner, one, two] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     one.group_add("room", mailbox.name()).await.unwrap();
     two.group_send("room", &1).await.unwrap();
     assert_eq!(mailed(&mut mailbox).await, 1);
@@ -25,8 +25,8 @@ pub(super) async fn any_client_adds_and_discards_any_channel(subject: &dyn Subje
 
 pub(super) async fn a_discarded_channel_gets_nothing_more(subject: &dyn Subject) {
     let [owner, sender] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let (mut stays, mut goes) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (mut stays, mut goes) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     for name in [stays.name().as_str(), goes.name().as_str(), "a?1"] {
         sender.group_add("room", name).await.unwrap();
     }
@@ -40,8 +40,8 @@ pub(super) async fn a_discarded_channel_gets_nothing_more(subject: &dyn Subject)
 
 pub(super) async fn discarding_who_is_not_in_the_group_is_no_error(subject: &dyn Subject) {
     let [owner, client] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mailbox = inbox.open_mailbox().unwrap();
     client.group_discard("nobody", "a?1").await.unwrap();
     client.group_discard("nobody", mailbox.name()).await.unwrap();
     client.group_add("room", "a?1").await.unwrap();
@@ -56,8 +56,8 @@ pub(super) async fn discarding_who_is_not_in_the_group_is_no_error(subject: &dyn
 
 pub(super) async fn a_message_reaches_exactly_those_who_were_members_when_it_was_sent(subject: &dyn Subject) {
     let [owner, other] = clients(subject, &capacity(1_000)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let (mut steady, mut flickers) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (mut steady, mut flickers) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     other.group_add("room", steady.name()).await.unwrap();
     for number in 0..150_u64 {
         match number % 3 {
@@ -78,8 +78,8 @@ pub(super) async fn a_message_reaches_exactly_those_who_were_members_when_it_was
 
 pub(super) async fn what_was_sent_to_a_member_comes_though_it_has_left_meanwhile(subject: &dyn Subject) {
     let [owner, sender] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     for channel in [mailbox.name().as_str(), "a?1"] {
         sender.group_add("room", channel).await.unwrap();
         sender.group_send("room", &1).await.unwrap();
@@ -93,8 +93,8 @@ pub(super) async fn what_was_sent_to_a_member_comes_though_it_has_left_meanwhile
 
 pub(super) async fn the_channels_of_a_group_are_listed_and_counted(subject: &dyn Subject) {
     let [owner, other] = plain(subject).await;
-    let inboxes = [owner.inbox("a").await.unwrap(), other.inbox("b").await.unwrap()];
-    let mailboxes: Vec<Mailbox> = (0..60).map(|number| inboxes[number % 2].open().unwrap()).collect();
+    let inboxes = [owner.open_inbox("a").await.unwrap(), other.open_inbox("b").await.unwrap()];
+    let mailboxes: Vec<Mailbox> = (0..60).map(|number| inboxes[number % 2].open_mailbox().unwrap()).collect();
     let singles: Vec<String> = (0..30).map(|number| format!("single?{number}")).collect();
     let names =
         || mailboxes.iter().map(|mailbox| mailbox.name().as_str()).chain(singles.iter().map(String::as_str));
@@ -108,7 +108,7 @@ pub(super) async fn the_channels_of_a_group_are_listed_and_counted(subject: &dyn
         assert_eq!(sorted(client.group_channels("room").await.unwrap()), sorted(names()));
         assert!(!client.group_is_empty("room").await.unwrap());
         let group = "room".parse().unwrap();
-        assert_eq!(client.count_group(&group, 1).await.unwrap(), 1, "no further than asked");
+        assert_eq!(client.group_len_packed(&group, 1).await.unwrap(), 1, "no further than asked");
     }
     for name in names().take(40) {
         other.group_discard("room", name).await.unwrap();
@@ -119,8 +119,8 @@ pub(super) async fn the_channels_of_a_group_are_listed_and_counted(subject: &dyn
 
 pub(super) async fn a_channel_knows_its_groups(subject: &dyn Subject) {
     let [owner, other] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let (one, two) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (one, two) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     let rooms: Vec<String> = (0..30).map(|room| format!("room-{room}")).collect();
     for channel in [one.name().as_str(), "a?1"] {
         assert_eq!(other.channel_groups(channel).await.unwrap(), [""; 0]);
@@ -137,8 +137,8 @@ pub(super) async fn a_channel_knows_its_groups(subject: &dyn Subject) {
 
 pub(super) async fn a_channel_leaves_all_its_groups_at_once(subject: &dyn Subject) {
     let [owner, other] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let (mut leaves, mut stays) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (mut leaves, mut stays) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     for room in 0..20 {
         for channel in [leaves.name().as_str(), stays.name().as_str(), "a?1"] {
             owner.group_add(format!("room-{room}"), channel).await.unwrap();
@@ -163,8 +163,8 @@ pub(super) async fn a_channel_leaves_all_its_groups_at_once(subject: &dyn Subjec
 pub(super) async fn a_membership_ends_when_group_expiry_is_over(subject: &dyn Subject) {
     let settings = Settings { group_expiry: BRIEF, ..Settings::default() };
     let [owner, other] = clients(subject, &settings).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     for channel in [mailbox.name().as_str(), "a?1"] {
         other.group_add("room", channel).await.unwrap();
     }
@@ -187,8 +187,8 @@ pub(super) async fn a_membership_ends_when_group_expiry_is_over(subject: &dyn Su
 pub(super) async fn a_membership_lasts_group_expiry_from_the_last_time_it_was_added(subject: &dyn Subject) {
     let settings = Settings { group_expiry: BRIEF, ..Settings::default() };
     let [owner, other] = clients(subject, &settings).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mailbox = inbox.open_mailbox().unwrap();
     let renewed = in_time(async || {
         let mut is_fast = true;
         for _ in 0..3 {
@@ -211,8 +211,8 @@ pub(super) async fn a_membership_lasts_group_expiry_from_the_last_time_it_was_ad
 
 pub(super) async fn a_dropped_mailbox_leaves_its_groups(subject: &dyn Subject) {
     let [owner, other] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let (stays, goes) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (stays, goes) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     let name = goes.name().clone();
     for room in 0..10 {
         other.group_add(format!("room-{room}"), &name).await.unwrap();
@@ -227,9 +227,9 @@ pub(super) async fn a_dropped_mailbox_leaves_its_groups(subject: &dyn Subject) {
 
 pub(super) async fn the_mailboxes_of_a_closed_or_dropped_inbox_leave_their_groups(subject: &dyn Subject) {
     let [owner, other] = plain(subject).await;
-    let (closed, dropped) = (owner.inbox("a").await.unwrap(), owner.inbox("b").await.unwrap());
+    let (closed, dropped) = (owner.open_inbox("a").await.unwrap(), owner.open_inbox("b").await.unwrap());
     let mailboxes: Vec<Mailbox> =
-        [&closed, &closed, &dropped].map(|inbox| inbox.open().unwrap()).into_iter().collect();
+        [&closed, &closed, &dropped].map(|inbox| inbox.open_mailbox().unwrap()).into_iter().collect();
     for mailbox in &mailboxes {
         other.group_add("room", mailbox.name()).await.unwrap();
     }

@@ -1,7 +1,7 @@
 //! What a message may hold, and that it arrives as it was sent.
 
+use super::subject::{Settings, Subject};
 use super::support::{Client, clients, mailed, plain, receive, soon};
-use super::{Settings, Subject};
 use crate::{ChannelLayerExt, ErrorKind, PackedMessage, Value};
 
 /// One megabyte, the larger one.
@@ -99,8 +99,8 @@ pub(super) async fn a_message_may_be_altered_after_it_was_sent(subject: &dyn Sub
     let (_, mut received): (_, Vec<u64>) = receive(&client, &["a"]).await;
     assert_eq!(received, [1, 2, 3]);
     // Nor does one receiver alter what another gets.
-    let inbox = client.inbox("member").await.unwrap();
-    let (mut one, mut two) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = client.open_inbox("member").await.unwrap();
+    let (mut one, mut two) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     for mailbox in [&one, &two] {
         client.group_add("room", mailbox.name()).await.unwrap();
     }
@@ -135,8 +135,8 @@ pub(super) async fn a_megabyte_of_json_is_carried_whatever_it_is_made_of(subject
 
 pub(super) async fn a_megabyte_reaches_a_group_and_a_mailbox(subject: &dyn Subject) {
     let [owner, sender] = plain(subject).await;
-    let inbox = owner.inbox("member").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     sender.group_add("room", mailbox.name()).await.unwrap();
     let text = "x".repeat(MEGABYTE - 2);
     sender.send(mailbox.name(), &text).await.unwrap();
@@ -165,7 +165,7 @@ pub(super) async fn a_larger_message_than_the_layer_carries_is_refused_and_not_s
         assert!(!refused.perhaps_sent() && !refused.may_retry(), "{refused}");
     }
     let names = ["a", "a?1"];
-    assert!(client.try_receive::<_, Value>(names).await.unwrap().is_none(), "it was refused, and sent");
+    assert!(client.try_receive::<Value>(names).await.unwrap().is_none(), "it was refused, and sent");
     client.send("a", &fits).await.unwrap();
     assert_eq!(receive::<String>(&client, &names).await.1, fits);
     client.group_send("room", &fits).await.unwrap();
@@ -177,10 +177,10 @@ pub(super) async fn a_message_of_another_type_is_given_as_bytes_and_is_taken(sub
     client.send("a", "text").await.unwrap();
     client.send("a?1", "text").await.unwrap();
     for channel in ["a", "a?1"] {
-        let error = soon("it", client.receive::<_, u64>([channel])).await.unwrap_err();
+        let error = soon("it", client.receive::<u64>([channel])).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Decode);
         let bytes = error.undecoded().expect("the bytes of what was taken").clone();
         assert_eq!(PackedMessage::from_bytes(bytes).unpack::<&str>().unwrap(), "text");
-        assert!(client.try_receive::<_, u64>([channel]).await.unwrap().is_none());
+        assert!(client.try_receive::<u64>([channel]).await.unwrap().is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Subject;
+use super::subject::Subject;
 use super::support::{Client, address, mailed, next, number, plain, soon, waiting};
 use crate::{ChannelKind, ChannelLayerExt, ErrorKind, Result};
 
@@ -18,8 +18,8 @@ fn assert_invalid<T>(outcome: Result<T>, name: &str) {
 /// Fails unless every operation refuses a name of a channel.
 async fn refuse_channel(client: &Client, name: &str) {
     assert_invalid(client.send(name, &1).await, name);
-    assert_invalid(soon("a receive", client.receive::<_, u64>(["a", name])).await, name);
-    assert_invalid(client.try_receive::<_, u64>([name]).await, name);
+    assert_invalid(soon("a receive", client.receive::<u64>(["a", name])).await, name);
+    assert_invalid(client.try_receive::<u64>([name]).await, name);
     assert_invalid(client.group_add("room", name).await, name);
     assert_invalid(client.group_discard("room", name).await, name);
     assert_invalid(client.channel_groups(name).await, name);
@@ -138,14 +138,14 @@ pub(super) async fn an_inbox_has_a_name_that_nobody_else_has(subject: &dyn Subje
     let [one, two] = plain(subject).await;
     let mut names = BTreeSet::new();
     for client in [&one, &two, &one] {
-        let inbox = client.inbox("http.response").await.unwrap();
+        let inbox = client.open_inbox("http.response").await.unwrap();
         let name = inbox.name().clone();
         assert_eq!(name.kind(), ChannelKind::Inbox);
         assert!(name.as_str().starts_with("http.response.") && name.as_str().ends_with('!'), "{name}");
         assert!(names.insert(name), "two inboxes have one name");
         let mut addresses = BTreeSet::new();
         for _ in 0..100 {
-            let mailbox = inbox.open().unwrap();
+            let mailbox = inbox.open_mailbox().unwrap();
             assert!(mailbox.name().as_str().starts_with(inbox.name().as_str()));
             assert_eq!(mailbox.name().kind(), ChannelKind::ProcessSpecific);
             assert!(addresses.insert(mailbox.name().clone()), "two mailboxes have one name");
@@ -155,14 +155,14 @@ pub(super) async fn an_inbox_has_a_name_that_nobody_else_has(subject: &dyn Subje
 
 pub(super) async fn inboxes_of_one_given_name_share_nothing(subject: &dyn Subject) {
     let [one, two] = plain(subject).await;
-    let (first, second) = (one.inbox("same").await.unwrap(), one.inbox("same").await.unwrap());
-    let third = two.inbox("same").await.unwrap();
+    let (first, second) = (one.open_inbox("same").await.unwrap(), one.open_inbox("same").await.unwrap());
+    let third = two.open_inbox("same").await.unwrap();
     for (inbox, message) in [&first, &second, &third].into_iter().zip(0_u64..) {
         two.send(address(inbox, "x"), &message).await.unwrap();
     }
     for (inbox, message) in [&first, &second, &third].into_iter().zip(0..) {
         assert_eq!(next(inbox).await, (address(inbox, "x"), message));
-        let mut mailbox = inbox.open().unwrap();
+        let mut mailbox = inbox.open_mailbox().unwrap();
         one.send(mailbox.name(), &(message + 10)).await.unwrap();
         assert_eq!(mailed(&mut mailbox).await, message + 10);
     }
@@ -171,8 +171,8 @@ pub(super) async fn inboxes_of_one_given_name_share_nothing(subject: &dyn Subjec
 pub(super) async fn a_wrong_name_of_an_inbox_is_refused(subject: &dyn Subject) {
     let [client] = plain(subject).await;
     for name in ["", "a!", "a?", "a?b", "a!b", "a b", "\u{e9}", &"a".repeat(71)] {
-        assert_invalid(client.inbox(name).await.map(drop), name);
+        assert_invalid(client.open_inbox(name).await.map(drop), name);
     }
-    let inbox = client.inbox(&"a".repeat(70)).await.unwrap();
-    assert!(inbox.open().unwrap().name().as_str().len() <= 100);
+    let inbox = client.open_inbox(&"a".repeat(70)).await.unwrap();
+    assert!(inbox.open_mailbox().unwrap().name().as_str().len() <= 100);
 }

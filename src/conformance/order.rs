@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use futures_util::future::{join, join_all};
 
-use super::Subject;
+use super::subject::Subject;
 use super::support::{
     Client, PATIENCE, address, all_waiting, capacity, clients, mailed, next, nothing, number, plain,
     poll_once, receive, soon, waiting,
@@ -85,17 +85,17 @@ pub(super) async fn a_second_receive_on_a_single_reader_channel_is_refused_until
 ) {
     let [reader, writer] = plain(subject).await;
     {
-        let mut first = pin!(reader.receive::<_, u64>(["body?1", "other"]));
+        let mut first = pin!(reader.receive::<u64>(["body?1", "other"]));
         // A layer of several parts may look at one of them alone before it waits on all.
         assert!(nothing(first.as_mut()).await);
-        let second = soon("the refusal", reader.receive::<_, u64>(["body?1"])).await;
+        let second = soon("the refusal", reader.receive::<u64>(["body?1"])).await;
         assert_eq!(second.unwrap_err().kind(), ErrorKind::AlreadyReceiving);
         assert_eq!(waiting(&reader, "body?2").await, None, "another channel is free");
         writer.send("other", &1).await.unwrap();
         assert_eq!(soon("the first", first).await.unwrap().1, 1);
     }
     {
-        let mut dropped = pin!(reader.receive::<_, u64>(["body?1"]));
+        let mut dropped = pin!(reader.receive::<u64>(["body?1"]));
         assert!(poll_once(dropped.as_mut()).await.is_pending());
     }
     writer.send("body?1", &2).await.unwrap();
@@ -104,8 +104,8 @@ pub(super) async fn a_second_receive_on_a_single_reader_channel_is_refused_until
 
 pub(super) async fn a_mailbox_keeps_the_order_of_its_writer(subject: &dyn Subject) {
     let [owner, writer] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let (mut one, mut two) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (mut one, mut two) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     let names = [one.name().clone(), two.name().clone()];
     let writing = async {
         for number in 0..300_u64 {
@@ -125,7 +125,7 @@ pub(super) async fn a_mailbox_keeps_the_order_of_its_writer(subject: &dyn Subjec
 
 pub(super) async fn an_inbox_keeps_the_order_over_its_addresses(subject: &dyn Subject) {
     let [owner, writer] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     let addresses = ["x", "y", "z"].map(|local| address(&inbox, local));
     let writing = async {
         for (number, channel) in (0..300_u64).zip(addresses.iter().cycle()) {
@@ -142,8 +142,8 @@ pub(super) async fn an_inbox_keeps_the_order_over_its_addresses(subject: &dyn Su
 
 pub(super) async fn each_writer_to_a_mailbox_keeps_its_order(subject: &dyn Subject) {
     let [owner, one, two] = plain(subject).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     let name = mailbox.name().clone();
     let reading = async {
         let mut seen = BTreeMap::new();
@@ -156,8 +156,8 @@ pub(super) async fn each_writer_to_a_mailbox_keeps_its_order(subject: &dyn Subje
 
 pub(super) async fn messages_to_groups_and_to_a_mailbox_keep_their_order(subject: &dyn Subject) {
     let [owner, sender] = clients(subject, &capacity(1_000)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     for group in ["one", "two"] {
         sender.group_add(group, mailbox.name()).await.unwrap();
     }

@@ -1,10 +1,10 @@
 //! A mailbox that is read slowly: its senders are told, and its neighbours do not wait for it.
 
+use super::subject::{Settings, Subject};
 use super::support::{Client, address, capacity, clients, mailed, moment, next, soon, until};
-use super::{Settings, Subject};
 use crate::{ChannelLayerExt, ErrorKind, Mailbox};
 
-/// Sends numbers to a mailbox until it is refused; says how many were accepted.
+/// Sends numbers to a mailbox until a send is refused. Returns how many were accepted.
 async fn send_until_full(sender: &Client, mailbox: &Mailbox) -> u64 {
     for number in 0..1_000 {
         if let Err(refused) = sender.send(mailbox.name(), &number).await {
@@ -38,8 +38,8 @@ async fn fill(sender: &Client, mailbox: &Mailbox) -> u64 {
 
 pub(super) async fn a_mailbox_that_is_not_read_is_reported_full(subject: &dyn Subject) {
     let [owner, sender] = clients(subject, &capacity(10)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let (slow, other) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (slow, other) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     let accepted = fill(&sender, &slow).await;
     assert!((10..=20).contains(&accepted), "{accepted} of the mailbox's capacity and that of its inbox");
     let refused = sender.send(slow.name(), &99).await.unwrap_err();
@@ -49,8 +49,8 @@ pub(super) async fn a_mailbox_that_is_not_read_is_reported_full(subject: &dyn Su
 
 pub(super) async fn what_a_full_mailbox_accepted_is_delivered_in_order(subject: &dyn Subject) {
     let [owner, sender] = clients(subject, &capacity(10)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut slow = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut slow = inbox.open_mailbox().unwrap();
     let accepted = fill(&sender, &slow).await;
     for number in 0..accepted {
         assert_eq!(mailed(&mut slow).await, number);
@@ -61,9 +61,9 @@ pub(super) async fn what_a_full_mailbox_accepted_is_delivered_in_order(subject: 
 
 pub(super) async fn the_neighbours_of_a_slow_mailbox_do_not_wait_for_it(subject: &dyn Subject) {
     let [owner, sender] = clients(subject, &capacity(10)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let slow = inbox.open().unwrap();
-    let mut others = [(); 20].map(|()| inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let slow = inbox.open_mailbox().unwrap();
+    let mut others = [(); 20].map(|()| inbox.open_mailbox().unwrap());
     for mailbox in others.iter().chain([&slow]) {
         sender.group_add("room", mailbox.name()).await.unwrap();
     }
@@ -82,8 +82,8 @@ pub(super) async fn the_neighbours_of_a_slow_mailbox_do_not_wait_for_it(subject:
 
 pub(super) async fn a_full_mailbox_misses_messages_of_its_groups_and_counts_them(subject: &dyn Subject) {
     let [owner, sender] = clients(subject, &capacity(10)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let (mut slow, mut other) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (mut slow, mut other) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     for mailbox in [&slow, &other] {
         sender.group_add("room", mailbox.name()).await.unwrap();
     }
@@ -104,8 +104,8 @@ pub(super) async fn a_full_mailbox_misses_messages_of_its_groups_and_counts_them
 
 pub(super) async fn a_full_mailbox_does_not_stop_those_who_read_the_whole_inbox(subject: &dyn Subject) {
     let [owner, sender] = clients(subject, &capacity(10)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let slow = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let slow = inbox.open_mailbox().unwrap();
     fill(&sender, &slow).await;
     let channel = address(&inbox, "x");
     let reads = tokio::spawn({
@@ -120,8 +120,8 @@ pub(super) async fn a_full_mailbox_does_not_stop_those_who_read_the_whole_inbox(
 pub(super) async fn a_mailbox_has_the_capacity_of_its_name(subject: &dyn Subject) {
     let channel_capacity = vec![("small.*".to_owned(), 5)];
     let [owner, sender] = clients(subject, &Settings { channel_capacity, ..Settings::default() }).await;
-    let inbox = owner.inbox("small").await.unwrap();
-    let slow = inbox.open().unwrap();
+    let inbox = owner.open_inbox("small").await.unwrap();
+    let slow = inbox.open_mailbox().unwrap();
     let accepted = fill(&sender, &slow).await;
     assert!((5..=10).contains(&accepted), "{accepted} of the mailbox's capacity and that of its inbox");
 }

@@ -1,7 +1,7 @@
-//! What the tests share: layers to run on, and how long to wait for what.
+//! What the tests share: layers to run on, and how long to wait.
 //!
-//! A test fails by what the layer does, never by how slow the machine is: it waits long for what must happen, and where
-//! a time is under test, it measures and begins again when the machine was too slow to tell.
+//! A test fails because of the layer, never because of a slow machine. It waits long for what must happen. Where a time is
+//! under test, it measures, and starts over if the machine was too slow.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::{Settings, Subject};
+use super::subject::{Settings, Subject};
 use crate::{ChannelLayer, ChannelLayerExt, ChannelName, Inbox, Mailbox};
 
 /// A layer, as one program has it.
@@ -68,7 +68,7 @@ pub(super) async fn nothing<T>(future: impl Future<Output = T>) -> bool {
     tokio::time::timeout(MOMENT, future).await.is_err()
 }
 
-/// Runs a scenario until one run of it was fast enough to tell of the layer, which it says by an answer.
+/// Runs a scenario until one run was fast enough to judge the layer by. That run returns a value, a slow one `None`.
 pub(super) async fn in_time<T>(mut scenario: impl AsyncFnMut() -> Option<T>) -> T {
     for _ in 0..ATTEMPTS {
         if let Some(outcome) = scenario().await {

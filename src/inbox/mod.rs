@@ -4,7 +4,6 @@
 //! inbox, and [`slot`] what waits in one mailbox. A layer makes an inbox by [`Inbox::new`] and posts to its mailboxes.
 
 mod mailboxes;
-mod own;
 mod slot;
 
 use std::any::Any;
@@ -18,7 +17,6 @@ use serde::de::DeserializeOwned;
 
 pub use self::mailboxes::InboxStatistics;
 pub(crate) use self::mailboxes::{Changes, Mailboxes, closed};
-pub(crate) use self::own::OwnInboxes;
 pub(crate) use self::slot::Slot;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -50,7 +48,7 @@ pub(crate) fn new_inbox_name(name: &str) -> Result<ChannelName> {
     ChannelName::new(&format!("{name}.{}!", random_text(INBOX_LETTERS)?))
 }
 
-/// A process's own prefix of channels, ending in `!`. [`ChannelLayer::inbox`](crate::ChannelLayer::inbox) opens one.
+/// A process's own prefix of channels, ending in `!`. [`ChannelLayer::open_inbox`](crate::ChannelLayer::open_inbox) opens one.
 ///
 /// One task reads it, in batches, and gives each message to the [`Mailbox`] it is for. Other processes send to a
 /// mailbox by its name, and add it to groups.
@@ -100,21 +98,21 @@ impl Inbox {
     ///
     /// # Errors
     ///
-    /// [`Config`](ErrorKind::Config) when the system gives no random numbers.
+    /// [`Internal`](ErrorKind::Internal) when the system gives no random numbers.
     ///
     /// ```no_run
     /// use asgi_redis::{ChannelLayer, ChannelLayerExt, RedisChannelLayer, Value};
     ///
     /// # async fn example(layer: RedisChannelLayer) -> asgi_redis::Result<()> {
-    /// let inbox = layer.inbox("websocket.send").await?;
-    /// let mut mailbox = inbox.open()?;
+    /// let inbox = layer.open_inbox("websocket.send").await?;
+    /// let mut mailbox = inbox.open_mailbox()?;
     /// // Any process may do this:
     /// layer.send(mailbox.name(), &Value::map([("text", "hi")])).await?;
     /// let message: Value = mailbox.receive().await?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn open(&self) -> Result<Mailbox> {
+    pub fn open_mailbox(&self) -> Result<Mailbox> {
         let name = ChannelName::new(&format!("{}{}", self.name(), random_text(ADDRESS_LETTERS)?))?;
         let capacity = self.handle.config.capacity_of(&name);
         let slot = self.handle.mailboxes.open(name, capacity);
@@ -152,6 +150,19 @@ impl Inbox {
     /// Cancel-safe, as [`next`](Self::next).
     pub async fn next_packed(&self) -> Result<(ChannelName, PackedMessage)> {
         self.handle.mailboxes.next().await
+    }
+
+    /// Returns the messages that [`next`](Self::next) would return, as a stream. It ends when the inbox or the layer is
+    /// closed. Dropping it, or a poll of it, loses nothing.
+    pub fn messages<T: DeserializeOwned + 'static>(
+        &self,
+    ) -> impl Stream<Item = Result<(ChannelName, T)>> + Send + '_ {
+        futures_util::stream::unfold(self, |inbox| async move {
+            match inbox.next().await {
+                Err(error) if error.kind() == ErrorKind::Closed => None,
+                received => Some((received, inbox)),
+            }
+        })
     }
 
     /// What happened to messages that the program did not get. Walks the open mailboxes.
@@ -213,6 +224,33 @@ impl Mailbox {
     pub async fn receive<T: DeserializeOwned>(&mut self) -> Result<T> {
         let message = self.receive_packed().await?;
         message.unpack_owned().map_err(|error| error.on_channel(self.name().as_str()))
+    }
+
+    /// Returns the messages that [`receive`](Self::receive) would return, as a stream. It ends when the inbox or the
+    /// layer is closed and nothing is left. Dropping it, or a poll of it, loses nothing.
+    ///
+    /// ```
+    /// use asgi_redis::prelude::*;
+    /// use futures::StreamExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> asgi_redis::Result<()> {
+    /// let layer = MemoryLayer::builder().in_memory()?;
+    /// let inbox = layer.open_inbox("websocket.send").await?;
+    /// let mut mailbox = inbox.open_mailbox()?;
+    /// layer.send(mailbox.name(), "hi").await?;
+    /// let mut messages = std::pin::pin!(mailbox.messages::<String>());
+    /// assert_eq!(messages.next().await.transpose()?, Some("hi".to_owned()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn messages<T: DeserializeOwned + 'static>(&mut self) -> impl Stream<Item = Result<T>> + Send + '_ {
+        futures_util::stream::unfold(self, |mailbox| async move {
+            match mailbox.receive().await {
+                Err(error) if error.kind() == ErrorKind::Closed => None,
+                received => Some((received, mailbox)),
+            }
+        })
     }
 
     /// As [`receive`](Self::receive), without unpacking.

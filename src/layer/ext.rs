@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ChannelLayer;
+use super::channel_names::ChannelNames;
 use crate::error::{Error, ErrorKind, Result};
-use crate::group::GroupReceipt;
+use crate::layer::receipt::GroupReceipt;
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 
@@ -38,10 +39,10 @@ pub trait ChannelLayerExt: ChannelLayer {
     /// # Cancel safety
     ///
     /// As [`ChannelLayer::send_packed`].
-    fn send<N, T>(&self, channel: N, message: &T) -> impl Future<Output = Result<()>> + Send
+    fn send<N, T>(&self, channel: N, message: T) -> impl Future<Output = Result<()>> + Send
     where
         N: TryInto<ChannelName, Error: Into<Error>>,
-        T: Serialize + ?Sized,
+        T: Serialize,
     {
         let sent = pack(channel, message);
         async move {
@@ -64,12 +65,12 @@ pub trait ChannelLayerExt: ChannelLayer {
     fn send_wait<N, T>(
         &self,
         channel: N,
-        message: &T,
+        message: T,
         patience: Duration,
     ) -> impl Future<Output = Result<()>> + Send
     where
         N: TryInto<ChannelName, Error: Into<Error>>,
-        T: Serialize + ?Sized,
+        T: Serialize,
     {
         let sent = pack(channel, message);
         async move {
@@ -101,12 +102,11 @@ pub trait ChannelLayerExt: ChannelLayer {
     /// # Cancel safety
     ///
     /// Cancel-safe, as [`ChannelLayer::receive_packed`].
-    fn receive<I, T>(&self, channels: I) -> impl Future<Output = Result<(ChannelName, T)>> + Send
+    fn receive<T>(&self, channels: impl ChannelNames) -> impl Future<Output = Result<(ChannelName, T)>> + Send
     where
-        I: IntoIterator<Item: TryInto<ChannelName, Error: Into<Error>>>,
         T: DeserializeOwned,
     {
-        let channels = parse_all(channels);
+        let channels = channels.into_names();
         async move {
             let (channel, message) = self.receive_packed(&channels?).await?;
             let message = unpack(&channel, &message)?;
@@ -123,12 +123,14 @@ pub trait ChannelLayerExt: ChannelLayer {
     /// # Cancel safety
     ///
     /// Cancel-safe, as [`ChannelLayer::receive_packed`].
-    fn try_receive<I, T>(&self, channels: I) -> impl Future<Output = Result<Option<(ChannelName, T)>>> + Send
+    fn try_receive<T>(
+        &self,
+        channels: impl ChannelNames,
+    ) -> impl Future<Output = Result<Option<(ChannelName, T)>>> + Send
     where
-        I: IntoIterator<Item: TryInto<ChannelName, Error: Into<Error>>>,
         T: DeserializeOwned,
     {
-        let channels = parse_all(channels);
+        let channels = channels.into_names();
         async move {
             let Some((channel, message)) = self.try_receive_packed(&channels?).await? else {
                 return Ok(None);
@@ -147,16 +149,15 @@ pub trait ChannelLayerExt: ChannelLayer {
     /// # Cancel safety
     ///
     /// Cancel-safe, as [`ChannelLayer::receive_packed`].
-    fn receive_timeout<I, T>(
+    fn receive_timeout<T>(
         &self,
-        channels: I,
+        channels: impl ChannelNames,
         patience: Duration,
     ) -> impl Future<Output = Result<Option<(ChannelName, T)>>> + Send
     where
-        I: IntoIterator<Item: TryInto<ChannelName, Error: Into<Error>>>,
         T: DeserializeOwned,
     {
-        let channels = parse_all(channels);
+        let channels = channels.into_names();
         async move {
             let channels = channels?;
             let Ok(received) = tokio::time::timeout(patience, self.receive_packed(&channels)).await else {
@@ -168,15 +169,15 @@ pub trait ChannelLayerExt: ChannelLayer {
         }
     }
 
-    /// Adds a channel to a group, or renews its membership. See [`ChannelLayer::add_to_group`]; one round trip.
+    /// Adds a channel to a group, or renews its membership. See [`ChannelLayer::group_add_packed`]; one round trip.
     ///
     /// # Errors
     ///
-    /// As [`ChannelLayer::add_to_group`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
+    /// As [`ChannelLayer::group_add_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
     ///
     /// # Cancel safety
     ///
-    /// As [`ChannelLayer::add_to_group`].
+    /// As [`ChannelLayer::group_add_packed`].
     fn group_add<G, N>(&self, group: G, channel: N) -> impl Future<Output = Result<()>> + Send
     where
         G: TryInto<GroupName, Error: Into<Error>>,
@@ -185,11 +186,11 @@ pub trait ChannelLayerExt: ChannelLayer {
         let names = group_and_channel(group, channel);
         async move {
             let (group, channel) = names?;
-            self.add_to_group(&group, &channel).await
+            self.group_add_packed(&group, &channel).await
         }
     }
 
-    /// Takes a channel out of a group. See [`ChannelLayer::discard_from_group`]; one round trip.
+    /// Takes a channel out of a group. See [`ChannelLayer::group_discard_packed`]; one round trip.
     ///
     /// # Errors
     ///
@@ -197,7 +198,7 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// # Cancel safety
     ///
-    /// As [`ChannelLayer::discard_from_group`].
+    /// As [`ChannelLayer::group_discard_packed`].
     fn group_discard<G, N>(&self, group: G, channel: N) -> impl Future<Output = Result<()>> + Send
     where
         G: TryInto<GroupName, Error: Into<Error>>,
@@ -206,19 +207,19 @@ pub trait ChannelLayerExt: ChannelLayer {
         let names = group_and_channel(group, channel);
         async move {
             let (group, channel) = names?;
-            self.discard_from_group(&group, &channel).await
+            self.group_discard_packed(&group, &channel).await
         }
     }
 
-    /// Packs a message and sends it to a group. See [`ChannelLayer::send_to_group_packed`]; one round trip for each
+    /// Packs a message and sends it to a group. See [`ChannelLayer::group_send_packed`]; one round trip for each
     /// 1,000 queues in the group, whatever the number of its members.
     ///
     /// ```no_run
     /// use asgi_redis::{ChannelLayer, ChannelLayerExt, RedisChannelLayer, Value};
     ///
     /// # async fn example(layer: RedisChannelLayer) -> asgi_redis::Result<()> {
-    /// let inbox = layer.inbox("websocket.send").await?;
-    /// let mut mailbox = inbox.open()?;
+    /// let inbox = layer.open_inbox("websocket.send").await?;
+    /// let mut mailbox = inbox.open_mailbox()?;
     /// layer.group_add("room-7", mailbox.name()).await?;
     /// let receipt = layer.group_send("room-7", &Value::map([("text", "hi")])).await?;
     /// assert_eq!((receipt.delivered(), receipt.full()), (1, 0));
@@ -229,21 +230,21 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// # Errors
     ///
-    /// As [`ChannelLayer::send_to_group_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name, and
+    /// As [`ChannelLayer::group_send_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name, and
     /// [`Encode`](ErrorKind::Encode) for a message that MessagePack cannot say.
     ///
     /// # Cancel safety
     ///
-    /// As [`ChannelLayer::send_to_group_packed`].
-    fn group_send<G, T>(&self, group: G, message: &T) -> impl Future<Output = Result<GroupReceipt>> + Send
+    /// As [`ChannelLayer::group_send_packed`].
+    fn group_send<G, T>(&self, group: G, message: T) -> impl Future<Output = Result<GroupReceipt>> + Send
     where
         G: TryInto<GroupName, Error: Into<Error>>,
-        T: Serialize + ?Sized,
+        T: Serialize,
     {
         let sent = group_and_message(group, message);
         async move {
             let (group, message) = sent?;
-            self.send_to_group_packed(&group, message, false).await
+            self.group_send_packed(&group, message, false).await
         }
     }
 
@@ -255,41 +256,41 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// # Cancel safety
     ///
-    /// As [`ChannelLayer::send_to_group_packed`].
+    /// As [`ChannelLayer::group_send_packed`].
     fn group_send_naming_full<G, T>(
         &self,
         group: G,
-        message: &T,
+        message: T,
     ) -> impl Future<Output = Result<GroupReceipt>> + Send
     where
         G: TryInto<GroupName, Error: Into<Error>>,
-        T: Serialize + ?Sized,
+        T: Serialize,
     {
         let sent = group_and_message(group, message);
         async move {
             let (group, message) = sent?;
-            self.send_to_group_packed(&group, message, true).await
+            self.group_send_packed(&group, message, true).await
         }
     }
 
-    /// Lists the channels in a group. See [`ChannelLayer::channels_of_group`]; one round trip for each 1,000.
+    /// Lists the channels in a group. See [`ChannelLayer::group_channels_packed`]; one round trip for each 1,000.
     ///
     /// # Errors
     ///
-    /// As [`ChannelLayer::channels_of_group`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
+    /// As [`ChannelLayer::group_channels_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
     ///
     /// # Cancel safety
     ///
-    /// As [`ChannelLayer::channels_of_group`].
+    /// As [`ChannelLayer::group_channels_packed`].
     fn group_channels<G>(&self, group: G) -> impl Future<Output = Result<Vec<ChannelName>>> + Send
     where
         G: TryInto<GroupName, Error: Into<Error>>,
     {
         let group = group.try_into().map_err(Into::into);
-        async move { self.channels_of_group(&group?).await }
+        async move { self.group_channels_packed(&group?).await }
     }
 
-    /// Counts the channels in a group. See [`ChannelLayer::count_group`]; one round trip for each 1,000 queues.
+    /// Counts the channels in a group. See [`ChannelLayer::group_len_packed`]; one round trip for each 1,000 queues.
     ///
     /// # Errors
     ///
@@ -297,13 +298,13 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// # Cancel safety
     ///
-    /// As [`ChannelLayer::count_group`].
+    /// As [`ChannelLayer::group_len_packed`].
     fn group_len<G>(&self, group: G) -> impl Future<Output = Result<usize>> + Send
     where
         G: TryInto<GroupName, Error: Into<Error>>,
     {
         let group = group.try_into().map_err(Into::into);
-        async move { self.count_group(&group?, usize::MAX).await }
+        async move { self.group_len_packed(&group?, usize::MAX).await }
     }
 
     /// Whether no channel is in a group. Mostly one round trip: the first member ends the search.
@@ -314,47 +315,47 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// # Cancel safety
     ///
-    /// As [`ChannelLayer::count_group`].
+    /// As [`ChannelLayer::group_len_packed`].
     fn group_is_empty<G>(&self, group: G) -> impl Future<Output = Result<bool>> + Send
     where
         G: TryInto<GroupName, Error: Into<Error>>,
     {
         let group = group.try_into().map_err(Into::into);
-        async move { Ok(self.count_group(&group?, 1).await? == 0) }
+        async move { Ok(self.group_len_packed(&group?, 1).await? == 0) }
     }
 
-    /// Lists the groups that a channel is in. See [`ChannelLayer::groups_of_channel`].
+    /// Lists the groups that a channel is in. See [`ChannelLayer::channel_groups_packed`].
     ///
     /// # Errors
     ///
-    /// As [`ChannelLayer::groups_of_channel`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
+    /// As [`ChannelLayer::channel_groups_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
     ///
     /// # Cancel safety
     ///
-    /// As [`ChannelLayer::groups_of_channel`].
+    /// As [`ChannelLayer::channel_groups_packed`].
     fn channel_groups<N>(&self, channel: N) -> impl Future<Output = Result<Vec<GroupName>>> + Send
     where
         N: TryInto<ChannelName, Error: Into<Error>>,
     {
         let channel = parse(channel);
-        async move { self.groups_of_channel(&channel?).await }
+        async move { self.channel_groups_packed(&channel?).await }
     }
 
-    /// Takes a channel out of all its groups. See [`ChannelLayer::leave_all_groups`].
+    /// Takes a channel out of all its groups. See [`ChannelLayer::leave_groups_packed`].
     ///
     /// # Errors
     ///
-    /// As [`ChannelLayer::leave_all_groups`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
+    /// As [`ChannelLayer::leave_groups_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
     ///
     /// # Cancel safety
     ///
-    /// As [`ChannelLayer::leave_all_groups`].
+    /// As [`ChannelLayer::leave_groups_packed`].
     fn leave_groups<N>(&self, channel: N) -> impl Future<Output = Result<()>> + Send
     where
         N: TryInto<ChannelName, Error: Into<Error>>,
     {
         let channel = parse(channel);
-        async move { self.leave_all_groups(&channel?).await }
+        async move { self.leave_groups_packed(&channel?).await }
     }
 }
 
@@ -364,12 +365,12 @@ fn parse<N: TryInto<ChannelName, Error: Into<Error>>>(name: N) -> Result<Channel
     name.try_into().map_err(Into::into)
 }
 
-fn pack<N, T>(channel: N, message: &T) -> Result<(ChannelName, PackedMessage)>
+fn pack<N, T>(channel: N, message: T) -> Result<(ChannelName, PackedMessage)>
 where
     N: TryInto<ChannelName, Error: Into<Error>>,
-    T: Serialize + ?Sized,
+    T: Serialize,
 {
-    Ok((parse(channel)?, PackedMessage::pack(message)?))
+    Ok((parse(channel)?, PackedMessage::pack(&message)?))
 }
 
 fn group_and_channel<G, N>(group: G, channel: N) -> Result<(GroupName, ChannelName)>
@@ -380,19 +381,12 @@ where
     Ok((group.try_into().map_err(Into::into)?, parse(channel)?))
 }
 
-fn group_and_message<G, T>(group: G, message: &T) -> Result<(GroupName, PackedMessage)>
+fn group_and_message<G, T>(group: G, message: T) -> Result<(GroupName, PackedMessage)>
 where
     G: TryInto<GroupName, Error: Into<Error>>,
-    T: Serialize + ?Sized,
+    T: Serialize,
 {
-    Ok((group.try_into().map_err(Into::into)?, PackedMessage::pack(message)?))
-}
-
-fn parse_all<I>(names: I) -> Result<Vec<ChannelName>>
-where
-    I: IntoIterator<Item: TryInto<ChannelName, Error: Into<Error>>>,
-{
-    names.into_iter().map(parse).collect()
+    Ok((group.try_into().map_err(Into::into)?, PackedMessage::pack(&message)?))
 }
 
 fn unpack<T: DeserializeOwned>(channel: &ChannelName, message: &PackedMessage) -> Result<T> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{BoxFuture, ChannelLayer};
 use crate::error::Result;
-use crate::group::GroupReceipt;
 use crate::inbox::Inbox;
+use crate::layer::receipt::GroupReceipt;
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 
@@ -34,52 +34,52 @@ macro_rules! forward {
             fn new_channel(&self, pattern: &str) -> Result<ChannelName> {
                 (**self).new_channel(pattern)
             }
-            fn inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
-                (**self).inbox(name)
+            fn open_inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
+                (**self).open_inbox(name)
             }
-            fn add_to_group<'a>(
+            fn group_add_packed<'a>(
                 &'a self,
                 group: &'a GroupName,
                 channel: &'a ChannelName,
             ) -> BoxFuture<'a, Result<()>> {
-                (**self).add_to_group(group, channel)
+                (**self).group_add_packed(group, channel)
             }
-            fn discard_from_group<'a>(
+            fn group_discard_packed<'a>(
                 &'a self,
                 group: &'a GroupName,
                 channel: &'a ChannelName,
             ) -> BoxFuture<'a, Result<()>> {
-                (**self).discard_from_group(group, channel)
+                (**self).group_discard_packed(group, channel)
             }
-            fn leave_all_groups<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
-                (**self).leave_all_groups(channel)
+            fn leave_groups_packed<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
+                (**self).leave_groups_packed(channel)
             }
-            fn send_to_group_packed<'a>(
+            fn group_send_packed<'a>(
                 &'a self,
                 group: &'a GroupName,
                 message: PackedMessage,
                 name_full: bool,
             ) -> BoxFuture<'a, Result<GroupReceipt>> {
-                (**self).send_to_group_packed(group, message, name_full)
+                (**self).group_send_packed(group, message, name_full)
             }
-            fn channels_of_group<'a>(
+            fn group_channels_packed<'a>(
                 &'a self,
                 group: &'a GroupName,
             ) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
-                (**self).channels_of_group(group)
+                (**self).group_channels_packed(group)
             }
-            fn count_group<'a>(
+            fn group_len_packed<'a>(
                 &'a self,
                 group: &'a GroupName,
                 enough: usize,
             ) -> BoxFuture<'a, Result<usize>> {
-                (**self).count_group(group, enough)
+                (**self).group_len_packed(group, enough)
             }
-            fn groups_of_channel<'a>(
+            fn channel_groups_packed<'a>(
                 &'a self,
                 channel: &'a ChannelName,
             ) -> BoxFuture<'a, Result<Vec<GroupName>>> {
-                (**self).groups_of_channel(channel)
+                (**self).channel_groups_packed(channel)
             }
             fn flush(&self) -> BoxFuture<'_, Result<()>> {
                 (**self).flush()

@@ -2,26 +2,22 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::inboxes::{FanOut, Owner, PrefixQueue};
-use super::queue::Entry;
-use super::store::State;
+use super::inboxes::{Owner, PrefixQueue, Recipient};
 use crate::error::Result;
-use crate::group::GroupReceipt;
-use crate::inbox::{Mailboxes, Slot};
-use crate::message::PackedMessage;
+use crate::inbox::Slot;
 use crate::name::{ChannelKind, ChannelName, GroupName};
 
-type Inboxes = HashMap<Arc<str>, PrefixQueue>;
+/// Inboxes by their names, which end in `!`.
+pub(super) type Inboxes = HashMap<Arc<str>, PrefixQueue>;
 
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    /// By queue in the order of their names, in which they are sent to.
+    /// The members of each group, by queue. A message goes to the queues in the order of their names.
     rows: HashMap<GroupName, BTreeMap<Arc<str>, Row>>,
-    /// The groups of each address of each queue.
+    /// The groups of each address, by queue.
     groups_of: HashMap<Arc<str>, HashMap<Arc<str>, HashSet<GroupName>>>,
 }
 
@@ -30,81 +26,86 @@ pub(super) struct Groups {
 struct Row {
     /// The channel, or the inbox.
     queue: ChannelName,
-    /// By their addresses; that of a channel with a queue to itself is empty.
-    members: HashMap<Arc<str>, Member>,
-    /// How much the queue holds, as who added a member last has it.
+    /// By their addresses. The address of a channel that has its queue to itself is empty.
+    members: HashMap<Arc<str>, Membership>,
+    /// How many messages the queue holds, by the options of the client that added a member last.
     capacity: usize,
 }
 
+/// An address in a group.
 #[derive(Debug)]
-struct Member {
-    deadline: Instant,
-    mailbox: Option<Arc<Slot>>,
+pub(super) struct Membership {
+    pub(super) deadline: Instant,
+    pub(super) mailbox: Option<Arc<Slot>>,
 }
 
-/// A member that is to get a message: its address, and its mailbox if it has one.
-#[derive(Clone, Debug)]
-pub(super) struct Recipient {
-    address: Arc<str>,
-    mailbox: Option<Arc<Slot>>,
+/// A queue that a message to a group goes to.
+pub(super) struct Reached {
+    pub(super) queue: ChannelName,
+    pub(super) capacity: usize,
+    /// The members in an inbox; none for a channel with a queue to itself.
+    pub(super) recipients: Vec<Recipient>,
 }
 
-impl Recipient {
-    /// Gives it a message, or says the address for which there is no mailbox.
-    pub(super) fn give(self, mailboxes: &Mailboxes, entry: &Entry) -> Option<Arc<str>> {
-        let Some(mailbox) = self.mailbox else {
-            return mailboxes.is_read_whole().then_some(self.address);
+/// Who reads a queue.
+enum Reader<'a> {
+    /// Whoever receives from the channel.
+    Anyone,
+    /// The program that owns the inbox.
+    Owner(&'a Owner),
+    /// No program owns the inbox.
+    Nobody,
+}
+
+impl Membership {
+    fn is_live(&self, now: Instant, reader: &Reader<'_>) -> bool {
+        let is_renewed = match reader {
+            Reader::Nobody => return false,
+            Reader::Anyone => false,
+            Reader::Owner(owner) => self.mailbox.is_some() && owner.renews,
         };
-        mailboxes.post_from_group(&mailbox, entry.deadline, entry.message.clone());
-        None
-    }
-}
-
-impl Member {
-    fn is_live(&self, now: Instant, owner: Option<&Owner>) -> bool {
-        now < self.deadline || (self.mailbox.is_some() && owner.is_some_and(|owner| owner.renews))
+        now < self.deadline || is_renewed
     }
 }
 
 impl Row {
-    /// Who reads its queue, if that counts: members of an inbox are none without its owner.
-    fn owner<'a>(&self, inboxes: &'a Inboxes) -> Option<Option<&'a Owner>> {
+    /// Returns the reader of the members' queue. The members of an inbox count only while it has an owner.
+    fn reader<'a>(&self, inboxes: &'a Inboxes) -> Reader<'a> {
         if self.queue.kind() != ChannelKind::Inbox {
-            return Some(None);
+            return Reader::Anyone;
         }
-        inboxes.get(self.queue.as_str())?.owner().map(Some)
+        let owner = inboxes.get(self.queue.as_str()).and_then(PrefixQueue::owner);
+        owner.map_or(Reader::Nobody, Reader::Owner)
     }
 
-    /// Whether an address is in the group now.
+    /// Reports whether an address is in the group now.
     fn has(&self, address: &str, inboxes: &Inboxes, now: Instant) -> bool {
-        let member = self.members.get(address).zip(self.owner(inboxes));
-        member.is_some_and(|(member, owner)| member.is_live(now, owner))
+        self.members.get(address).is_some_and(|member| member.is_live(now, &self.reader(inboxes)))
     }
 
-    /// The addresses that are in the group now.
+    /// Returns the addresses that are in the group now.
     fn live<'a>(
         &'a self,
-        inboxes: &Inboxes,
+        inboxes: &'a Inboxes,
         now: Instant,
-    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Member)> {
-        let owner = self.owner(inboxes).map(|owner| owner.cloned());
-        self.members.iter().filter(move |(_, member)| {
-            owner.as_ref().is_some_and(|owner| member.is_live(now, owner.as_ref()))
-        })
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Membership)> {
+        let reader = self.reader(inboxes);
+        self.members.iter().filter(move |(_, member)| member.is_live(now, &reader))
     }
 }
 
 impl Groups {
-    fn add(
+    /// Adds a channel, or replaces its membership.
+    pub(super) fn add(
         &mut self,
         group: &GroupName,
         channel: &ChannelName,
         queue: ChannelName,
         capacity: usize,
-        member: Member,
+        member: Membership,
     ) {
         let key: Arc<str> = channel.queue().into();
-        let address: Arc<str> = channel.local().unwrap_or_default().into();
+        let address: Arc<str> = channel.address().into();
         let rows = self.rows.entry(group.clone()).or_default();
         let row =
             rows.entry(Arc::clone(&key)).or_insert_with(|| Row { queue, members: HashMap::new(), capacity });
@@ -139,20 +140,22 @@ impl Groups {
         }
     }
 
+    /// Takes a channel out of a group.
     pub(super) fn discard(&mut self, group: &GroupName, channel: &ChannelName) {
-        self.remove(group, channel.queue(), channel.local().unwrap_or_default());
+        self.remove(group, channel.queue(), channel.address());
     }
 
+    /// Takes a channel out of all its groups.
     pub(super) fn leave_all(&mut self, channel: &ChannelName) {
         let addresses = self.groups_of.get(channel.queue());
-        let groups = addresses.and_then(|addresses| addresses.get(channel.local().unwrap_or_default()));
+        let groups = addresses.and_then(|addresses| addresses.get(channel.address()));
         let groups: Vec<GroupName> = groups.into_iter().flatten().cloned().collect();
         for group in groups {
             self.discard(&group, channel);
         }
     }
 
-    /// Takes all members that have this queue out of all groups.
+    /// Takes all members in this queue out of all groups.
     pub(super) fn remove_queue(&mut self, queue: &str) {
         for group in self.groups_of.remove(queue).into_iter().flatten().flat_map(|(_, groups)| groups) {
             if let Some(rows) = self.rows.get_mut(&group) {
@@ -170,7 +173,7 @@ impl Groups {
         self.rows.len()
     }
 
-    /// Forgets memberships that have ended; says how many are left.
+    /// Forgets memberships that have ended. Returns how many are left.
     pub(super) fn sweep(&mut self, inboxes: &Inboxes, now: Instant) -> usize {
         let mut ended = Vec::new();
         let mut left = 0;
@@ -190,135 +193,89 @@ impl Groups {
         }
         left
     }
-}
 
-impl State {
-    /// Adds a channel to a group.
-    pub(super) fn add_to_group(
+    /// Returns the queues that a message to a group goes to now, and how many queues had no member any more. Those are
+    /// forgotten.
+    pub(super) fn reach(
         &mut self,
         group: &GroupName,
-        channel: &ChannelName,
-        capacity: usize,
-        deadline: Instant,
-    ) -> Result<()> {
-        self.settle(channel.queue());
-        let owner = self.inboxes.get(channel.queue()).and_then(PrefixQueue::owner);
-        let mailbox = owner.and_then(|owner| owner.mailboxes.mailbox(channel.local()?));
-        if channel.kind() == ChannelKind::ProcessSpecific
-            && mailbox.is_none()
-            && !owner.is_some_and(|owner| owner.mailboxes.may_be_read_whole())
-        {
-            // Whoever added it had its name, and it is gone.
-            self.groups.discard(group, channel);
-            return Ok(());
-        }
-        let queue = ChannelName::new(channel.queue())?;
-        self.note_work(1);
-        self.groups.add(group, channel, queue, capacity, Member { deadline, mailbox });
-        Ok(())
-    }
-
-    /// Sends a message to a group. Returns what became of it, and what is to be given to mailboxes without the lock.
-    pub(super) fn send_to_group(
-        &mut self,
-        group: &GroupName,
-        message: &PackedMessage,
-        expiry: Duration,
-        name_full: bool,
-    ) -> (GroupReceipt, Vec<FanOut>) {
-        self.settle_group(group);
-        let now = Instant::now();
-        let (mut delivered, mut expired, mut full) = (0, 0, Vec::new());
-        let mut fan_outs = Vec::new();
-        let mut ended = Vec::new();
-        let mut reached = Vec::new();
-        for (key, row) in self.groups.rows.get(group).into_iter().flatten() {
-            let mut recipients = row.live(&self.inboxes, now).map(|(address, member)| Recipient {
+        inboxes: &Inboxes,
+        now: Instant,
+    ) -> (Vec<Reached>, usize) {
+        let (mut reached, mut ended) = (Vec::new(), Vec::new());
+        for (key, row) in self.rows.get(group).into_iter().flatten() {
+            let mut recipients = row.live(inboxes, now).map(|(address, member)| Recipient {
                 address: Arc::clone(address),
                 mailbox: member.mailbox.clone(),
             });
-            if row.queue.kind() == ChannelKind::Inbox {
+            let (is_reached, recipients) = if row.queue.kind() == ChannelKind::Inbox {
                 let recipients: Vec<Recipient> = recipients.collect();
-                if recipients.is_empty() {
-                    ended.push(Arc::clone(key));
-                } else {
-                    reached.push((row.queue.clone(), row.capacity, recipients));
-                }
-            } else if recipients.next().is_some() {
-                reached.push((row.queue.clone(), row.capacity, Vec::new()));
+                (!recipients.is_empty(), recipients)
+            } else {
+                (recipients.next().is_some(), Vec::new())
+            };
+            if is_reached {
+                reached.push(Reached { queue: row.queue.clone(), capacity: row.capacity, recipients });
             } else {
                 ended.push(Arc::clone(key));
             }
         }
-        for queue in ended {
-            expired += 1;
-            self.remove_row(group, &queue);
+        for queue in &ended {
+            self.remove_row(group, queue);
         }
-        for (queue, capacity, recipients) in reached {
-            let entry = self.new_entry(message.clone(), expiry);
-            let sent = if queue.kind() == ChannelKind::Inbox {
-                self.send_to_members(queue.as_str(), recipients, entry, capacity)
-                    .map(|fan_out| fan_outs.extend(fan_out))
-            } else {
-                self.send_to_queue(&queue, entry, capacity).map_err(drop)
-            };
-            match sent {
-                Ok(()) => delivered += 1,
-                Err(()) => full.push(queue),
-            }
-        }
-        self.count(delivered, full.len());
-        let receipt = GroupReceipt::new(delivered, full.len(), expired, 0);
-        let receipt = if name_full { receipt.with_full_queues(full) } else { receipt };
-        (receipt, fan_outs)
+        (reached, ended.len())
     }
 
     fn remove_row(&mut self, group: &GroupName, queue: &str) {
-        let row = self.groups.rows.get(group).and_then(|rows| rows.get(queue));
+        let row = self.rows.get(group).and_then(|rows| rows.get(queue));
         let addresses: Vec<Arc<str>> = row.into_iter().flat_map(|row| row.members.keys().cloned()).collect();
         for address in addresses {
-            self.groups.remove(group, queue, &address);
+            self.remove(group, queue, &address);
         }
     }
 
-    pub(super) fn channels_of_group(&mut self, group: &GroupName) -> Result<Vec<ChannelName>> {
-        self.settle_group(group);
-        let now = Instant::now();
+    /// Returns the channels that are in a group now.
+    pub(super) fn channels(
+        &self,
+        group: &GroupName,
+        inboxes: &Inboxes,
+        now: Instant,
+    ) -> Result<Vec<ChannelName>> {
         let mut channels = Vec::new();
-        for row in self.groups.rows.get(group).into_iter().flat_map(BTreeMap::values) {
-            for (address, _) in row.live(&self.inboxes, now) {
+        for row in self.rows.get(group).into_iter().flat_map(BTreeMap::values) {
+            for (address, _) in row.live(inboxes, now) {
                 channels.push(ChannelName::new(&format!("{}{address}", row.queue))?);
             }
         }
         Ok(channels)
     }
 
-    pub(super) fn count_group(&mut self, group: &GroupName, enough: usize) -> usize {
-        self.settle_group(group);
-        let now = Instant::now();
-        let rows = self.groups.rows.get(group).into_iter().flat_map(BTreeMap::values);
-        rows.flat_map(|row| row.live(&self.inboxes, now)).take(enough).count()
+    /// Counts the channels that are in a group now, up to `enough`.
+    pub(super) fn count(&self, group: &GroupName, enough: usize, inboxes: &Inboxes, now: Instant) -> usize {
+        let rows = self.rows.get(group).into_iter().flat_map(BTreeMap::values);
+        rows.flat_map(|row| row.live(inboxes, now)).take(enough).count()
     }
 
-    pub(super) fn groups_of_channel(&mut self, channel: &ChannelName) -> Vec<GroupName> {
-        self.settle(channel.queue());
-        let now = Instant::now();
-        let address = channel.local().unwrap_or_default();
-        let groups = self.groups.groups_of.get(channel.queue()).and_then(|addresses| addresses.get(address));
+    /// Returns the groups in which a channel is now.
+    pub(super) fn of_channel(
+        &self,
+        channel: &ChannelName,
+        inboxes: &Inboxes,
+        now: Instant,
+    ) -> Vec<GroupName> {
+        let groups =
+            self.groups_of.get(channel.queue()).and_then(|addresses| addresses.get(channel.address()));
         let is_in = |group: &&GroupName| {
-            let row = self.groups.rows.get(*group).and_then(|rows| rows.get(channel.queue()));
-            row.is_some_and(|row| row.has(address, &self.inboxes, now))
+            let row = self.rows.get(*group).and_then(|rows| rows.get(channel.queue()));
+            row.is_some_and(|row| row.has(channel.address(), inboxes, now))
         };
         groups.into_iter().flatten().filter(is_in).cloned().collect()
     }
 
-    /// Takes the mailboxes out of a group that were dropped, in all inboxes that it has members in.
-    fn settle_group(&mut self, group: &GroupName) {
-        let rows = self.groups.rows.get(group).into_iter().flatten();
+    /// Returns the inboxes in which a group has members.
+    pub(super) fn inboxes_of(&self, group: &GroupName) -> Vec<Arc<str>> {
+        let rows = self.rows.get(group).into_iter().flatten();
         let inboxes = rows.filter(|(_, row)| row.queue.kind() == ChannelKind::Inbox);
-        let inboxes: Vec<Arc<str>> = inboxes.map(|(queue, _)| Arc::clone(queue)).collect();
-        for inbox in inboxes {
-            self.settle(&inbox);
-        }
+        inboxes.map(|(queue, _)| Arc::clone(queue)).collect()
     }
 }

@@ -1,13 +1,13 @@
 //! The memory layer: the whole contract of a channel layer within one process, without a server.
 //!
-//! [`store`] is what its clients share, under one lock: [`queue`]s, the [`receives`] that wait, [`inboxes`] and [`groups`].
-//! [`statistics`] are what it counts.
+//! From low to high: [`queue`] is one queue; [`receives`] are all of them with the receives that wait; [`inboxes`] are the
+//! queues of inboxes; [`groups`] know their members. [`store`] is what the clients of a layer share, under one lock;
+//! [`membership`] has the operations on groups, and [`attendant`] the task of an inbox. [`statistics`] are what it counts.
 
-#[cfg(all(test, feature = "conformance"))]
-#[allow(clippy::unwrap_used)]
-mod conformance;
+mod attendant;
 mod groups;
 mod inboxes;
+mod membership;
 mod queue;
 mod receives;
 mod statistics;
@@ -24,39 +24,41 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use self::inboxes::{Owner, attend};
-use self::receives::Begun;
-use self::store::{ClientId, Store};
-use crate::checks::{check_member, check_sendable, check_size, closed};
+use self::attendant::attend;
+use self::inboxes::Owner;
+use self::receives::{Begun, ClientId};
+use self::store::Store;
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, Result};
-use crate::group::GroupReceipt;
-use crate::inbox::{Inbox, Mailboxes, OwnInboxes, new_inbox_name};
+use crate::inbox::{Inbox, Mailboxes, new_inbox_name};
+use crate::layer::own_inboxes::OwnInboxes;
+use crate::layer::receipt::GroupReceipt;
+use crate::layer::refusals::{check_member, check_sendable, check_size, closed};
+use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
-use crate::sources::Taken;
 
 /// A channel layer whose messages wait in this process: no server, and the same contract.
 ///
-/// For one process with many tasks or threads, for the tests of a program, and as the local half of
-/// [`LocalAndRemote`](crate::LocalAndRemote). What is sent reaches only this process, and ends with it.
+/// It is for one process with many tasks or threads, for the tests of a program, and as the local half of
+/// [`LocalAndRemote`](crate::LocalAndRemote). Its messages reach only this process, and are gone when it ends.
 ///
-/// Clones share one layer. [`another_client`](Self::another_client) is a second layer on the same channels, as another
-/// process would have it: with inboxes of its own, closed on its own.
+/// Clones share one layer. [`another_client`](Self::another_client) makes a second layer on the same channels, as another
+/// process would have it: it has inboxes of its own, and is closed on its own.
 ///
-/// Of the options it uses those about messages, channels and groups; those about servers, and `lease`, say nothing to it.
+/// It uses the options about messages, channels and groups, and ignores `lease` and the options about servers.
 ///
 /// # Cost
 ///
-/// Calls do not block and need no other task: one lock, held for the time of a look-up. A group send holds it for a walk
-/// over the group's members, and gives them the message, whose bytes they share, after that; what had to wait in an inbox
-/// is given to its mailboxes under the lock. What has expired unseen is dropped when as much has been sent since; so an
-/// idle layer may hold it longer.
+/// Calls do not block and need no other task. They hold one lock for the time of a look-up. A group send holds it while it
+/// walks over the group's members, and gives them the message, whose bytes they share, after that. A message that had to
+/// wait in an inbox is given to its mailboxes under the lock. Expired messages that nobody receives are dropped when as
+/// much has been sent since, so an idle layer may keep them longer.
 ///
 /// # Runtime
 ///
-/// Only [`inbox`](ChannelLayer::inbox), and a receive from one, needs a Tokio runtime. Time is Tokio's, which tests can pause.
+/// Only [`inbox`](ChannelLayer::open_inbox), and a receive from one, needs a Tokio runtime. Time is Tokio's, which tests can pause.
 ///
 /// ```
 /// use asgi_redis::{ChannelLayerExt, MemoryLayer, Value};
@@ -85,7 +87,7 @@ struct Client {
 }
 
 impl MemoryLayer {
-    /// Begins a layer with the default options; [`in_memory`](ConfigBuilder::in_memory) ends that.
+    /// Returns a builder with the default options. [`in_memory`](ConfigBuilder::in_memory) makes the layer.
     pub fn builder() -> ConfigBuilder {
         ConfigBuilder::new()
     }
@@ -95,25 +97,26 @@ impl MemoryLayer {
         Self::on(Arc::default(), config)
     }
 
-    /// Makes a second layer on the same channels and groups: what a [`RedisChannelLayer`](crate::RedisChannelLayer) with
-    /// the same options is in another process.
+    /// Makes a second layer on the same channels and groups, as a [`RedisChannelLayer`](crate::RedisChannelLayer) with the
+    /// same options is one in another process.
     #[must_use]
     pub fn another_client(&self) -> Self {
         Self::on(Arc::clone(&self.client.store), self.client.config.clone())
     }
 
-    /// As [`another_client`](Self::another_client), with options of its own, for its sends and its inboxes.
+    /// Makes a second layer as [`another_client`](Self::another_client) does, with options of its own for its sends and its
+    /// inboxes.
     #[must_use]
     pub fn another_client_with(&self, config: Config) -> Self {
         Self::on(Arc::clone(&self.client.store), config)
     }
 
-    /// What all channels hold and held. Walks all messages that wait.
+    /// Returns what all channels hold and held. Walks over all messages that wait.
     pub fn statistics(&self) -> MemoryStatistics {
         self.client.store.with(|state| state.statistics())
     }
 
-    /// What one channel holds; of a `!` channel what its inbox does. Walks the messages that wait there.
+    /// Returns what one channel holds; for a `!` channel, what its inbox holds. Walks over the messages that wait there.
     ///
     /// # Errors
     ///
@@ -142,7 +145,7 @@ impl MemoryLayer {
 }
 
 impl Client {
-    /// Fails if the layer was closed. Lets others have a turn now and then: nothing else here would.
+    /// Fails if the layer was closed. Yields to other tasks from time to time, because no call of this layer blocks.
     async fn open(&self) -> Result<()> {
         tokio::task::coop::consume_budget().await;
         if self.closed.load(Ordering::Relaxed) { Err(closed()) } else { Ok(()) }
@@ -150,11 +153,11 @@ impl Client {
 
     async fn take_from_queues(&self, channels: Arc<[ChannelName]>, waits: bool) -> Taken {
         let begun = self.store.with(|state| {
-            // Under the lock, or a receive could begin to wait after closing has ended all that did.
+            // Under the lock: no receive may begin to wait after closing has ended those that wait.
             if self.closed.load(Ordering::Relaxed) {
                 return Err(closed());
             }
-            state.begin_receive(self.id, &channels, waits)
+            state.queues.begin_receive(self.id, &channels, waits)
         })?;
         match begun {
             Begun::Taken(channel, message) => Ok(Some((channel, message))),
@@ -162,7 +165,7 @@ impl Client {
             Begun::Nothing(Some(ticket)) => {
                 let waiting = WaitingReceive { store: &self.store, ticket };
                 let arrived = std::future::poll_fn(|context| {
-                    waiting.store.with(|state| state.poll_receive(ticket, context))
+                    waiting.store.with(|state| state.queues.poll_receive(ticket, context))
                 });
                 arrived.await.map(Some)
             }
@@ -180,7 +183,7 @@ impl Client {
     }
 }
 
-/// A receive that waits. Dropping it gives back what it was handed and has not returned.
+/// A receive that waits. Dropping it gives back a message that it was handed and has not returned.
 struct WaitingReceive<'a> {
     store: &'a Store,
     ticket: u64,
@@ -188,8 +191,7 @@ struct WaitingReceive<'a> {
 
 impl Drop for WaitingReceive<'_> {
     fn drop(&mut self) {
-        // Of one that has returned nothing is known any more.
-        self.store.with(|state| state.release(self.ticket));
+        self.store.with(|state| state.queues.release(self.ticket));
     }
 }
 
@@ -221,8 +223,10 @@ impl ChannelLayer for MemoryLayer {
         &'a self,
         channels: &'a [ChannelName],
     ) -> BoxFuture<'a, Result<(ChannelName, PackedMessage)>> {
-        // What waits ends with a message or an error.
-        Box::pin(async move { self.take(channels, true).await?.ok_or_else(closed) })
+        Box::pin(async move {
+            let taken = self.take(channels, true).await?;
+            taken.ok_or_else(|| Error::bug("a receive in memory that waits ended without a message"))
+        })
     }
 
     fn try_receive_packed<'a>(
@@ -232,7 +236,7 @@ impl ChannelLayer for MemoryLayer {
         Box::pin(self.take(channels, false))
     }
 
-    fn inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
+    fn open_inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
         Box::pin(async move {
             let Client { config, store, inboxes, .. } = &*self.client;
             self.client.open().await?;
@@ -244,7 +248,7 @@ impl ChannelLayer for MemoryLayer {
                 let name = new_inbox_name(name)?;
                 let mailboxes = Arc::new(Mailboxes::new(name.clone(), config.capacity_of(&name)));
                 let owner = Owner { mailboxes: Arc::clone(&mailboxes), renews: config.renew_memberships() };
-                // Under the lock, or closing could miss it.
+                // Under the lock: closing must see this inbox.
                 let opened = store.with(|state| {
                     if self.client.closed.load(Ordering::Relaxed) {
                         return Err(closed());
@@ -263,7 +267,7 @@ impl ChannelLayer for MemoryLayer {
         })
     }
 
-    fn add_to_group<'a>(
+    fn group_add_packed<'a>(
         &'a self,
         group: &'a GroupName,
         channel: &'a ChannelName,
@@ -271,11 +275,11 @@ impl ChannelLayer for MemoryLayer {
         self.client.ask(move |state, config| {
             check_member(channel)?;
             let deadline = Instant::now() + config.group_expiry();
-            state.add_to_group(group, channel, config.capacity_of(channel), deadline)
+            state.group_add_packed(group, channel, config.capacity_of(channel), deadline)
         })
     }
 
-    fn discard_from_group<'a>(
+    fn group_discard_packed<'a>(
         &'a self,
         group: &'a GroupName,
         channel: &'a ChannelName,
@@ -287,7 +291,7 @@ impl ChannelLayer for MemoryLayer {
         })
     }
 
-    fn leave_all_groups<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
+    fn leave_groups_packed<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
         self.client.ask(move |state, _| {
             check_member(channel)?;
             state.groups.leave_all(channel);
@@ -295,7 +299,7 @@ impl ChannelLayer for MemoryLayer {
         })
     }
 
-    fn send_to_group_packed<'a>(
+    fn group_send_packed<'a>(
         &'a self,
         group: &'a GroupName,
         message: PackedMessage,
@@ -314,18 +318,21 @@ impl ChannelLayer for MemoryLayer {
         })
     }
 
-    fn channels_of_group<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
-        self.client.ask(move |state, _| state.channels_of_group(group))
+    fn group_channels_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
+        self.client.ask(move |state, _| state.group_channels_packed(group))
     }
 
-    fn count_group<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
-        self.client.ask(move |state, _| Ok(state.count_group(group, enough)))
+    fn group_len_packed<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
+        self.client.ask(move |state, _| Ok(state.group_len_packed(group, enough)))
     }
 
-    fn groups_of_channel<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<Vec<GroupName>>> {
+    fn channel_groups_packed<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+    ) -> BoxFuture<'a, Result<Vec<GroupName>>> {
         self.client.ask(move |state, _| {
             check_member(channel)?;
-            Ok(state.groups_of_channel(channel))
+            Ok(state.channel_groups_packed(channel))
         })
     }
 
@@ -337,11 +344,11 @@ impl ChannelLayer for MemoryLayer {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
-        // Done here and not in the future, which need not be polled.
+        // Done before the future is polled, so that a dropped future has closed the layer too.
         let client = &*self.client;
         client.store.with(|state| {
             client.closed.store(true, Ordering::Relaxed);
-            state.end_receives(client.id);
+            state.queues.end_receives(client.id);
             for inbox in client.inboxes.all() {
                 inbox.close();
                 state.end_inbox(inbox.name());

@@ -6,10 +6,12 @@ use tokio::time::Instant;
 
 use crate::message::PackedMessage;
 
-/// Above so many places an emptied queue gives its memory back.
-const KEPT_PLACES: usize = 32;
+/// An emptied queue keeps the memory for this many messages, and gives back what is above it.
+const KEPT_ROOM: usize = 32;
+/// This many bytes count for a sweep like one message more.
+const BYTES_A_MESSAGE: usize = 4096;
 
-/// A message that waits, or that a receive was handed.
+/// A message that waits, or that was handed to a receive.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// In the order of the sends.
@@ -23,21 +25,26 @@ impl Entry {
     pub(super) fn is_live(&self, now: Instant) -> bool {
         now < self.deadline
     }
+
+    /// Returns how much it counts for the next sweep.
+    pub(super) fn weight(&self) -> usize {
+        1 + self.message.len() / BYTES_A_MESSAGE
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     entries: VecDeque<Entry>,
-    /// Those that were handed over and came back. They are taken first, and do not count for the capacity.
+    /// Messages that were handed to a receive and came back. They are taken first, and do not count for the capacity.
     returned: BTreeMap<u64, Entry>,
     /// No entry of `entries` expires before this.
     earliest: Option<Instant>,
-    /// The receives that wait here, the longest first.
+    /// The tickets of the receives that wait here, the oldest first.
     pub(super) line: BTreeSet<u64>,
 }
 
 impl Queue {
-    /// Appends a message, unless as many live ones wait as the capacity says; then it says how many do.
+    /// Appends a message. Fails if as many live messages wait as the capacity allows, with their number.
     pub(super) fn push(&mut self, entry: Entry, capacity: usize, now: Instant) -> Result<(), usize> {
         if self.entries.len() >= capacity {
             self.drop_expired(now);
@@ -60,7 +67,7 @@ impl Queue {
         while let Some(entry) = self.entries.pop_front() {
             if self.entries.is_empty() {
                 self.earliest = None;
-                if self.entries.capacity() > KEPT_PLACES {
+                if self.entries.capacity() > KEPT_ROOM {
                     self.entries.shrink_to_fit();
                 }
             }
@@ -76,17 +83,17 @@ impl Queue {
         self.returned.insert(entry.number, entry);
     }
 
-    /// Drops all messages. Who waits goes on waiting.
+    /// Drops all messages. Receives that wait go on waiting.
     pub(super) fn clear(&mut self) {
         *self = Self { line: std::mem::take(&mut self.line), ..Self::default() };
     }
 
-    /// Whether nothing and nobody waits here.
+    /// Reports whether neither a message nor a receive waits here.
     pub(super) fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.returned.is_empty() && self.line.is_empty()
     }
 
-    /// The messages that wait and have not expired.
+    /// Returns the messages that wait and have not expired.
     pub(super) fn live(&self, now: Instant) -> impl Iterator<Item = &Entry> {
         self.returned.values().chain(&self.entries).filter(move |entry| entry.is_live(now))
     }

@@ -1,28 +1,38 @@
-//! Receives that wait: each has a ticket, stands in the lines of its channels, and is handed the first message that comes
-//! to one of them. It returns that when it is polled; if it is dropped instead, the message goes to the next in line or
-//! back to its place.
+//! All queues, and the receives that wait on them.
+//!
+//! A receive that waits has a ticket, and its ticket stands in the line of each of its channels. The first message to one of
+//! them is handed to the receive, which returns it at its next poll. If the receive is dropped instead, the message goes to
+//! the next in line, or back to its place.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
-use super::queue::Entry;
-use super::store::{ClientId, State};
-use crate::checks::{already_receiving, closed};
-use crate::error::Result;
+use super::queue::{Entry, Queue};
+use crate::error::{Error, Result};
+use crate::layer::refusals::{already_receiving, closed};
+use crate::layer::sources::turn;
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName};
-use crate::sources::turn;
 
-/// All receives that wait.
+/// One client of a store, as a process is one of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ClientId(pub(super) u64);
+
+/// All queues, and the receives that wait on them.
 #[derive(Debug, Default)]
-pub(super) struct Receives {
-    next: u64,
+pub(super) struct Queues {
+    queues: HashMap<ChannelName, Queue>,
+    next_ticket: u64,
     waiting: HashMap<u64, Waiting>,
     /// The `?` channels on which a receive waits, by the client that receives.
     single_readers: HashSet<(ClientId, ChannelName)>,
+    /// The receives to wake when the lock is free.
+    to_wake: Vec<Waker>,
+    /// How many queues were made since [`take_made`](Self::take_made) was called.
+    made: usize,
 }
 
 #[derive(Debug)]
@@ -43,11 +53,71 @@ enum Arrival {
 #[derive(Debug)]
 pub(super) enum Begun {
     Taken(ChannelName, PackedMessage),
-    /// Nothing is there; if it is to wait, it has this ticket.
+    /// No message is there. A receive that waits has this ticket.
     Nothing(Option<u64>),
 }
 
-impl State {
+impl Queues {
+    /// Returns the queue of a channel. Makes it if it is not there.
+    fn queue(&mut self, channel: &ChannelName) -> &mut Queue {
+        match self.queues.entry(channel.clone()) {
+            hash_map::Entry::Occupied(queue) => queue.into_mut(),
+            hash_map::Entry::Vacant(vacant) => {
+                self.made += 1;
+                vacant.insert(Queue::default())
+            }
+        }
+    }
+
+    /// Returns the queue of a channel, or `None` if nothing waits there.
+    pub(super) fn get(&self, channel: &ChannelName) -> Option<&Queue> {
+        self.queues.get(channel)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Queue> {
+        self.queues.values()
+    }
+
+    /// Appends a message. Fails if the queue is full, with the number of messages that wait in it.
+    pub(super) fn push(&mut self, channel: &ChannelName, entry: Entry, capacity: usize) -> Result<(), usize> {
+        let now = entry.sent;
+        self.queue(channel).push(entry, capacity, now)
+    }
+
+    /// Drops expired messages and idle queues. Returns the weight of what is left.
+    pub(super) fn sweep(&mut self, now: Instant) -> usize {
+        let mut left = 0;
+        self.queues.retain(|_, queue| {
+            queue.drop_expired(now);
+            left += 1 + queue.live(now).map(Entry::weight).sum::<usize>();
+            !queue.is_idle()
+        });
+        left
+    }
+
+    /// Drops all messages. Receives that wait go on waiting.
+    pub(super) fn clear(&mut self) {
+        for queue in self.queues.values_mut() {
+            queue.clear();
+        }
+    }
+
+    /// Returns how many queues were made since the last call.
+    pub(super) fn take_made(&mut self) -> usize {
+        std::mem::take(&mut self.made)
+    }
+
+    /// Returns the receives that are to be woken.
+    pub(super) fn take_to_wake(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.to_wake)
+    }
+
+    /// How many queues there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.queues.len()
+    }
+
     /// Takes the next message of any of the channels, or lets the receive wait.
     pub(super) fn begin_receive(
         &mut self,
@@ -56,15 +126,15 @@ impl State {
         waits: bool,
     ) -> Result<Begun> {
         for channel in single_readers(channels) {
-            if self.receives.single_readers.contains(&(client, channel.clone())) {
+            if self.single_readers.contains(&(client, channel.clone())) {
                 return Err(already_receiving(channel));
             }
         }
         let now = Instant::now();
-        let ticket = self.receives.next;
-        self.receives.next += 1;
-        // Looked at from another one each time, so that a busy channel does not starve the others.
-        let (before, from) = channels.split_at_checked(turn(ticket, channels.len())).unwrap_or_default();
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        // Each receive begins at another channel, so that a busy channel does not starve the others.
+        let (before, from) = channels.split_at(turn(ticket, channels.len()));
         for channel in from.iter().chain(before) {
             if let Some(entry) = self.queues.get_mut(channel).and_then(|queue| queue.take(now)) {
                 return Ok(Begun::Taken(channel.clone(), entry.message));
@@ -76,15 +146,13 @@ impl State {
         for channel in channels.iter() {
             self.queue(channel).line.insert(ticket);
         }
-        self.receives
-            .single_readers
-            .extend(single_readers(channels).map(|channel| (client, channel.clone())));
+        self.single_readers.extend(single_readers(channels).map(|channel| (client, channel.clone())));
         let waiting = Waiting { client, channels: Arc::clone(channels), arrival: None, waker: None };
-        self.receives.waiting.insert(ticket, waiting);
+        self.waiting.insert(ticket, waiting);
         Ok(Begun::Nothing(Some(ticket)))
     }
 
-    /// Hands a message to the receive that waits longest for its channel; gives it back if none does.
+    /// Hands a message to the receive that has waited longest on its channel. Gives the message back if none waits.
     pub(super) fn hand_over(&mut self, channel: &ChannelName, entry: Entry) -> Result<(), Entry> {
         let Some(ticket) = self.queues.get_mut(channel).and_then(|queue| queue.line.pop_first()) else {
             return Err(entry);
@@ -94,14 +162,16 @@ impl State {
         Ok(())
     }
 
-    /// What a receive was handed, once it was.
+    /// Returns what a receive was handed, once it was.
     pub(super) fn poll_receive(
         &mut self,
         ticket: u64,
         context: &Context<'_>,
     ) -> Poll<Result<(ChannelName, PackedMessage)>> {
-        let Some(waiting) = self.receives.waiting.get_mut(&ticket) else {
-            return Poll::Ready(Err(closed()));
+        let Some(waiting) = self.waiting.get_mut(&ticket) else {
+            return Poll::Ready(Err(Error::bug(format_args!(
+                "ticket {ticket} in memory is polled, and is gone"
+            ))));
         };
         let Some(arrival) = waiting.arrival.take() else {
             if !waiting.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
@@ -116,7 +186,8 @@ impl State {
         })
     }
 
-    /// A receive was dropped: what it was handed goes to the next, or back.
+    /// Forgets a receive that was dropped. What it was handed goes to the next in line, or back to its place. Does nothing
+    /// after a receive that has returned.
     pub(super) fn release(&mut self, ticket: u64) {
         let Some(waiting) = self.forget(ticket) else { return };
         match waiting.arrival {
@@ -128,17 +199,17 @@ impl State {
 
     /// Ends all receives of a client that was closed.
     pub(super) fn end_receives(&mut self, client: ClientId) {
-        let of_client = self.receives.waiting.iter().filter(|(_, waiting)| waiting.client == client);
+        let of_client = self.waiting.iter().filter(|(_, waiting)| waiting.client == client);
         let tickets: Vec<u64> = of_client.map(|(ticket, _)| *ticket).collect();
         let mut handed = Vec::new();
         for ticket in tickets {
-            let arrival = self.receives.waiting.get_mut(&ticket).and_then(|waiting| waiting.arrival.take());
+            let arrival = self.waiting.get_mut(&ticket).and_then(|waiting| waiting.arrival.take());
             if let Some(Arrival::Message(channel, entry)) = arrival {
                 handed.push((channel, entry));
             }
             self.end_waiting(ticket, Arrival::Closed);
         }
-        // Only now, or one that is to end could be handed what another gave back.
+        // Only now: a receive that is to end must not be handed what another one gave back.
         for (channel, entry) in handed {
             self.put_back(&channel, entry);
         }
@@ -152,9 +223,11 @@ impl State {
         }
     }
 
-    /// A receive waits no longer; its future is told why.
+    /// Ends the waiting of a receive, and has it polled.
+    #[expect(clippy::expect_used, reason = "a ticket leaves all lines before its receive is forgotten")]
     fn end_waiting(&mut self, ticket: u64, arrival: Arrival) {
-        let Some(waiting) = self.receives.waiting.get_mut(&ticket) else { return };
+        let waiting =
+            self.waiting.get_mut(&ticket).expect("a ticket in a line is that of a receive that waits");
         waiting.arrival = Some(arrival);
         let waker = waiting.waker.take();
         let channels = Arc::clone(&waiting.channels);
@@ -173,9 +246,9 @@ impl State {
     }
 
     fn forget(&mut self, ticket: u64) -> Option<Waiting> {
-        let waiting = self.receives.waiting.remove(&ticket)?;
+        let waiting = self.waiting.remove(&ticket)?;
         for channel in single_readers(&waiting.channels) {
-            self.receives.single_readers.remove(&(waiting.client, channel.clone()));
+            self.single_readers.remove(&(waiting.client, channel.clone()));
         }
         Some(waiting)
     }

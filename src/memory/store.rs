@@ -1,49 +1,37 @@
 //! What all clients of a memory layer share, under one lock: queues, receives that wait, inboxes and groups.
 //!
-//! The lock is never held over an await, and receives that wait are woken after it. Mailboxes have locks of their own, and
-//! are given messages under this one, by which their readers are woken.
+//! The lock is never held over an await, and receives that wait are woken after it is free. Mailboxes have locks of their
+//! own. A message that is given to a mailbox under the store's lock wakes the mailbox's reader under it too.
 
-use std::collections::{HashMap, hash_map};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Waker;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::groups::Groups;
-use super::inboxes::PrefixQueue;
-use super::queue::{Entry, Queue};
-use super::receives::Receives;
+use super::groups::{Groups, Inboxes};
+use super::inboxes::{FanOut, Owner, PrefixQueue, Recipient, To};
+use super::queue::Entry;
+use super::receives::{ClientId, Queues};
 use super::statistics::{ChannelStatistics, MemoryStatistics};
-use crate::checks::channel_full;
 use crate::error::Result;
+use crate::layer::refusals::{channel_full, mailbox_full};
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName};
 
 /// The least work between two sweeps, in messages.
 const LEAST_WORK: usize = 4096;
-/// So many bytes are as much work as one message more.
-const BYTES_A_MESSAGE: usize = 4096;
-
-/// One client of a store, as a process would be of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ClientId(u64);
-
 #[derive(Debug, Default)]
 pub(super) struct Store(Mutex<State>);
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) queues: HashMap<ChannelName, Queue>,
-    pub(super) receives: Receives,
-    /// By their names, which end in `!`; with those that nobody has opened, but somebody has sent to.
-    pub(super) inboxes: HashMap<Arc<str>, PrefixQueue>,
+    pub(super) queues: Queues,
+    /// Also inboxes that no program has opened, if a message was sent to them.
+    pub(super) inboxes: Inboxes,
     pub(super) groups: Groups,
-    /// Those who are to be woken when the lock is free.
-    pub(super) to_wake: Vec<Waker>,
     clients: u64,
     next_entry: u64,
-    /// What was added since all that had expired was dropped, and what was there then.
+    /// The weight that was added since the last sweep, and the weight that the sweep left.
     work: usize,
     work_at_sweep: usize,
     sent: u64,
@@ -51,15 +39,12 @@ pub(super) struct State {
 }
 
 impl Store {
-    /// Does something with all of it, then wakes those whom that concerns.
+    /// Acts on the whole state, then wakes the receives that were handed something.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         // No code that holds the lock can panic halfway through a change.
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let done = act(&mut state);
-        if state.to_wake.is_empty() {
-            return done;
-        }
-        let to_wake = std::mem::take(&mut state.to_wake);
+        let to_wake = state.queues.take_to_wake();
         drop(state);
         for waker in to_wake {
             waker.wake();
@@ -92,30 +77,74 @@ impl State {
         sent
     }
 
-    /// Hands a message to who waits for it longest, or appends it; if the queue is full, says how many wait there.
+    /// Hands a message to the receive that has waited longest for it, or appends it. Fails if the queue is full, with the
+    /// number of messages that wait in it.
     pub(super) fn send_to_queue(
         &mut self,
         channel: &ChannelName,
         entry: Entry,
         capacity: usize,
     ) -> Result<(), usize> {
-        let entry = match self.hand_over(channel, entry) {
-            Ok(()) => return Ok(()),
-            Err(entry) => entry,
-        };
-        self.note_work(weight(&entry));
-        let now = entry.sent;
-        self.queue(channel).push(entry, capacity, now)
+        let Err(entry) = self.queues.hand_over(channel, entry) else { return Ok(()) };
+        self.note_work(entry.weight());
+        self.queues.push(channel, entry, capacity)
     }
 
-    /// The queue of a channel, which is made if it is not there.
-    pub(super) fn queue(&mut self, channel: &ChannelName) -> &mut Queue {
-        match self.queues.entry(channel.clone()) {
-            hash_map::Entry::Occupied(queue) => queue.into_mut(),
-            hash_map::Entry::Vacant(place) => {
-                self.work += 1;
-                place.insert(Queue::default())
+    /// Opens an inbox. Returns false if the name is in use.
+    pub(super) fn open_inbox(&mut self, owner: Owner) -> bool {
+        self.inboxes.entry(owner.mailboxes.name().as_str().into()).or_default().open(owner)
+    }
+
+    /// Sends to one address in an inbox.
+    fn send_to_inbox(&mut self, channel: &ChannelName, entry: Entry, capacity: usize) -> Result<()> {
+        let address = channel.address();
+        if let Some(inbox) = self.inboxes.get_mut(channel.queue()) {
+            let mailbox = inbox.owner().and_then(|owner| owner.mailboxes.mailbox(address));
+            if mailbox.is_some_and(|mailbox| mailbox.is_full() && !mailbox.drop_expired()) {
+                return Err(mailbox_full(channel));
             }
+            if let Some(mailboxes) = inbox.takes_at_once() {
+                mailboxes.post(address, entry.deadline, entry.message);
+                return Ok(());
+            }
+        }
+        self.note_work(entry.weight());
+        let inbox = self.inboxes.entry(channel.queue().into()).or_default();
+        inbox
+            .push(To::Address(address.into()), entry, capacity)
+            .map_err(|live| channel_full(channel, live, capacity))
+    }
+
+    /// Sends to the members of a group in an inbox. Fails if it is full. Returns a fan-out, to run without the lock, if the
+    /// message need not wait.
+    pub(super) fn send_to_members(
+        &mut self,
+        inbox_name: &str,
+        members: Vec<Recipient>,
+        entry: Entry,
+        capacity: usize,
+    ) -> Result<Option<FanOut>, ()> {
+        if let Some(mailboxes) = self.inboxes.get_mut(inbox_name).and_then(PrefixQueue::takes_at_once) {
+            return Ok(Some(FanOut { mailboxes, members, entry }));
+        }
+        self.note_work(entry.weight());
+        let inbox = self.inboxes.entry(inbox_name.into()).or_default();
+        inbox.push(To::Members(members), entry, capacity).map(|()| None).map_err(drop)
+    }
+
+    /// Takes the dropped mailboxes of an inbox out of their groups.
+    pub(super) fn settle(&mut self, inbox: &str) {
+        let changes = self.inboxes.get(inbox).and_then(|inbox| inbox.owner()?.mailboxes.take_changes());
+        for mailbox in changes.into_iter().flat_map(|changes| changes.dropped) {
+            self.groups.leave_all(mailbox.name());
+        }
+    }
+
+    /// Ends an inbox: its addresses leave their groups, and its messages are dropped.
+    pub(super) fn end_inbox(&mut self, inbox: &ChannelName) {
+        self.groups.remove_queue(inbox.as_str());
+        if let Some(ended) = self.inboxes.remove(inbox.as_str()) {
+            ended.end();
         }
     }
 
@@ -131,10 +160,10 @@ impl State {
         self.refused += refused as u64;
     }
 
-    /// Something was added that may expire unseen. When as much was added as was there, all that has expired is dropped:
-    /// so what nobody looks at any more never outweighs the rest for long.
+    /// Notes that something was added which may expire unseen. When as much was added as the last sweep left, everything
+    /// expired is dropped. So queues that no client uses any more never outweigh the others for long.
     pub(super) fn note_work(&mut self, weight: usize) {
-        self.work += weight;
+        self.work += weight + self.queues.take_made();
         if self.work > LEAST_WORK.max(self.work_at_sweep) {
             self.sweep();
         }
@@ -142,26 +171,20 @@ impl State {
 
     fn sweep(&mut self) {
         let now = Instant::now();
-        let mut left = 0;
-        self.queues.retain(|_, queue| {
-            queue.drop_expired(now);
-            left += 1 + queue.live(now).map(weight).sum::<usize>();
-            !queue.is_idle()
-        });
+        let mut left = self.queues.sweep(now);
         self.inboxes.retain(|_, inbox| {
             inbox.drop_expired(now);
-            left += 1 + inbox.waiting().map(weight).sum::<usize>();
+            left += 1 + inbox.waiting().map(Entry::weight).sum::<usize>();
             !inbox.is_idle()
         });
         left += self.groups.sweep(&self.inboxes, now);
+        self.queues.take_made();
         (self.work, self.work_at_sweep) = (0, left);
     }
 
-    /// Drops all messages and groups. Who waits goes on waiting.
+    /// Drops all messages and groups. Receives that wait go on waiting.
     pub(super) fn flush(&mut self) {
-        for queue in self.queues.values_mut() {
-            queue.clear();
-        }
+        self.queues.clear();
         for inbox in self.inboxes.values_mut() {
             inbox.clear();
         }
@@ -170,7 +193,7 @@ impl State {
 
     pub(super) fn statistics(&self) -> MemoryStatistics {
         let now = Instant::now();
-        let in_queues = self.queues.values().flat_map(|queue| queue.live(now));
+        let in_queues = self.queues.all().flat_map(|queue| queue.live(now));
         let waiting = in_queues.chain(self.inboxes.values().flat_map(|inbox| inbox.live(now)));
         MemoryStatistics {
             messages_count: self.sent,
@@ -192,11 +215,6 @@ impl State {
         };
         ChannelStatistics { messages_pending, messages_max_age }
     }
-}
-
-/// How much a message counts for the next sweep.
-pub(super) fn weight(entry: &Entry) -> usize {
-    1 + entry.message.len() / BYTES_A_MESSAGE
 }
 
 fn pending<'a>(entries: impl Iterator<Item = &'a Entry>, now: Instant) -> MemoryStatistics {

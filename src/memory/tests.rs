@@ -65,10 +65,10 @@ async fn what_has_expired_in_an_inbox_read_as_a_whole_stops_no_mailbox() {
     let options = MemoryLayer::builder().capacity(2).expiry(Duration::from_secs(1));
     let layer = options.in_memory().unwrap();
     let lasting = layer.another_client_with(options.expiry(Duration::from_secs(60)).build().unwrap());
-    let inbox = layer.inbox("a").await.unwrap();
+    let inbox = layer.open_inbox("a").await.unwrap();
     let address = format!("{}zz", inbox.name());
     assert!(futures::FutureExt::now_or_never(inbox.next_packed()).is_none());
-    let mut mailbox = inbox.open().unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     for round in 0..2 {
         for number in 0..2 {
             layer.send(&address, &number).await.unwrap();
@@ -95,9 +95,9 @@ async fn a_busy_channel_starves_no_other_whatever_is_received_between() {
     }
     let mut taken = std::collections::HashMap::new();
     for _ in 0..30 {
-        let (channel, _) = layer.try_receive::<_, u64>(["a", "b"]).await.unwrap().unwrap();
+        let (channel, _) = layer.try_receive::<u64>(["a", "b"]).await.unwrap().unwrap();
         *taken.entry(channel.to_string()).or_insert(0) += 1;
-        assert!(layer.try_receive::<_, u64>(["c"]).await.unwrap().is_none());
+        assert!(layer.try_receive::<u64>(["c"]).await.unwrap().is_none());
     }
     assert!(taken["a"] >= 10 && taken["b"] >= 10, "{taken:?}");
 }
@@ -112,7 +112,7 @@ async fn another_client_is_closed_on_its_own_and_may_have_other_options() {
     clone.send("a", &2).await.unwrap();
     layer.close().await.unwrap();
     assert_eq!(clone.send("a", &3).await.unwrap_err().kind(), crate::ErrorKind::Closed);
-    assert_eq!(other.receive::<_, u64>(["a"]).await.unwrap().1, 1);
+    assert_eq!(other.receive::<u64>(["a"]).await.unwrap().1, 1);
 }
 
 #[tokio::test]
@@ -134,12 +134,12 @@ async fn a_loop_of_calls_lets_others_have_a_turn() {
 #[test]
 fn an_inbox_without_a_runtime_is_a_clear_error() {
     let layer = MemoryLayer::builder().in_memory().unwrap();
-    let refused = futures::executor::block_on(layer.inbox("a")).unwrap_err();
+    let refused = futures::executor::block_on(layer.open_inbox("a")).unwrap_err();
     assert_eq!(refused.to_string(), "an inbox is opened inside a Tokio runtime, and there is none here");
     // All else needs none.
     let received = futures::executor::block_on(async {
         layer.send("a", &7).await?;
-        layer.receive::<_, u64>(["a"]).await
+        layer.receive::<u64>(["a"]).await
     });
     assert_eq!(received.unwrap().1, 7);
 }
@@ -147,8 +147,8 @@ fn an_inbox_without_a_runtime_is_a_clear_error() {
 #[tokio::test]
 async fn a_layer_that_is_dropped_leaves_no_task_and_ends_its_mailboxes() {
     let layer = MemoryLayer::builder().in_memory().unwrap();
-    let inbox = layer.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = layer.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     let store = Arc::downgrade(&layer.client.store);
     layer.send(mailbox.name(), &1).await.unwrap();
     drop(layer);

@@ -9,10 +9,10 @@ use super::calls::{
 };
 use super::link::milliseconds;
 use super::shard::Shard;
-use crate::checks::{check_member, closed};
 use crate::config::Config;
 use crate::error::Result;
-use crate::group::GroupReceipt;
+use crate::layer::receipt::GroupReceipt;
+use crate::layer::refusals::{check_member, closed};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 
@@ -43,7 +43,7 @@ impl Shard {
     }
 
     /// Takes a channel of this shard out of all its groups.
-    pub(super) async fn leave_all_groups(&self, channel: &ChannelName) -> Result<()> {
+    pub(super) async fn leave_groups_packed(&self, channel: &ChannelName) -> Result<()> {
         member(channel)?;
         let mut cursor = String::new();
         loop {

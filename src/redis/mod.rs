@@ -15,6 +15,7 @@ mod entry;
 mod envelope;
 mod failure;
 mod groups;
+mod health;
 mod inbox;
 mod keys;
 mod link;
@@ -27,23 +28,24 @@ mod shards;
 mod silence;
 
 pub use self::drain::{DrainReport, ShardSurvey};
+pub use self::health::ShardHealth;
 
 use std::sync::Arc;
 
 use self::receive::{Received, Tickets};
 use self::shards::Shards;
 
-use crate::checks::{check_sendable, check_size, closed};
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, Result};
-use crate::group::GroupReceipt;
-use crate::health::ShardHealth;
-use crate::inbox::{Inbox, OwnInboxes};
+use crate::inbox::Inbox;
+use crate::layer::own_inboxes::OwnInboxes;
+use crate::layer::receipt::GroupReceipt;
+use crate::layer::refusals::{check_sendable, check_size, closed};
+use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 use crate::seal::SealStatistics;
-use crate::sources::Taken;
 
 /// After so many messages that do not open, a receive that does not wait finds nothing: each was a round trip.
 const MOST_GONE_PAST: usize = 1_000;
@@ -220,7 +222,7 @@ impl ChannelLayer for RedisChannelLayer {
         Box::pin(self.take(channels, false))
     }
 
-    fn inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
+    fn open_inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
         Box::pin(async move {
             let Inner { config, tickets, .. } = &*self.inner;
             let shard_of = |name: &ChannelName| self.inner.shards.of(name).map(Arc::clone);
@@ -230,7 +232,7 @@ impl ChannelLayer for RedisChannelLayer {
         })
     }
 
-    fn add_to_group<'a>(
+    fn group_add_packed<'a>(
         &'a self,
         group: &'a GroupName,
         channel: &'a ChannelName,
@@ -242,7 +244,7 @@ impl ChannelLayer for RedisChannelLayer {
         })
     }
 
-    fn discard_from_group<'a>(
+    fn group_discard_packed<'a>(
         &'a self,
         group: &'a GroupName,
         channel: &'a ChannelName,
@@ -250,11 +252,11 @@ impl ChannelLayer for RedisChannelLayer {
         Box::pin(async move { self.inner.shards.of(channel)?.group_discard(group, channel).await })
     }
 
-    fn leave_all_groups<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.inner.shards.of(channel)?.leave_all_groups(channel).await })
+    fn leave_groups_packed<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.inner.shards.of(channel)?.leave_groups_packed(channel).await })
     }
 
-    fn send_to_group_packed<'a>(
+    fn group_send_packed<'a>(
         &'a self,
         group: &'a GroupName,
         message: PackedMessage,
@@ -267,15 +269,18 @@ impl ChannelLayer for RedisChannelLayer {
         })
     }
 
-    fn channels_of_group<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
+    fn group_channels_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
         Box::pin(self.inner.shards.group_channels(group))
     }
 
-    fn count_group<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
+    fn group_len_packed<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
         Box::pin(self.inner.shards.group_len(group, enough))
     }
 
-    fn groups_of_channel<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<Vec<GroupName>>> {
+    fn channel_groups_packed<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+    ) -> BoxFuture<'a, Result<Vec<GroupName>>> {
         Box::pin(async move { self.inner.shards.of(channel)?.channel_groups(channel).await })
     }
 

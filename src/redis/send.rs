@@ -19,8 +19,8 @@ use super::envelope::Envelope;
 use super::failure::{Failure, refusal};
 use super::link::{Link, MOST_TRIES};
 use super::script;
-use crate::checks::{channel_full, closed, mailbox_full};
 use crate::error::{Error, ErrorKind, Result};
+use crate::layer::refusals::{channel_full, closed, mailbox_full};
 use crate::message::PackedMessage;
 use crate::name::ChannelName;
 

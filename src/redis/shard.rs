@@ -12,9 +12,9 @@ use super::link::{Link, MOST_TRIES};
 use super::receive::Tickets;
 use super::send::{Outgoing, Sends};
 use crate::config::Config;
+use crate::config::host::Host;
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::ShardHealth;
-use crate::host::Host;
+use crate::redis::health::ShardHealth;
 
 /// One Redis keyspace in which a script is atomic.
 #[derive(Debug)]

@@ -16,11 +16,11 @@ use super::send::Outgoing;
 use super::shard::Shard;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::group::{GroupReceipt, UnreachedShard};
-use crate::health::ShardHealth;
+use crate::layer::receipt::{GroupReceipt, UnreachedShard};
+use crate::layer::sources::turn;
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName, GroupName};
-use crate::sources::turn;
+use crate::redis::health::ShardHealth;
 
 /// The channels of a receive on one shard.
 pub(super) type Place = (usize, Arc<[ChannelName]>);

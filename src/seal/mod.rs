@@ -1,15 +1,15 @@
-//! Sealed payloads: what is sent is encrypted by the first of some keys, and opened by any of them.
+//! Sealed payloads: the first of some keys encrypts a message, and any of them opens it.
 //!
-//! What is sealed says to which channel or group it was sent, when by the clock of its server, and for how long it is
-//! good; opening checks all three. So what was moved, or comes again after its time, does not open. Nothing here knows
-//! Redis. The bytes are published in `lua/README.md`:
+//! A sealed payload names the channel or group to which it was sent, the time of its server at which it was sealed, and how
+//! long it is good. Opening checks all three, so a payload that was moved elsewhere, or is replayed after its time, does
+//! not open. Nothing here knows Redis. The bytes are published in `lua/README.md`:
 //!
 //! ```text
 //! 0xc1  version  nonce (24)  tag (16)  ciphertext of: kind (1)  sealed at (8)  good for (8)  length (1)  name  message
 //! ```
 //!
-//! [`secret`] is a key as it was written, [`names`] hides names by a key of their own, [`refusals`] counts what did not
-//! open.
+//! [`secret`] is a key as it was written, [`names`] hides names by a key of their own, [`refusals`] counts the payloads that
+//! did not open.
 
 mod names;
 mod refusals;
@@ -28,7 +28,7 @@ pub(crate) use self::refusals::{Refusal, Refusals};
 pub(crate) use self::secret::Secret;
 use crate::error::{Error, ErrorKind, Result};
 
-/// No MessagePack value begins with this byte, so whoever has no keys sees that a payload is sealed.
+/// No MessagePack value begins with this byte, so a layer without keys can tell that a payload is sealed.
 const MARK: u8 = 0xc1;
 const VERSION: u8 = 1;
 const NONCE: usize = 24;
@@ -39,10 +39,11 @@ const GROUP: u8 = b'g';
 const HEAD: usize = 1 + 8 + 8 + 1;
 const OVERHEAD: usize = 2 + NONCE + TAG + HEAD;
 
-/// By how much what is good for so long may be late: clocks of servers are known within half a round trip.
+/// How much later than its time a payload still opens, in ms: a client knows the clock of a server only to within half a
+/// round trip.
 pub(crate) const ALLOWANCE_MS: u64 = 5_000;
 
-/// What a configuration says of keys.
+/// The keys of a configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sealing {
     pub(crate) keyring: Option<Arc<Keyring>>,
@@ -54,7 +55,7 @@ pub(crate) struct Keyring {
     ciphers: Vec<XSalsa20Poly1305>,
 }
 
-/// To whom a message is sent.
+/// The channel or group to which a message is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target<'a> {
     /// A queue, and the address in it if it is an inbox's.
@@ -66,7 +67,7 @@ pub(crate) enum Target<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Opened {
     pub(crate) message: Bytes,
-    /// Until when, by the server's clock, it may be delivered.
+    /// The time in ms, by the server's clock, until which it may be delivered.
     pub(crate) until_ms: u64,
 }
 
@@ -88,7 +89,7 @@ impl Keyring {
     ) -> Result<()> {
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).map_err(|error| {
-            Error::new(ErrorKind::Config, "the system gives no random numbers, which sealing needs")
+            Error::new(ErrorKind::Internal, "the system gives no random numbers, which sealing needs")
                 .with_source(error)
         })?;
         self.seal_with(&nonce, onto, target, now_ms, good_for_ms, message)
@@ -103,13 +104,13 @@ impl Keyring {
         good_for_ms: u64,
         message: &[u8],
     ) -> Result<()> {
-        let failed = || Error::new(ErrorKind::Encode, "a message could not be sealed");
         let (kind, parts) = match target {
             Target::Channel(queue, address) => (CHANNEL, [queue, address]),
             Target::Group(group) => (GROUP, [group, ""]),
         };
-        let length =
-            u8::try_from(parts.iter().map(|part| part.len()).sum::<usize>()).map_err(|_| failed())?;
+        let length = parts.iter().map(|part| part.len()).sum::<usize>();
+        let length = u8::try_from(length)
+            .map_err(|_| Error::bug(format_args!("a name of {length} bytes is to be sealed")))?;
         onto.reserve(OVERHEAD + usize::from(length) + message.len());
         onto.extend_from_slice(&[MARK, VERSION]);
         onto.extend_from_slice(nonce);
@@ -122,18 +123,17 @@ impl Keyring {
         onto.push(length);
         onto.extend(parts.iter().flat_map(|part| part.as_bytes()));
         onto.extend_from_slice(message);
-        let sealed = self.ciphers.first().zip(onto.get_mut(start..));
-        let sealed = sealed
-            .and_then(|(cipher, plain)| {
-                cipher.encrypt_in_place_detached(Nonce::from_slice(nonce), b"", plain).ok()
-            })
-            .zip(onto.get_mut(tag..start));
-        let (made, place) = sealed.ok_or_else(failed)?;
+        let cipher = self.ciphers.first().ok_or_else(|| Error::bug("a keyring without keys"))?;
+        let (head, plain) = onto.split_at_mut(start);
+        let made = cipher
+            .encrypt_in_place_detached(Nonce::from_slice(nonce), b"", plain)
+            .map_err(|_| Error::bug(format_args!("{} bytes could not be sealed", message.len())))?;
+        let (_, place) = head.split_at_mut(tag);
         place.copy_from_slice(&made);
         Ok(())
     }
 
-    /// Opens what came to somebody at a time of the server from which it came.
+    /// Opens a payload that came to a channel or group at a time of its server, in ms.
     pub(crate) fn open(&self, payload: &[u8], target: Target<'_>, now_ms: u64) -> Result<Opened, Refusal> {
         if payload.first() != Some(&MARK) {
             return Err(Refusal::ClearText);
@@ -156,7 +156,7 @@ impl Keyring {
     }
 }
 
-/// Reads what was sealed, and checks that it is for whom it came to and not too old.
+/// Reads the decrypted bytes, and checks that they were sealed for this target and are not too old.
 fn read(plain: &Bytes, target: Target<'_>, now_ms: u64) -> Result<Opened, Refusal> {
     let number = |from: usize| {
         let bytes = plain.get(from..from + 8).and_then(|bytes| bytes.try_into().ok());
@@ -181,7 +181,7 @@ fn read(plain: &Bytes, target: Target<'_>, now_ms: u64) -> Result<Opened, Refusa
     Ok(Opened { message: plain.slice(message..), until_ms })
 }
 
-/// Whether a payload is sealed, to who has no keys. What is too short for that is no message of any kind.
+/// Reports whether a payload is sealed, without a key. A shorter one is no message of any kind.
 pub(crate) fn is_sealed(payload: &[u8]) -> bool {
     payload.first() == Some(&MARK) && payload.len() >= OVERHEAD
 }

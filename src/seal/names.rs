@@ -1,8 +1,8 @@
 //! Names as a server sees them: as they are, or hidden under a key of their own.
 //!
-//! A hidden name is the name sealed by AES-SIV (RFC 5297), as letters: the same name gives the same letters, so queues
-//! and groups are found by it, and with the key it is read back. What kind of name it is goes into the seal, so the
-//! letters of a queue are not those of a group. The bytes are published in `lua/README.md`.
+//! A hidden name is the name encrypted by AES-SIV (RFC 5297), as letters. The same name always gives the same letters, so
+//! queues and groups are found by them, and the key reads the name back. The kind of the name is sealed with it, so a queue
+//! and a group of one name have different letters. The bytes are published in `lua/README.md`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,9 +14,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as LETTERS;
 use zeroize::Zeroizing;
 
-use super::Secret;
+use super::secret::Secret;
 
-/// Names are filled up with zeros to a multiple of this, so that their lengths tell little.
+/// Names are padded with zeros to a multiple of this many bytes, so that their lengths reveal little.
 const BLOCK: usize = 16;
 
 /// How names are written where the server sees them.
@@ -46,7 +46,7 @@ impl Names {
         matches!(self, Self::Plain)
     }
 
-    /// A queue: its mark stays at the end, for scripts know an inbox by it.
+    /// Hides a queue. Its mark stays readable at the end, because scripts recognise an inbox by it.
     pub(crate) fn queue<'a>(&self, queue: &'a str) -> Cow<'a, str> {
         match self {
             Self::Plain => queue.into(),
@@ -54,7 +54,7 @@ impl Names {
         }
     }
 
-    /// An address inside an inbox; that of a queue which is none is empty, and stays so.
+    /// Hides an address inside an inbox. An empty one, of a queue that is no inbox, stays empty.
     pub(crate) fn address<'a>(&self, address: &'a str) -> Cow<'a, str> {
         match self {
             Self::Hidden(key) if !address.is_empty() => key.hide(ADDRESS, address).into(),
@@ -62,6 +62,7 @@ impl Names {
         }
     }
 
+    /// Hides the name of a group.
     pub(crate) fn group<'a>(&self, group: &'a str) -> Cow<'a, str> {
         match self {
             Self::Plain => group.into(),
@@ -69,13 +70,14 @@ impl Names {
         }
     }
 
-    /// The queue of which a server says this name; nothing if it was not written under this key.
+    /// Reads back the name of a queue. Returns `None` if it was not hidden by this key.
     pub(crate) fn reveal_queue(&self, written: &str) -> Option<String> {
         let Self::Hidden(key) = self else { return Some(written.to_owned()) };
         let queue = key.reveal(QUEUE, written.trim_end_matches(['?', '!']))?;
         (self.queue(&queue) == written).then_some(queue)
     }
 
+    /// Reads back an address. Returns `None` if it was not hidden by this key.
     pub(crate) fn reveal_address(&self, written: &str) -> Option<String> {
         match self {
             Self::Hidden(key) if !written.is_empty() => key.reveal(ADDRESS, written),
@@ -83,6 +85,7 @@ impl Names {
         }
     }
 
+    /// Reads back the name of a group. Returns `None` if it was not hidden by this key.
     pub(crate) fn reveal_group<'a>(&self, written: &'a str) -> Option<Cow<'a, str>> {
         match self {
             Self::Hidden(key) => key.reveal(GROUP, written).map(Cow::Owned),
@@ -90,7 +93,7 @@ impl Names {
         }
     }
 
-    /// A queue, with an address behind it if it is an inbox.
+    /// Reads back a queue and, if it is an inbox, the address that follows it.
     pub(crate) fn reveal_channel(&self, written: &str) -> Option<String> {
         if self.are_plain() {
             return Some(written.to_owned());
@@ -101,7 +104,7 @@ impl Names {
     }
 }
 
-/// How the name of a queue shows its kind to those who cannot read it.
+/// Returns the mark of a queue, which shows its kind although its name is hidden.
 fn mark_of(queue: &str) -> &'static str {
     match queue {
         inbox if inbox.ends_with('!') => "!",
@@ -114,8 +117,8 @@ impl NameKey {
     fn hide(&self, kind: &str, name: &str) -> String {
         let mut padded = name.as_bytes().to_vec();
         padded.resize(name.len().next_multiple_of(BLOCK), 0);
-        // It fails only for too many headers.
-        let sealed = self.cipher().encrypt([kind], &padded).unwrap_or_default();
+        #[expect(clippy::expect_used, reason = "AES-SIV refuses only more than 126 headers, and this is one")]
+        let sealed = self.cipher().encrypt([kind], &padded).expect("one header is allowed");
         LETTERS.encode(sealed)
     }
 

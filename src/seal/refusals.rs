@@ -1,11 +1,11 @@
-//! What did not open: counted by reason, and told now and then.
+//! Payloads that did not open: counted by reason, and logged from time to time.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A warning is given at most so often.
+/// The least time between two warnings.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a message was not opened.
@@ -27,30 +27,30 @@ pub(crate) enum Refusal {
 
 /// How many messages were dropped because they did not open, since the layer was connected, by the reason.
 ///
-/// Each of them was taken from its queue, and the receive went on to the next one. What is no message at all, such as
-/// a cut entry or what another program wrote there, is counted too where there are keys; a layer without any gives it to
-/// the program, as an error of the kind [`Decode`](crate::ErrorKind::Decode). A layer without encryption keys
-/// counts too: it never gives sealed bytes to the program.
+/// Each of them was taken from its queue, and the receive continued with the next message. A layer with keys also counts
+/// what is no message at all, such as a truncated entry or bytes of another program. A layer without keys returns those to
+/// the program, as an error of the kind [`Decode`](crate::ErrorKind::Decode), and counts sealed messages: it never returns
+/// sealed bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SealStatistics {
-    /// No key opens them: they were sealed by another key, or tampered with. Also what tells an inbox of its groups
-    /// (who joined, who left) counts here, if another key has hidden the names in it.
+    /// No key opens them: they were sealed by another key, or tampered with. A control entry, which tells an inbox that an
+    /// address joined or left a group, counts here too if another key has hidden the names in it.
     pub no_key_opens: u64,
     /// They were sealed for another channel or group than the one they came to.
     pub moved: u64,
-    /// They were sealed longer ago than they are good for: somebody put them there again, or was very late.
+    /// They were sealed longer ago than they are good for: they were replayed, or delivered very late.
     pub too_old: u64,
     /// They are in clear text, and the layer has keys.
     pub clear_text: u64,
     /// They are sealed, and the layer has no keys.
     pub sealed: u64,
-    /// They are cut, or no entries of this layer, or sealed in a way that this version does not know.
+    /// They are truncated, or no entries of this layer, or sealed in a format that this version does not know.
     pub malformed: u64,
 }
 
 impl SealStatistics {
-    /// All of them.
+    /// The sum of all counts.
     pub fn total(&self) -> u64 {
         self.no_key_opens + self.moved + self.too_old + self.clear_text + self.sealed + self.malformed
     }
@@ -59,16 +59,19 @@ impl SealStatistics {
 /// The counters of one layer.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
-    counts: [AtomicU64; 6],
+    no_key_opens: AtomicU64,
+    moved: AtomicU64,
+    too_old: AtomicU64,
+    clear_text: AtomicU64,
+    sealed: AtomicU64,
+    malformed: AtomicU64,
     warned: Mutex<Option<Instant>>,
 }
 
 impl Refusals {
-    /// A message of a queue was dropped.
+    /// Counts a dropped message of a queue, and logs a warning unless one was logged a moment ago.
     pub(crate) fn note(&self, refusal: Refusal, queue: &str) {
-        if let Some(count) = self.counts.get(refusal as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.counter(refusal).fetch_add(1, Ordering::Relaxed);
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.is_some_and(|warned| warned.elapsed() < PAUSE) {
             return;
@@ -80,9 +83,7 @@ impl Refusals {
     }
 
     pub(crate) fn statistics(&self) -> SealStatistics {
-        let count = |refusal: Refusal| {
-            self.counts.get(refusal as usize).map_or(0, |count| count.load(Ordering::Relaxed))
-        };
+        let count = |refusal| self.counter(refusal).load(Ordering::Relaxed);
         SealStatistics {
             no_key_opens: count(Refusal::NoKey),
             moved: count(Refusal::Moved),
@@ -92,6 +93,17 @@ impl Refusals {
             malformed: count(Refusal::Malformed),
         }
     }
+
+    fn counter(&self, refusal: Refusal) -> &AtomicU64 {
+        match refusal {
+            Refusal::NoKey => &self.no_key_opens,
+            Refusal::Moved => &self.moved,
+            Refusal::TooOld => &self.too_old,
+            Refusal::ClearText => &self.clear_text,
+            Refusal::Sealed => &self.sealed,
+            Refusal::Malformed => &self.malformed,
+        }
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -99,10 +111,10 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Self::NoKey => "no key opens it, or it was tampered with",
             Self::Moved => "it was sealed for another channel or group",
-            Self::TooOld => "its time was over",
+            Self::TooOld => "it came after its time",
             Self::ClearText => "it is in clear text, and the layer has encryption keys",
             Self::Sealed => "it is sealed, and the layer has no encryption keys",
-            Self::Malformed => "it is cut, or no entry of this layer, or a newer version's",
+            Self::Malformed => "it is truncated, or no entry of this layer, or of a newer version",
         })
     }
 }

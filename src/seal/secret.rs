@@ -1,11 +1,11 @@
-//! A key as it was written: shown to nobody, and zeroed when it is dropped.
+//! A key as it was written: never shown, and zeroed when it is dropped.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// What has fewer bytes may be guessed.
+/// A key with fewer bytes may be guessed.
 pub(crate) const ENOUGH_BYTES: usize = 32;
 
 /// A key as it was written.

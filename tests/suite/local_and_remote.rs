@@ -43,7 +43,7 @@ async fn a_document_makes_it_and_each_kind_of_channel_goes_to_its_half() {
     let prefix = unique_prefix("local-and-remote");
     let config = serde_json::json!({"hosts": [remote.url()], "local": local.url(), "prefix": prefix});
     let layer = configured(config).await;
-    let inbox = layer.inbox("in").await.unwrap();
+    let inbox = layer.open_inbox("in").await.unwrap();
     let mailbox = format!("{}ab", inbox.name());
     for channel in ["normal", "single?1", &mailbox] {
         layer.send(channel, &1).await.unwrap();
@@ -90,12 +90,12 @@ async fn all_options_hold_for_both_halves() {
                 assert_eq!(layer.send(full, &1).await.unwrap_err().kind(), ErrorKind::ChannelFull, "{full}");
             }
             let many = [1, 2, 3].map(|number| format!("{channel}{number}"));
-            let refused = layer.try_receive::<_, Value>(many).await.unwrap_err();
+            let refused = layer.try_receive::<Value>(many).await.unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::InvalidName);
         }
         tokio::time::sleep(Duration::from_millis(400)).await;
         for channel in ["a", "a?1"] {
-            assert!(layer.try_receive::<_, u64>([channel]).await.unwrap().is_none(), "{channel}");
+            assert!(layer.try_receive::<u64>([channel]).await.unwrap().is_none(), "{channel}");
         }
     }
 }
@@ -111,7 +111,7 @@ async fn a_receive_on_both_kinds_wakes_from_either_and_takes_one() {
     for number in 0..20_u64 {
         let waiting = tokio::spawn({
             let layer = Arc::clone(&layer);
-            async move { layer.receive::<_, u64>(["normal", "single?1"]).await.unwrap() }
+            async move { layer.receive::<u64>(["normal", "single?1"]).await.unwrap() }
         });
         tokio::time::sleep(Duration::from_millis(number % 4 * 5)).await;
         let both = tokio::join!(layer.send("normal", &number), layer.send("single?1", &number));
@@ -120,10 +120,10 @@ async fn a_receive_on_both_kinds_wakes_from_either_and_takes_one() {
         let (first, received) = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
         assert_eq!(received, number);
         let other = if first == "normal" { "single?1" } else { "normal" };
-        let left = tokio::time::timeout(PATIENCE, layer.receive::<_, u64>([other])).await.unwrap();
+        let left = tokio::time::timeout(PATIENCE, layer.receive::<u64>([other])).await.unwrap();
         assert_eq!(left.unwrap().1, number, "the other one was not taken");
     }
-    assert!(layer.try_receive::<_, u64>(["normal", "single?1"]).await.unwrap().is_none());
+    assert!(layer.try_receive::<u64>(["normal", "single?1"]).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn one_half_that_is_down_does_not_stop_the_other() {
     let down = async { while layer.send("single?1", &1).await.is_ok() {} };
     tokio::time::timeout(PATIENCE, down).await.unwrap();
     for number in 0..4_u64 {
-        let receive = layer.receive::<_, u64>(["normal", "single?1"]);
+        let receive = layer.receive::<u64>(["normal", "single?1"]);
         let send = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             layer.send("normal", &number).await.unwrap();
@@ -159,7 +159,7 @@ async fn one_half_that_is_down_does_not_stop_the_other() {
             tokio::time::timeout(PATIENCE, async { tokio::join!(receive, send) }).await.unwrap();
         assert_eq!(received.unwrap().1, number);
         layer.send("normal", &number).await.unwrap();
-        let taken = layer.try_receive::<_, u64>(["normal", "single?1"]).await.unwrap();
+        let taken = layer.try_receive::<u64>(["normal", "single?1"]).await.unwrap();
         assert_eq!(taken.unwrap().1, number);
     }
 }

@@ -17,8 +17,8 @@ const AT_ONCE: usize = 64;
 pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
     const KEY: &str = "bench.add.raw";
     let (layer, owner, raw) = (bench.layer().await?, bench.layer().await?, bench.raw.clone());
-    let inbox = owner.inbox("bench.add").await?;
-    let mailboxes = (0..MEMBERS).map(|_| inbox.open()).collect::<asgi_redis::Result<Vec<_>>>()?;
+    let inbox = owner.open_inbox("bench.add").await?;
+    let mailboxes = (0..MEMBERS).map(|_| inbox.open_mailbox()).collect::<asgi_redis::Result<Vec<_>>>()?;
     let mailbox_names: Arc<[ChannelName]> = mailboxes.iter().map(|mailbox| mailbox.name().clone()).collect();
     let normal: Arc<[ChannelName]> = (0..MEMBERS)
         .map(|number| format!("bench.add.{number}").parse())
@@ -39,7 +39,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
                 let mut latencies = Vec::with_capacity(MEMBERS);
                 for member in members.iter() {
                     let started = Instant::now();
-                    layer.add_to_group(group, member).await?;
+                    layer.group_add_packed(group, member).await?;
                     latencies.push(started.elapsed());
                 }
                 Ok(latencies)
@@ -63,7 +63,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
             let (layer, group, members) = (layer.clone(), many.clone(), Arc::clone(&mailbox_names));
             async move {
                 for member in members.iter().skip(first).step_by(AT_ONCE) {
-                    layer.add_to_group(&group, member).await?;
+                    layer.group_add_packed(&group, member).await?;
                 }
                 Ok(())
             }

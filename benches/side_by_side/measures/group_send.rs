@@ -45,7 +45,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
                 raw.until_reader_waits(inbox).await?;
             }
             let send = async {
-                let receipt = layer.send_to_group_packed(&group, message(), false).await?;
+                let receipt = layer.group_send_packed(&group, message(), false).await?;
                 if receipt.delivered() != PROCESSES {
                     return Err(format!("a group send said {receipt:?}").into());
                 }

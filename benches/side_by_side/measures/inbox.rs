@@ -36,8 +36,8 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
 async fn rounds(bench: &mut Bench) -> Result<(Vec<Slice>, Vec<Slice>)> {
     const KEY: &str = "bench.inbox.raw";
     let (sender, receiver) = (bench.layer().await?, bench.layer().await?);
-    let inbox = receiver.inbox("bench.inbox").await?;
-    let mailboxes = (0..MAILBOXES).map(|_| inbox.open()).collect::<asgi_redis::Result<Vec<_>>>()?;
+    let inbox = receiver.open_inbox("bench.inbox").await?;
+    let mailboxes = (0..MAILBOXES).map(|_| inbox.open_mailbox()).collect::<asgi_redis::Result<Vec<_>>>()?;
     let channels: Arc<[ChannelName]> = mailboxes.iter().map(|mailbox| mailbox.name().clone()).collect();
     let arrivals = Arc::new(Arrivals::default());
     for mailbox in mailboxes {

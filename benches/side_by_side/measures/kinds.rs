@@ -14,7 +14,7 @@ const MESSAGES: usize = 250;
 pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
     let (layer, owner) = (bench.layer().await?, bench.layer().await?);
     // It has no mailbox, so nothing is read from it.
-    let inbox = owner.inbox("bench.kinds").await?;
+    let inbox = owner.open_inbox("bench.kinds").await?;
     let channels: [ChannelName; 3] = [
         "bench.kinds".parse()?,
         layer.new_channel("bench.kinds?")?,

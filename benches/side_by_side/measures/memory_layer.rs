@@ -157,10 +157,11 @@ struct Room {
 
 impl Room {
     async fn open(layer: &MemoryLayer) -> Result<Self> {
-        let (group, inbox) = ("bench.memory".parse()?, layer.inbox("bench.memory").await?);
-        let mailboxes = (0..MAILBOXES).map(|_| inbox.open()).collect::<asgi_redis::Result<Vec<_>>>()?;
+        let (group, inbox) = ("bench.memory".parse()?, layer.open_inbox("bench.memory").await?);
+        let mailboxes =
+            (0..MAILBOXES).map(|_| inbox.open_mailbox()).collect::<asgi_redis::Result<Vec<_>>>()?;
         for mailbox in &mailboxes {
-            layer.add_to_group(&group, mailbox.name()).await?;
+            layer.group_add_packed(&group, mailbox.name()).await?;
         }
         Ok(Self { group, inbox, mailboxes })
     }
@@ -169,7 +170,7 @@ impl Room {
     async fn sends(&mut self, layer: &MemoryLayer, copies: usize) -> Result<Nothing> {
         let message = message();
         for _ in 0..copies / MAILBOXES {
-            layer.send_to_group_packed(&self.group, message.clone(), false).await?;
+            layer.group_send_packed(&self.group, message.clone(), false).await?;
             for mailbox in &mut self.mailboxes {
                 mailbox.receive_packed().await?;
             }

@@ -4,6 +4,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use asgi_redis::internals::{HiddenNames, Seal};
 use asgi_redis::{ChannelLayer, ChannelName, ConfigBuilder, PackedMessage, RedisChannelLayer};
 
 use super::all_of;
@@ -12,7 +13,6 @@ use crate::bench::{Bench, CAPACITY, EXPIRY};
 use crate::compare::Ratio;
 use crate::meter::{Slice, count, microseconds};
 use crate::report::Line;
-use crate::seal::{Keyring, Names, Secret, Target};
 
 const KEY: &str = "a key of thirty-two bytes or more";
 const OLD_KEY: &str = "an old key of thirty-two bytes or more";
@@ -42,17 +42,15 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
 
 /// Sealing, and opening by the first of two keys and by the second.
 fn alone(bench: &Bench, name: &str, bytes: usize) -> Result<Vec<Line>> {
-    let keys =
-        |keys: &[&str]| Keyring::new(&keys.iter().map(|key| Secret::new(key.as_bytes())).collect::<Vec<_>>());
-    let (ours, old) = (keys(&[KEY, OLD_KEY]), keys(&[OLD_KEY]));
-    let (target, message) = (Target::Channel("http.request", ""), vec![b'x'; bytes]);
-    let seal = |keyring: &Keyring| -> Result<Vec<u8>> {
+    let (ours, old) = (Seal::new(&[KEY, OLD_KEY]), Seal::new(&[OLD_KEY]));
+    let (queue, message) = ("http.request", vec![b'x'; bytes]);
+    let seal = |keys: &Seal| -> Result<Vec<u8>> {
         let mut payload = Vec::new();
-        keyring.seal(&mut payload, target, 1, 60_000, &message)?;
+        keys.seal(&mut payload, queue, &message)?;
         Ok(payload)
     };
     let (by_first, by_second) = (seal(&ours)?, seal(&old)?);
-    let opened = ours.open(&by_second, target, 1).map(|opened| opened.message.len());
+    let opened = ours.open(&by_second, queue);
     if opened != Ok(bytes) {
         return Err(format!("what was sealed does not open: {opened:?}").into());
     }
@@ -62,12 +60,8 @@ fn alone(bench: &Bench, name: &str, bytes: usize) -> Result<Vec<Line>> {
             [
                 each_us(bytes, || black_box(black_box(&message).clone()).len()),
                 each_us(bytes, || black_box(seal(&ours)).map_or(0, |payload| payload.len())),
-                each_us(bytes, || {
-                    black_box(ours.open(&by_first, target, 1)).map_or(0, |it| it.message.len())
-                }),
-                each_us(bytes, || {
-                    black_box(ours.open(&by_second, target, 1)).map_or(0, |it| it.message.len())
-                }),
+                each_us(bytes, || black_box(ours.open(&by_first, queue)).map_or(0, |length| length)),
+                each_us(bytes, || black_box(ours.open(&by_second, queue)).map_or(0, |length| length)),
             ]
         })
         .skip(1)
@@ -87,8 +81,8 @@ fn alone(bench: &Bench, name: &str, bytes: usize) -> Result<Vec<Line>> {
 }
 
 fn names(bench: &Bench) -> Vec<Line> {
-    let names = Names::hidden(&Secret::new(NAME_KEY.as_bytes()));
-    let hidden = names.queue("http.request.body?Xy12").into_owned();
+    let names = HiddenNames::new(NAME_KEY);
+    let hidden = names.queue("http.request.body?Xy12");
     let times = |work: &dyn Fn() -> usize| {
         let times = bench.rounds(30, 3).map(|_| each_us(200, work)).skip(1).collect();
         Ratio::new(times).median

@@ -67,18 +67,18 @@ struct Setting {
 
 impl Setting {
     async fn new(receiver: &RedisChannelLayer, name: &str, has_unread: bool) -> Result<Self> {
-        let inbox = receiver.inbox(name).await?;
+        let inbox = receiver.open_inbox(name).await?;
         let group: GroupName = name.parse()?;
         let arrivals = Arc::new(Arrivals::default());
-        let unread = has_unread.then(|| inbox.open()).transpose()?;
+        let unread = has_unread.then(|| inbox.open_mailbox()).transpose()?;
         let mut channels: Vec<ChannelName> = unread.iter().map(|mailbox| mailbox.name().clone()).collect();
         for _ in 0..NEIGHBOURS {
-            let mailbox = inbox.open()?;
+            let mailbox = inbox.open_mailbox()?;
             channels.push(mailbox.name().clone());
             tokio::spawn(read(mailbox, Arc::clone(&arrivals)));
         }
         for channel in &channels {
-            receiver.add_to_group(&group, channel).await?;
+            receiver.group_add_packed(&group, channel).await?;
         }
         Ok(Self { inbox, group, channels: channels.into(), arrivals, unread })
     }
@@ -120,7 +120,7 @@ impl Setting {
         });
         let group_sender = async {
             for _ in 0..FROM_GROUP {
-                sender.send_to_group_packed(&self.group, message(), false).await?;
+                sender.group_send_packed(&self.group, message(), false).await?;
             }
             Ok(())
         };

@@ -1,4 +1,4 @@
-//! What became of each copy of a message to a room: one for each mailbox that was in the room when it was sent.
+//! What became of each copy of a message to a room. There is one copy for each mailbox that was in the room at the send.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,19 +17,19 @@ struct State {
     leaves: u64,
     wrong_receipts: u64,
     /// By the number of the mailbox.
-    members: HashMap<usize, Member>,
+    members: HashMap<usize, Share>,
     received: u64,
 }
 
-/// One mailbox's part. A message is known by its number.
+/// The copies of one mailbox, by the numbers of their messages.
 #[derive(Debug, Default)]
-struct Member {
+struct Share {
     due: HashSet<u64>,
     arrivals: HashMap<u64, u64>,
     missed: u64,
 }
 
-impl Member {
+impl Share {
     fn count(&self, wanted: impl Fn(&u64) -> bool) -> u64 {
         self.arrivals.keys().filter(|number| wanted(number)).count() as u64
     }
@@ -40,7 +40,7 @@ impl Copies {
         Self(Arc::default())
     }
 
-    /// Begins a send to a room; gives the message's number.
+    /// Begins a send to a room. Returns the number of the message.
     pub(super) fn attempt(&self) -> u64 {
         let mut state = self.state();
         state.attempts += 1;
@@ -75,7 +75,7 @@ impl Copies {
         *state.members.entry(member).or_default().arrivals.entry(number).or_default() += 1;
     }
 
-    /// A mailbox says for how many copies it had no room.
+    /// Records for how many copies a mailbox had no room.
     pub(super) fn missed(&self, member: usize, copies: u64) {
         self.state().members.entry(member).or_default().missed = copies;
     }
@@ -87,7 +87,7 @@ impl Copies {
 
     pub(super) fn sums(&self) -> CopySums {
         let state = self.state();
-        let sum = |of: &dyn Fn(&Member) -> u64| state.members.values().map(of).sum::<u64>();
+        let sum = |of: &dyn Fn(&Share) -> u64| state.members.values().map(of).sum::<u64>();
         CopySums {
             sends: state.sends,
             joins: state.joins,
@@ -124,20 +124,20 @@ pub(super) struct CopySums {
     pub(super) missed: u64,
     pub(super) lost: u64,
     pub(super) duplicated: u64,
-    /// Received by who was not in the room.
+    /// Received by mailboxes that were not in the room.
     pub(super) not_members: u64,
     #[serde(skip)]
     pub(super) wrong_receipts: u64,
 }
 
 impl CopySums {
-    /// What is not as it must be.
+    /// Describes what is wrong with the sums.
     pub(super) fn problems(&self) -> Vec<String> {
         let Self { due, received, missed, lost, duplicated, not_members, wrong_receipts, .. } = self;
         let wrong = [
             (*lost > 0, format!("{lost} copies to members of rooms were lost")),
             (*duplicated > 0, format!("{duplicated} copies came to a member of a room twice")),
-            (*not_members > 0, format!("{not_members} copies came to who was not in the room")),
+            (*not_members > 0, format!("{not_members} copies came to mailboxes that were not in the room")),
             (
                 *wrong_receipts > 0,
                 format!("{wrong_receipts} receipts did not count the processes in the room"),
@@ -186,7 +186,7 @@ mod tests {
         for (what, happens) in [
             ("1 copies to members of rooms were lost", (|copies| copies.sent(3, [0])) as fn(&Copies)),
             ("1 copies came to a member of a room twice", |copies| copies.arrived(0, 1)),
-            ("1 copies came to who was not in the room", |copies| copies.arrived(2, 1)),
+            ("1 copies came to mailboxes that were not in the room", |copies| copies.arrived(2, 1)),
             ("4 copies due are not 4 received, 1 missed and 0 lost", |copies| copies.arrived(1, 2)),
             ("4 copies due are not 3 received, 2 missed and 0 lost", |copies| copies.missed(0, 1)),
             ("1 receipts did not count", Copies::wrong_receipt),

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use asgi_redis::internals::{Fate, Sent};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Shared by all producers and consumers.
@@ -16,6 +17,8 @@ struct State {
     last_arrival: Option<Instant>,
     progress: Progress,
     out_of_order: u64,
+    /// Arrivals under a number that no attempt had.
+    unknown: u64,
 }
 
 /// How far it is, cheap enough to be asked often.
@@ -34,30 +37,18 @@ struct Message {
     fate: Fate,
     /// Sent to expire: nobody reads its channel.
     unread: bool,
-    arrivals: u64,
     /// Given back to the producer when the message has arrived.
     turn: Option<OwnedSemaphorePermit>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    UnderWay,
-    Accepted,
-    Refused,
-}
-
 impl State {
-    fn decide(&mut self, number: usize, fate: Fate) {
-        if let Some(message) = self.messages.get_mut(number) {
-            message.fate = fate;
+    /// Returns a message by its number. Counts a number that no attempt had.
+    fn message(&mut self, number: usize) -> Option<&mut Message> {
+        let message = self.messages.get_mut(number);
+        if message.is_none() {
+            self.unknown += 1;
         }
-    }
-}
-
-impl Message {
-    /// Accepted, and received by nobody.
-    fn is_gone(&self) -> bool {
-        self.fate == Fate::Accepted && self.arrivals == 0
+        message
     }
 }
 
@@ -66,26 +57,28 @@ impl Ledger {
         Self(Arc::default())
     }
 
-    /// Begins an attempt to send; gives the message's number. The producer's turn ends when the message has arrived
+    /// Begins an attempt to send. Returns the number of the message. The producer's turn ends when the message has arrived
     /// or was refused.
     pub(super) fn attempt(&self, unread: bool, turn: Option<OwnedSemaphorePermit>) -> usize {
         let mut state = self.state();
         let sent_at = Instant::now();
-        state.messages.push(Message { sent_at, fate: Fate::UnderWay, unread, arrivals: 0, turn });
+        state.messages.push(Message { sent_at, fate: Fate::default(), unread, turn });
         state.messages.len() - 1
     }
 
     pub(super) fn accepted(&self, number: usize) {
         let mut state = self.state();
         state.progress.sent += 1;
-        state.decide(number, Fate::Accepted);
+        if let Some(message) = state.message(number) {
+            message.fate.sent = Some(Sent::Accepted);
+        }
     }
 
     pub(super) fn refused(&self, number: usize) {
         let mut state = self.state();
         state.progress.refused += 1;
-        state.decide(number, Fate::Refused);
-        if let Some(message) = state.messages.get_mut(number) {
+        if let Some(message) = state.message(number) {
+            message.fate.sent = Some(Sent::Refused);
             message.turn = None;
         }
     }
@@ -95,13 +88,13 @@ impl Ledger {
         let mut state = self.state();
         let state = &mut *state;
         state.last_arrival = Some(now);
-        if let Some(message) = state.messages.get_mut(number) {
-            message.arrivals += 1;
-            message.turn = None;
-            if message.arrivals == 1 {
-                state.progress.received += 1;
-                state.latencies.push(now.duration_since(message.sent_at));
-            }
+        let Some(message) = state.message(number) else { return };
+        message.fate.received += 1;
+        message.turn = None;
+        if message.fate.received == 1 {
+            let latency = now.duration_since(message.sent_at);
+            state.progress.received += 1;
+            state.latencies.push(latency);
         }
     }
 
@@ -121,7 +114,7 @@ impl Ledger {
 
     /// How many accepted messages are still to be received.
     pub(super) fn outstanding(&self) -> usize {
-        self.state().messages.iter().filter(|message| message.is_gone() && !message.unread).count()
+        self.state().messages.iter().filter(|message| message.fate.is_missing() && !message.unread).count()
     }
 
     pub(super) fn sums(&self) -> Sums {
@@ -138,13 +131,14 @@ impl Ledger {
         let first = state.messages.first().map(|message| message.sent_at);
         Sums {
             attempts: state.messages.len() as u64,
-            sent: count(&|message| message.fate == Fate::Accepted),
-            refused: count(&|message| message.fate == Fate::Refused),
-            received: count(&|message| message.arrivals > 0),
-            expired: count(&|message| message.is_gone() && message.unread),
-            lost: count(&|message| message.is_gone() && !message.unread),
-            late: count(&|message| message.unread && message.arrivals > 0),
-            duplicated: state.messages.iter().map(|message| message.arrivals.saturating_sub(1)).sum(),
+            sent: count(&|message| message.fate.sent == Some(Sent::Accepted)),
+            refused: count(&|message| message.fate.sent == Some(Sent::Refused)),
+            received: count(&|message| message.fate.received > 0),
+            expired: count(&|message| message.fate.is_missing() && message.unread),
+            lost: count(&|message| message.fate.is_missing() && !message.unread),
+            late: count(&|message| message.unread && message.fate.received > 0),
+            duplicated: state.messages.iter().map(|message| message.fate.repeats()).sum(),
+            from_nowhere: count(&|message| message.fate.is_from_nowhere()) + state.unknown,
             out_of_order: state.out_of_order,
             cancelled: state.progress.cancelled,
             time: first
@@ -174,6 +168,8 @@ pub(super) struct Sums {
     /// Received although they had expired.
     pub(super) late: u64,
     pub(super) duplicated: u64,
+    /// Received although they were refused or never sent.
+    pub(super) from_nowhere: u64,
     pub(super) out_of_order: u64,
     /// Receives that were dropped.
     pub(super) cancelled: u64,
@@ -185,13 +181,14 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// What is not as it must be.
+    /// Describes what is wrong with the sums.
     pub(super) fn problems(&self) -> Vec<String> {
-        let Self { attempts, sent, refused, received, expired, lost, late, duplicated, out_of_order, .. } =
-            self;
+        let Self { attempts, sent, refused, received, expired, lost, late, duplicated, .. } = self;
+        let Self { from_nowhere, out_of_order, .. } = self;
         let wrong = [
             (*lost > 0, format!("{lost} messages were lost")),
             (*duplicated > 0, format!("{duplicated} messages came twice")),
+            (*from_nowhere > 0, format!("{from_nowhere} messages came that were refused or not sent")),
             (*out_of_order > 0, format!("{out_of_order} messages came out of order")),
             (*late > 0, format!("{late} messages came after they had expired")),
             (
@@ -240,6 +237,8 @@ mod tests {
             ("1 messages were lost", (|ledger| ledger.accepted(ledger.attempt(false, None))) as fn(&Ledger)),
             ("1 messages came twice", |ledger| ledger.arrived(0)),
             ("2 sent are not 2 received", |ledger| ledger.arrived(1)),
+            ("1 messages came that were refused or not sent", |ledger| ledger.arrived(1)),
+            ("1 messages came that were refused or not sent", |ledger| ledger.arrived(7)),
             ("1 messages came after they had expired", |ledger| ledger.arrived(2)),
             ("1 messages came out of order", Ledger::out_of_order),
             ("4 attempts to send are not 2 sent and 1 refused", |ledger| {

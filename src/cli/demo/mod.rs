@@ -1,16 +1,17 @@
 //! `demo`: the main job of a channel layer on real messages, and whether the sums meet.
 //!
-//! [`stage`] has the server and the layers, [`play`] the producers and consumers, [`ledger`] what became of each
-//! message; [`rooms`] are groups of mailboxes, [`copies`] what became of each copy of a message to them; [`report`] has the
-//! progress and the table, [`server`] the private server for when none is named.
+//! From low to high: [`random`] numbers; [`ledger`] records what became of each message, [`copies`] what became of each copy
+//! of a message to a group; [`stage`] has the server and the layers; [`tasks`] end; [`rooms`] are groups of mailboxes;
+//! [`play`] has the producers and consumers, [`report`] the progress and the table.
 
 mod copies;
 mod ledger;
 mod play;
+mod random;
 mod report;
 mod rooms;
-mod server;
 mod stage;
+mod tasks;
 
 use self::copies::Copies;
 use self::ledger::Ledger;

@@ -7,13 +7,15 @@ use std::time::Duration;
 use asgi_redis::{ChannelKind, ChannelLayer, ChannelLayerExt, ChannelName, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::copies::Copies;
 use super::ledger::Ledger;
+use super::random::random;
 use super::rooms::Rooms;
 use super::stage::{BRIEF_EXPIRY, FULL_CAPACITY, Layer, Stage};
+use super::tasks::outcome;
 use crate::cli::outcome::{Failure, Status};
 
 /// How long the producers go on.
@@ -42,7 +44,7 @@ struct Message {
 
 type Tasks = JoinSet<Result<(), Error>>;
 
-/// Plays all of it; what happened is in the ledger, and in that of the copies.
+/// Plays the whole demo. The ledger and the copies record what happened.
 pub(super) async fn perform(stage: &Stage, ledger: &Ledger, copies: &Copies) -> Result<(), Failure> {
     let channels = &stage.channels;
     let mut consumers = Tasks::new();
@@ -115,20 +117,10 @@ async fn unless_one_fails<T>(
     }
 }
 
-pub(super) fn outcome(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Failure> {
-    match ended {
-        Ok(ended) => Ok(ended?),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Ok(()),
-        },
-    }
-}
-
 async fn produce(layer: Layer, channel: ChannelName, end: Instant, ledger: Ledger) -> Result<(), Error> {
     let turns = Arc::new(Semaphore::new(UNDER_WAY));
     while Instant::now() < end {
-        // No turn by then: what is missing is told at the end.
+        // Without a turn by then, messages are missing, which the sums show.
         let Ok(turn) = timeout_at(end, Arc::clone(&turns).acquire_owned()).await else { break };
         if !send(&layer, &channel, false, turn.ok(), &ledger).await? {
             sleep(WHEN_FULL).await;
@@ -141,7 +133,7 @@ async fn send_one(layer: Layer, channel: ChannelName, unread: bool, ledger: Ledg
     send(&layer, &channel, unread, None, &ledger).await.map(drop)
 }
 
-/// Sends the next message; says whether the channel had space.
+/// Sends the next message. Returns whether the channel had room.
 async fn send(
     layer: &Layer,
     channel: &ChannelName,
@@ -164,7 +156,7 @@ async fn send(
     }
 }
 
-/// Receives until it is aborted, which it may be at any point: what its receive had taken goes back.
+/// Receives until it is aborted. It may be aborted at any point: a message that its receive was handed goes back.
 async fn consume(
     layer: Layer,
     channels: Vec<ChannelName>,
@@ -175,7 +167,7 @@ async fn consume(
     loop {
         let receive = layer.receive_packed(&channels);
         let (channel, packed) = if impatient {
-            match timeout(impatience(), receive).await {
+            match timeout(impatience()?, receive).await {
                 Ok(received) => received?,
                 Err(_) => {
                     ledger.cancelled();
@@ -195,9 +187,8 @@ async fn consume(
     }
 }
 
-fn impatience() -> Duration {
-    // A system without random numbers has failed long before, at the names of channels.
-    Duration::from_micros(getrandom::u64().unwrap_or_default() % IMPATIENCE_US)
+fn impatience() -> Result<Duration, Error> {
+    Ok(Duration::from_micros(random()? % IMPATIENCE_US))
 }
 
 /// Waits until every accepted message was received, or none came for long.
@@ -215,11 +206,11 @@ async fn all_received(ledger: &Ledger) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes whatever is left anywhere: nothing must be, least of all what has expired.
+/// Receives what is left on any channel. Nothing should be, least of all expired messages.
 async fn sweep(stage: &Stage, ledger: &Ledger) -> Result<(), Failure> {
     let channels = &stage.channels;
     let [first, second] = &stage.consuming;
-    let [first_reply, second_reply] = channels.replies.as_slice() else { return Ok(()) };
+    let [first_reply, second_reply] = &channels.replies;
     let shared = channels.work.iter().chain([&channels.full, &channels.unread, first_reply]).cloned();
     for (layer, channels) in [(first, shared.collect()), (second, vec![second_reply.clone()])] {
         while let Some((_, packed)) = layer.try_receive_packed(&channels).await? {

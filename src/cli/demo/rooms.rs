@@ -1,40 +1,41 @@
-//! Rooms: groups of mailboxes in several processes, who join and leave while messages are sent to all that are in.
+//! Rooms: groups of mailboxes in several processes. Mailboxes join and leave while messages are sent to the rooms.
 //!
-//! Who is in a room is known exactly: whatever is done about one room is awaited before the next is done, by whichever
-//! process. So for each message it is known who is to get it.
+//! The operations on one room follow one another: each is awaited before the next begins, in whichever process. So the
+//! members of a room are known exactly when a message is sent to it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use asgi_redis::{ChannelLayer, ChannelLayerExt, ChannelName, Error, Mailbox};
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ChannelName, Error, ErrorKind, Mailbox};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::copies::Copies;
-use super::play::outcome;
+use super::random::random_below;
 use super::stage::{Layer, PROCESSES};
+use super::tasks::outcome;
 use crate::cli::outcome::{Failure, Status};
 
 const ROOMS: [&str; 2] = ["demo.room.1", "demo.room.2"];
 const MAILBOXES_EACH: usize = 4;
-/// The mailbox that nobody reads before the end: it joins each room first, and stays.
+/// The mailbox that is not read before the end. It joins each room first, and stays.
 const UNREAD: usize = 0;
-/// Between two things that happen in a room.
+/// The time between two operations on a room.
 const PAUSE: Duration = Duration::from_millis(4);
-/// So often somebody joins or leaves instead of saying something.
+/// How many of ten operations are a join or a leave, and not a message.
 const MOVES_OF_TEN: usize = 3;
 /// How long the last message to a mailbox may take.
 const LAST: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Message {
-    Said {
+    ToRoom {
         number: u64,
         text: String,
     },
-    /// The last one to a mailbox, sent to it alone: whatever was sent before has arrived when it does.
+    /// The last message to a mailbox, sent to it alone. When it arrives, all earlier messages have arrived.
     Last,
 }
 
@@ -59,9 +60,9 @@ impl Rooms {
         };
         let mut names = Vec::new();
         for layer in layers {
-            let inbox = layer.inbox("demo.mail").await?;
+            let inbox = layer.open_inbox("demo.mail").await?;
             for _ in 0..MAILBOXES_EACH {
-                let mailbox = inbox.open()?;
+                let mailbox = inbox.open_mailbox()?;
                 let number = names.len();
                 names.push(mailbox.name().clone());
                 if number == UNREAD {
@@ -107,7 +108,7 @@ impl Rooms {
 
 /// Reads a mailbox to its last message.
 async fn read(mut mailbox: Mailbox, member: usize, copies: Copies) -> Result<(), Error> {
-    while let Message::Said { number, .. } = mailbox.receive().await? {
+    while let Message::ToRoom { number, .. } = mailbox.receive().await? {
         copies.arrived(member, number);
     }
     copies.missed(member, mailbox.missed());
@@ -125,9 +126,9 @@ async fn play(
     let mut members = BTreeSet::new();
     let mut next = UNREAD;
     while Instant::now() < end {
-        let Some(layer) = layers.get(random(PROCESSES)) else { break };
-        if members.is_empty() || random(10) < MOVES_OF_TEN {
-            let Some(name) = names.get(next) else { break };
+        let layer = pick(&layers, random_below(PROCESSES)?)?;
+        if members.is_empty() || random_below(10)? < MOVES_OF_TEN {
+            let name = pick(&names, next)?;
             if members.remove(&next) {
                 layer.group_discard(room, name).await?;
                 copies.left();
@@ -136,16 +137,22 @@ async fn play(
                 members.insert(next);
                 copies.joined();
             }
-            next = UNREAD + 1 + random(names.len() - 1);
+            next = UNREAD + 1 + random_below(names.len() - 1)?;
         } else {
-            say(room, layer, &names, &members, &copies).await?;
+            send_to_room(room, layer, &names, &members, &copies).await?;
         }
         sleep(PAUSE).await;
     }
     Ok(())
 }
 
-async fn say(
+/// Returns one of some things.
+fn pick<T>(of: &[T], index: usize) -> Result<&T, Error> {
+    let missing = || Error::new(ErrorKind::Internal, format!("bug in the demo: there is no number {index}"));
+    of.get(index).ok_or_else(missing)
+}
+
+async fn send_to_room(
     room: &str,
     layer: &Layer,
     names: &[ChannelName],
@@ -153,7 +160,7 @@ async fn say(
     copies: &Copies,
 ) -> Result<(), Error> {
     let number = copies.attempt();
-    let message = Message::Said { number, text: format!("message {number} to all in {room}") };
+    let message = Message::ToRoom { number, text: format!("message {number} to all in {room}") };
     let receipt = layer.group_send_naming_full(room, &message).await?;
 
     let queue_of = |member: &usize| names.get(*member).map(ChannelName::queue);
@@ -165,11 +172,4 @@ async fn say(
     let due = members.iter().filter(|member| !queue_of(member).is_some_and(|queue| full.contains(queue)));
     copies.sent(number, due.copied());
     Ok(())
-}
-
-/// A number below this one.
-fn random(below: usize) -> usize {
-    // A system without random numbers has failed long before, at the names of mailboxes.
-    let random = getrandom::u64().unwrap_or_default() % (below as u64).max(1);
-    usize::try_from(random).unwrap_or_default()
 }

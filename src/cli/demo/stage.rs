@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use asgi_redis::test_server::{ServerProgram, TestServer};
 use asgi_redis::{Backend, ChannelLayer, ChannelName, ConfigBuilder, ConfiguredLayer, MemoryLayer};
+use tokio::task::block_in_place;
 use tokio::time::timeout;
 
-use super::server::PrivateServer;
+use super::random::random;
 use crate::cli::options::LayerOptions;
 use crate::cli::outcome::{Failure, Status, tell};
 
@@ -23,6 +25,8 @@ const NO_SERVER: &str = "no server: --redis, ASGI_REDIS_URL and --config name no
                          valkey-server from version 7 on is on PATH; so it runs in the memory of this process. Give \
                          --redis URL, or install one, for example with `apt install redis-server`";
 
+/// How long a private server may take to start.
+const START: Duration = Duration::from_secs(5);
 const CLEAN_UP: Duration = Duration::from_secs(5);
 
 /// A layer of any kind.
@@ -42,7 +46,7 @@ pub(super) struct Stage {
     /// Whether what is left there would be left to others.
     is_shared: bool,
     /// Last, because it is to outlive the layers.
-    _private: Option<PrivateServer>,
+    _private: Option<TestServer>,
 }
 
 #[derive(Debug)]
@@ -50,7 +54,7 @@ pub(super) struct Channels {
     /// Many readers compete.
     pub(super) work: Vec<ChannelName>,
     /// One reader each, in order.
-    pub(super) replies: Vec<ChannelName>,
+    pub(super) replies: [ChannelName; 2],
     /// Filled before anyone reads it.
     pub(super) full: ChannelName,
     /// Read by nobody until its messages have expired.
@@ -65,7 +69,7 @@ impl Stage {
         let is_named = named.is_some();
         let layer = match named {
             Some(layer) => layer,
-            None => match PrivateServer::start().await? {
+            None => match private_server()? {
                 Some(server) => {
                     ConfiguredLayer::new(ConfigBuilder::new().hosts([private.insert(server).url()]))
                 }
@@ -75,9 +79,7 @@ impl Stage {
                 }
             },
         };
-        let random = getrandom::u64().map_err(|error| {
-            Failure::new(Status::Failed, format!("the system gives no random numbers: {error}"))
-        })?;
+        let random = random()?;
         let full = ChannelName::new("demo.full")?;
         let layer = layer.map_config(|settings| {
             settings
@@ -92,16 +94,16 @@ impl Stage {
         let rooms = [another().await?, another().await?, another().await?];
 
         let work = ["demo.work.1", "demo.work.2", "demo.work.3"].into_iter().map(ChannelName::new);
-        let replies = consuming.iter().map(|layer| layer.new_channel("demo.reply?"));
+        let [first, second] = &consuming;
         let channels = Channels {
             work: work.collect::<Result<_, _>>()?,
-            replies: replies.collect::<Result<_, _>>()?,
+            replies: [first.new_channel("demo.reply?")?, second.new_channel("demo.reply?")?],
             full,
             unread: ChannelName::new("demo.unread")?,
         };
         let (kind, server) = match (&processes, &private) {
             (Processes::InMemory(..), _) => ("MemoryLayer", "the memory of this process".to_owned()),
-            (Processes::Connected(_), Some(server)) => ("RedisChannelLayer", server.description()),
+            (Processes::Connected(_), Some(server)) => ("RedisChannelLayer", description(server)),
             (Processes::Connected(layer), None) => {
                 let settings = layer.config().build()?;
                 let hosts = settings.hosts().iter().map(ToString::to_string);
@@ -122,7 +124,7 @@ impl Stage {
         &self.server
     }
 
-    /// Removes what was put on someone else's server, and all of a private one.
+    /// Removes everything of the demo from a server that others use. A private server is dropped as a whole.
     pub(super) async fn strike(self) {
         if !self.is_shared {
             return;
@@ -141,6 +143,23 @@ impl Stage {
             Err(_) => tell(&format!("demo: cannot clean up within {CLEAN_UP:?}")),
         }
     }
+}
+
+/// Starts a server of the demo's own. Returns `None` if no server program is on `PATH`.
+fn private_server() -> Result<Option<TestServer>, Failure> {
+    if ServerProgram::find().is_err() {
+        return Ok(None);
+    }
+    // In place: a start that goes on in the background could outlive an interrupted demo.
+    let server = block_in_place(|| TestServer::builder().without_port().patience(START).start());
+    let failed = |error| Failure::new(Status::NoServer, format!("{error}; or give --redis URL"));
+    server.map(Some).map_err(failed)
+}
+
+/// Describes a private server for people.
+fn description(server: &TestServer) -> String {
+    let program = server.program();
+    format!("a private {} {} at {}", program.name(), program.version(), server.socket().display())
 }
 
 /// How to make a layer for one more process.

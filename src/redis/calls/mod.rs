@@ -16,9 +16,9 @@ pub(super) use self::inboxes::{InboxClose, InboxGroups, InboxKeep, InboxKeepRepl
 use super::entry::{Entry, EntryId};
 use super::keys::{ClientId, Keys};
 use super::script::{self, Script};
+use crate::layer::sources::turn;
 use crate::name::ChannelName;
 use crate::seal::Names;
-use crate::sources::turn;
 
 /// The layout of keys and entries that this version reads and writes.
 pub(super) const SCHEMA: i64 = 2;

@@ -126,8 +126,8 @@ async fn mailboxes_of_another_process_are_members_while_it_lives() {
     let layer = Layer::new("mailboxes_of_another_process");
     let owner =
         ConfigBuilder::new().hosts([layer.server.url()]).prefix(&layer.prefix).connect().await.unwrap();
-    let inbox = owner.inbox("websocket.send").await.unwrap();
-    let mut mailboxes = [inbox.open().unwrap(), inbox.open().unwrap()];
+    let inbox = owner.open_inbox("websocket.send").await.unwrap();
+    let mut mailboxes = [inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap()];
     let mut names: Vec<String> = mailboxes.iter().map(|mailbox| mailbox.name().to_string()).collect();
     names.sort_unstable();
     layer.group(&["add", "room", &names[0], &names[1]]).done();

@@ -84,7 +84,7 @@ async fn drains_killed_at_any_moment_under_traffic_move_everything_once_and_in_o
         async move {
             let mut before = None;
             loop {
-                let (channel, number) = new.receive::<_, u64>(["body?1", "jobs"]).await.unwrap();
+                let (channel, number) = new.receive::<u64>(["body?1", "jobs"]).await.unwrap();
                 ledger.received(number);
                 if channel == "body?1" {
                     assert!(before < Some(number), "{number} came after {before:?}");

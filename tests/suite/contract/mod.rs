@@ -55,7 +55,7 @@ async fn keys(connection: &mut MultiplexedConnection, prefix: &str) -> Vec<Strin
 async fn give_back(layer: &RedisChannelLayer, connection: &mut MultiplexedConnection, prefix: &str) {
     let line = format!("{prefix}w:returned");
     {
-        let mut receive = pin!(layer.receive::<_, Value>(["returned", "other"]));
+        let mut receive = pin!(layer.receive::<Value>(["returned", "other"]));
         assert!(futures::poll!(&mut receive).is_pending());
         until(connection, &["EXISTS", &line], 1).await;
         layer.send("returned", "message").await.unwrap();

@@ -28,7 +28,7 @@ async fn the_published_rights_are_enough_and_none_is_there_for_nothing() {
     assert_eq!(received(&layer, "body?1").await, "first");
     let waiting = tokio::spawn({
         let layer = layer.clone();
-        async move { layer.receive::<_, String>(["a", "b"]).await.unwrap().1 }
+        async move { layer.receive::<String>(["a", "b"]).await.unwrap().1 }
     });
     until(&mut admin, &["EXISTS", "asgi:w:b"], 1).await;
     let _: i64 = ask(&mut admin, &["CLIENT", "KILL", "USER", "asgi"]).await;
@@ -136,6 +136,6 @@ async fn use_drain(url: &str) {
 }
 
 async fn received(layer: &RedisChannelLayer, channel: &str) -> String {
-    let received = layer.receive_timeout::<_, String>([channel], PATIENCE).await.unwrap();
+    let received = layer.receive_timeout::<String>([channel], PATIENCE).await.unwrap();
     received.unwrap_or_else(|| panic!("nothing came on {channel}")).1
 }

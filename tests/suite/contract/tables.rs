@@ -85,7 +85,7 @@ async fn every_key_on_a_server_has_the_type_and_the_time_of_the_key_table() {
     give_back(&layer, &mut connection, &prefix).await;
     let waiting = tokio::spawn({
         let layer = layer.clone();
-        async move { layer.receive::<_, Value>(["waited-for"]).await }
+        async move { layer.receive::<Value>(["waited-for"]).await }
     });
     until(&mut connection, &["EXISTS", &format!("{prefix}w:waited-for")], 1).await;
 

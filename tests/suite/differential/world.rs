@@ -61,8 +61,8 @@ pub(super) type Received = (String, u64);
 
 impl Client {
     async fn new(layer: Layer) -> Self {
-        let inbox = layer.inbox("mailboxes").await.unwrap();
-        let sentinel = inbox.open().unwrap();
+        let inbox = layer.open_inbox("mailboxes").await.unwrap();
+        let sentinel = inbox.open_mailbox().unwrap();
         Self { layer, inbox, sentinel }
     }
 }
@@ -75,7 +75,8 @@ impl<C: Connect> World<C> {
         }
         let brief = factory.connect(true).await;
         let keeper = factory.connect(false).await;
-        let (whole, unread) = (keeper.inbox("whole").await.unwrap(), keeper.inbox("unread").await.unwrap());
+        let (whole, unread) =
+            (keeper.open_inbox("whole").await.unwrap(), keeper.open_inbox("unread").await.unwrap());
         // From now on what comes for it is kept.
         assert!(whole.next_packed().now_or_never().is_none());
         Self { factory, clients, brief, whole, unread, keeper, mailboxes: Vec::new(), receives: Vec::new() }
@@ -201,7 +202,7 @@ impl<C: Connect> World<C> {
             run_others().await;
             for client in &clients {
                 let layer = client.map_or(&self.keeper, |client| self.layer(client));
-                assert!(layer.try_receive::<_, u64>(["barrier"]).await.unwrap().is_none());
+                assert!(layer.try_receive::<u64>(["barrier"]).await.unwrap().is_none());
             }
         }
         run_others().await;
@@ -220,7 +221,7 @@ impl<C: Connect> World<C> {
     }
 
     pub(super) fn open_mailbox(&mut self, client: usize) {
-        let mailbox = self.clients[client].inbox.open().unwrap();
+        let mailbox = self.clients[client].inbox.open_mailbox().unwrap();
         self.mailboxes.push(Kept { owner: client, name: mailbox.name().clone(), mailbox: Some(mailbox) });
     }
 

@@ -49,7 +49,7 @@ async fn a_receive_dropped_at_each_of_its_await_points_under_load_keeps_the_ledg
         let mut turn = 0;
         while !sending.is_finished() {
             turn += 1;
-            if let Some(received) = poll_at_most(polls, receiver.receive::<_, u64>(["work", "other"])).await {
+            if let Some(received) = poll_at_most(polls, receiver.receive::<u64>(["work", "other"])).await {
                 ledger.received(received.unwrap().1);
             }
             if turn % 7 == 0 {
@@ -65,7 +65,7 @@ async fn a_receive_dropped_at_each_of_its_await_points_under_load_keeps_the_ledg
 /// Receives what is left, until `count` messages have come in all.
 async fn drain(layer: &RedisChannelLayer, channel: &str, ledger: &Ledger, count: u64) {
     let rest = async {
-        while let Some((_, number)) = layer.receive_timeout::<_, u64>([channel], MOMENT * 4).await.unwrap() {
+        while let Some((_, number)) = layer.receive_timeout::<u64>([channel], MOMENT * 4).await.unwrap() {
             ledger.received(number);
         }
     };
@@ -93,7 +93,7 @@ async fn dropped_at_random(servers: &Servers, seed: u64) {
             }
             while !*stopped.borrow() {
                 let patience = Duration::from_micros(random.u64(0..3000));
-                let received = tokio::time::timeout(patience, layer.receive::<_, u64>(&channels)).await;
+                let received = tokio::time::timeout(patience, layer.receive::<u64>(&channels)).await;
                 let Ok(received) = received else { continue };
                 let (channel, number) = received.unwrap();
                 ledger.received(number);
@@ -131,6 +131,7 @@ async fn dropped_at_random(servers: &Servers, seed: u64) {
 }
 
 on_one_and_three_servers!(receives_dropped_at_random_lose_and_repeat_nothing_and_keep_the_order, threads);
+/// Shows R10.
 async fn receives_dropped_at_random_lose_and_repeat_nothing_and_keep_the_order(servers: Servers) {
     for seed in 0..6 {
         dropped_at_random(&servers, seed).await;
@@ -141,11 +142,11 @@ on_one_and_three_servers!(a_message_that_arrived_but_was_not_returned_goes_to_an
 async fn a_message_that_arrived_but_was_not_returned_goes_to_another_receiver(servers: Servers) {
     let [holder, other, sender] = layers(&options(&servers, "arrived")).await;
     {
-        let mut receive = pin!(holder.receive::<_, u64>(["a"]));
+        let mut receive = pin!(holder.receive::<u64>(["a"]));
         fill(receive.as_mut(), &sender).await;
-        assert!(other.try_receive::<_, u64>(["a"]).await.unwrap().is_none(), "it is with the first receiver");
+        assert!(other.try_receive::<u64>(["a"]).await.unwrap().is_none(), "it is with the first receiver");
     }
-    assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+    assert_eq!(soon("the message", other.receive::<u64>(["a"])).await.unwrap().1, 1);
 }
 
 /// Each server keeps an order of its own, so this is of one.
@@ -154,7 +155,7 @@ async fn messages_that_go_back_are_received_first_and_in_order() {
     let servers = Servers::one();
     let [holder, other, sender] = layers(&options(&servers, "back")).await;
     {
-        let mut receives: Vec<_> = (0..3).map(|_| Box::pin(holder.receive::<_, u64>(["a"]))).collect();
+        let mut receives: Vec<_> = (0..3).map(|_| Box::pin(holder.receive::<u64>(["a"]))).collect();
         for receive in &mut receives {
             assert!(futures::poll!(receive.as_mut()).is_pending());
         }
@@ -168,7 +169,7 @@ async fn messages_that_go_back_are_received_first_and_in_order() {
     }
     tokio::time::sleep(MOMENT).await;
     for expected in 0..6 {
-        assert_eq!(soon("a message", other.receive::<_, u64>(["a"])).await.unwrap().1, expected);
+        assert_eq!(soon("a message", other.receive::<u64>(["a"])).await.unwrap().1, expected);
     }
 }
 
@@ -178,7 +179,7 @@ async fn a_dropped_receive_stands_in_no_line() {
     let layer = options(&server, "lines").connect().await.unwrap();
     for _ in 0..50 {
         let received =
-            tokio::time::timeout(Duration::from_millis(5), layer.receive::<_, u64>(["a", "b", "c?1"]));
+            tokio::time::timeout(Duration::from_millis(5), layer.receive::<u64>(["a", "b", "c?1"]));
         assert!(received.await.is_err());
     }
     tokio::time::sleep(MOMENT).await;
@@ -216,11 +217,12 @@ async fn dropped_sends_send_once_or_not_at_all(servers: Servers) {
 }
 
 on_one_and_three_servers!(more_releases_than_a_call_carries_go_before_the_next_receive);
+/// Shows R8.
 async fn more_releases_than_a_call_carries_go_before_the_next_receive(servers: Servers) {
     let [reader, writer] = layers(&options(&servers, "many-releases")).await;
     let mut receives: Vec<_> = (0..600)
-        .map(|number| Box::pin(reader.receive::<_, u64>(vec![format!("quiet-{number}")])))
-        .chain([Box::pin(reader.receive::<_, u64>(vec!["body?1".to_owned()]))])
+        .map(|number| Box::pin(reader.receive::<u64>(vec![format!("quiet-{number}")])))
+        .chain([Box::pin(reader.receive::<u64>(vec!["body?1".to_owned()]))])
         .collect();
     for receive in &mut receives {
         assert!(futures::poll!(receive.as_mut()).is_pending());
@@ -231,7 +233,7 @@ async fn more_releases_than_a_call_carries_go_before_the_next_receive(servers: S
     tokio::time::sleep(MOMENT).await;
     drop(receives);
     for expected in [1, 2] {
-        assert_eq!(soon("a message", reader.receive::<_, u64>(["body?1"])).await.unwrap().1, expected);
+        assert_eq!(soon("a message", reader.receive::<u64>(["body?1"])).await.unwrap().1, expected);
     }
 }
 
@@ -239,9 +241,9 @@ on_one_and_three_servers!(what_goes_back_is_pushed_to_a_receive_that_waits_alrea
 async fn what_goes_back_is_pushed_to_a_receive_that_waits_already(servers: Servers) {
     let [holder, other, sender] = layers(&options(&servers, "to-the-next")).await;
     let waiting = {
-        let mut receive = pin!(holder.receive::<_, u64>(["a"]));
+        let mut receive = pin!(holder.receive::<u64>(["a"]));
         fill(receive.as_mut(), &sender).await;
-        let waiting = tokio::spawn(async move { other.receive::<_, u64>(["a"]).await });
+        let waiting = tokio::spawn(async move { other.receive::<u64>(["a"]).await });
         tokio::time::sleep(MOMENT).await;
         assert!(!waiting.is_finished());
         waiting
@@ -256,9 +258,9 @@ async fn what_expired_meanwhile_does_not_go_back(servers: Servers) {
     let options = options(&servers, "expired-back").expiry(Duration::from_millis(400));
     let [holder, other, sender] = layers(&options).await;
     let waiting = {
-        let mut receive = pin!(holder.receive::<_, u64>(["a"]));
+        let mut receive = pin!(holder.receive::<u64>(["a"]));
         fill(receive.as_mut(), &sender).await;
-        let waiting = tokio::spawn(async move { other.receive::<_, u64>(["a"]).await });
+        let waiting = tokio::spawn(async move { other.receive::<u64>(["a"]).await });
         tokio::time::sleep(Duration::from_millis(500)).await;
         waiting
     };
@@ -272,7 +274,7 @@ async fn a_try_receive_that_found_nothing_leaves_nothing_behind() {
     let server = Server::private();
     let layer = options(&server, "try-nothing").connect().await.unwrap();
     for _ in 0..3 {
-        assert!(layer.try_receive::<_, u64>(["a", "b?1"]).await.unwrap().is_none());
+        assert!(layer.try_receive::<u64>(["a", "b?1"]).await.unwrap().is_none());
     }
     let mut admin = server.connection().await;
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut admin).await.unwrap();
@@ -293,7 +295,7 @@ async fn a_try_receive_dropped_at_each_of_its_await_points_keeps_the_ledger(serv
         ledger.sent(number, Sent::Accepted);
     }
     for turn in 0..400 {
-        let received = poll_at_most(turn % 4 + 1, receiver.try_receive::<_, u64>(["work", "other"])).await;
+        let received = poll_at_most(turn % 4 + 1, receiver.try_receive::<u64>(["work", "other"])).await;
         if let Some((_, number)) = received.transpose().unwrap().flatten() {
             ledger.received(number);
         }
@@ -310,7 +312,7 @@ async fn a_receive_timeout_whose_time_is_up_as_its_message_comes_keeps_the_ledge
         let number = ledger.number();
         let patience = Duration::from_micros(turn * 10);
         let (received, sent) =
-            tokio::join!(receiver.receive_timeout::<_, u64>(["a"], patience), sender.send("a", &number));
+            tokio::join!(receiver.receive_timeout::<u64>(["a"], patience), sender.send("a", &number));
         sent.unwrap();
         ledger.sent(number, Sent::Accepted);
         if let Some((_, number)) = received.unwrap() {
@@ -340,11 +342,11 @@ async fn a_dropped_flush_is_taken_up_by_the_next() {
 on_one_and_three_servers!(a_dropped_close_closes_all_the_same);
 async fn a_dropped_close_closes_all_the_same(servers: Servers) {
     let [layer, other] = layers(&options(&servers, "close-points")).await;
-    let mut receive = pin!(layer.receive::<_, u64>(["a"]));
+    let mut receive = pin!(layer.receive::<u64>(["a"]));
     fill(receive.as_mut(), &other).await;
     // Not polled even once.
     drop(layer.close());
-    assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+    assert_eq!(soon("the message", other.receive::<u64>(["a"])).await.unwrap().1, 1);
     assert_eq!(receive.await.unwrap_err().kind(), ErrorKind::Closed);
 }
 

@@ -56,7 +56,7 @@ async fn a_taken_message_makes_room_and_patterns_give_channels_their_own_capacit
     layer.send("other", &1).await.unwrap();
     layer.send("other", &1).await.unwrap();
     assert_eq!(layer.send("tiny.a", &2).await.unwrap_err().kind(), ErrorKind::ChannelFull);
-    layer.receive::<_, u64>(["tiny.a"]).await.unwrap();
+    layer.receive::<u64>(["tiny.a"]).await.unwrap();
     layer.send("tiny.a", &3).await.unwrap();
 }
 
@@ -79,14 +79,11 @@ async fn send_wait_waits_for_room_and_not_longer_than_told(servers: Servers) {
     assert!(started.elapsed() >= Duration::from_millis(200));
     let (sent, received) = tokio::join!(layer.send_wait("full", &3, super::PATIENCE), async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        layer.receive::<_, u64>(["full"]).await
+        layer.receive::<u64>(["full"]).await
     });
     sent.unwrap();
     assert_eq!(received.unwrap().1, 1);
-    assert_eq!(
-        soon("the message that waited for room", layer.receive::<_, u64>(["full"])).await.unwrap().1,
-        3
-    );
+    assert_eq!(soon("the message that waited for room", layer.receive::<u64>(["full"])).await.unwrap().1, 3);
 }
 
 on_one_and_three_servers!(a_full_channel_does_not_stop_sends_to_another_in_the_same_call);
@@ -118,7 +115,7 @@ async fn expired_messages_in_front_of_a_live_one_do_not_count(servers: Servers) 
     assert_eq!(long.send("a", &4).await.unwrap_err().kind(), ErrorKind::ChannelFull);
     let mut left = [0; 2];
     for left in &mut left {
-        *left = long.try_receive::<_, u64>(["a"]).await.unwrap().unwrap().1;
+        *left = long.try_receive::<u64>(["a"]).await.unwrap().unwrap().1;
     }
     left.sort_unstable();
     assert_eq!(left, [2, 3]);
@@ -141,7 +138,7 @@ async fn expired_messages_behind_a_live_one_make_room_too(servers: Servers) {
     let error = long.send("a", &20).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ChannelFull);
     let mut left = Vec::new();
-    while let Some((_, number)) = long.try_receive::<_, u64>(["a"]).await.unwrap() {
+    while let Some((_, number)) = long.try_receive::<u64>(["a"]).await.unwrap() {
         left.push(number);
     }
     left.sort_unstable();

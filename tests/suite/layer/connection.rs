@@ -15,6 +15,7 @@ use super::{
 use crate::support::{Direction, Ledger, Proxy, Sent, Server, Servers};
 
 on_one_and_three_servers!(connections_cut_under_load_lose_and_repeat_nothing, threads);
+/// Shows R9.
 async fn connections_cut_under_load_lose_and_repeat_nothing(servers: Servers) {
     let (of_receivers, of_sender) = (proxies(&servers), proxies(&servers));
     let options = options(&*of_receivers, "cuts").capacity(1000);
@@ -27,7 +28,7 @@ async fn connections_cut_under_load_lose_and_repeat_nothing(servers: Servers) {
         tokio::spawn(async move {
             loop {
                 tokio::select! {
-                    received = layer.receive::<_, u64>(["a", "b"]) => ledger.received(received.unwrap().1),
+                    received = layer.receive::<u64>(["a", "b"]) => ledger.received(received.unwrap().1),
                     _ = stopped.wait_for(|stopped| *stopped) => return,
                 }
             }
@@ -65,6 +66,7 @@ async fn connections_cut_under_load_lose_and_repeat_nothing(servers: Servers) {
 }
 
 on_one_and_three_servers!(the_order_of_one_writer_and_one_reader_survives_their_reconnections, threads);
+/// Shows R15.
 async fn the_order_of_one_writer_and_one_reader_survives_their_reconnections(servers: Servers) {
     let (of_reader, of_writer) = (proxies(&servers), proxies(&servers));
     let options = options(&*of_reader, "order-cuts").capacity(10_000);
@@ -92,7 +94,7 @@ async fn the_order_of_one_writer_and_one_reader_survives_their_reconnections(ser
     let reading = async {
         let mut last = None;
         loop {
-            let (_, number) = reader.receive::<_, u64>(["body?1"]).await.unwrap();
+            let (_, number) = reader.receive::<u64>(["body?1"]).await.unwrap();
             assert!(last < Some(number), "{number} came after {last:?}");
             last = Some(number);
             if number == u64::MAX {
@@ -107,7 +109,7 @@ async fn the_order_of_one_writer_and_one_reader_survives_their_reconnections(ser
 async fn a_blocked_receive_outlives_a_restart_of_the_server() {
     let server = Arc::new(Server::private());
     let [receiver, sender] = layers(&options(&server, "restart")).await;
-    let receive = tokio::spawn(async move { receiver.receive::<_, u64>(["a"]).await });
+    let receive = tokio::spawn(async move { receiver.receive::<u64>(["a"]).await });
     tokio::time::sleep(MOMENT).await;
     server.stop();
     tokio::time::sleep(MOMENT).await;
@@ -117,18 +119,19 @@ async fn a_blocked_receive_outlives_a_restart_of_the_server() {
     assert_eq!(error.kind(), ErrorKind::Connection);
     assert!(error.may_retry() && !error.perhaps_sent(), "{error:?}");
     assert!(error.to_string().contains(&server.address()), "{error}");
-    assert_eq!(sender.try_receive::<_, u64>(["a"]).await.unwrap_err().kind(), ErrorKind::Connection);
+    assert_eq!(sender.try_receive::<u64>(["a"]).await.unwrap_err().kind(), ErrorKind::Connection);
     server.start();
     send_at_last(&sender, 2).await;
     assert_eq!(soon("the message", receive).await.unwrap().unwrap().1, 2);
 }
 
+/// Shows R6.
 #[tokio::test]
 async fn a_message_pushed_while_the_receiver_was_cut_off_is_received_after_it() {
     let server = Server::shared();
     let proxy = Proxy::start(&server);
     let [receiver, sender] = through_and_beside(&proxy, &server, "cut-off").await;
-    let receive = tokio::spawn(async move { receiver.receive::<_, u64>(["a"]).await });
+    let receive = tokio::spawn(async move { receiver.receive::<u64>(["a"]).await });
     tokio::time::sleep(MOMENT).await;
     // The server publishes to a connection whose news never arrive.
     proxy.stall_only(Direction::Replies);
@@ -140,6 +143,7 @@ async fn a_message_pushed_while_the_receiver_was_cut_off_is_received_after_it() 
     assert_eq!(soon("the message", receive).await.unwrap().unwrap().1, 1);
 }
 
+/// Shows R12.
 #[tokio::test]
 async fn a_send_whose_reply_is_lost_is_perhaps_sent_and_was_sent_once() {
     let server = Server::shared();
@@ -153,8 +157,8 @@ async fn a_send_whose_reply_is_lost_is_perhaps_sent_and_was_sent_once() {
     assert!(error.perhaps_sent() && !error.may_retry(), "{error:?}");
     proxy.cut();
     proxy.pass();
-    assert_eq!(soon("the message", receiver.receive::<_, u64>(["a"])).await.unwrap().1, 1);
-    assert!(receiver.try_receive::<_, u64>(["a"]).await.unwrap().is_none(), "it came twice");
+    assert_eq!(soon("the message", receiver.receive::<u64>(["a"])).await.unwrap().1, 1);
+    assert!(receiver.try_receive::<u64>(["a"]).await.unwrap().is_none(), "it came twice");
 }
 
 #[tokio::test]
@@ -176,11 +180,12 @@ async fn a_frozen_server_delays_nobody_beyond_the_response_timeout() {
     send_at_last(&layer, 3).await;
 }
 
+/// Shows R7.
 #[tokio::test]
 async fn a_receive_blocked_through_flushall_is_found_again_by_the_next_beat() {
     let server = Server::private();
     let [receiver, sender] = layers(&options(&server, "flushall").lease(Duration::from_secs(1))).await;
-    let receive = tokio::spawn(async move { receiver.receive::<_, u64>(["a"]).await });
+    let receive = tokio::spawn(async move { receiver.receive::<u64>(["a"]).await });
     tokio::time::sleep(MOMENT).await;
     let mut admin = server.connection().await;
     let () = redis::cmd("FLUSHALL").query_async(&mut admin).await.unwrap();
@@ -189,9 +194,10 @@ async fn a_receive_blocked_through_flushall_is_found_again_by_the_next_beat() {
     // An ordered send meets a server that forgot its writer, and heals without a word.
     let () = redis::cmd("FLUSHALL").query_async(&mut admin).await.unwrap();
     sender.send("body?1", &2).await.unwrap();
-    assert_eq!(soon("it", sender.receive::<_, u64>(["body?1"])).await.unwrap().1, 2);
+    assert_eq!(soon("it", sender.receive::<u64>(["body?1"])).await.unwrap().1, 2);
 }
 
+/// Shows R13.
 #[tokio::test]
 async fn a_process_frozen_beyond_its_lease_waits_again_when_it_thaws() {
     let server = Server::shared();
@@ -201,13 +207,13 @@ async fn a_process_frozen_beyond_its_lease_waits_again_when_it_thaws() {
         .response_timeout(Duration::from_secs(30));
     let frozen = options.connect().await.unwrap();
     let other = options.clone().hosts([server.url()]).connect().await.unwrap();
-    let receive = tokio::spawn(async move { frozen.receive::<_, u64>(["a"]).await });
+    let receive = tokio::spawn(async move { frozen.receive::<u64>(["a"]).await });
     tokio::time::sleep(MOMENT).await;
     proxy.stall();
     tokio::time::sleep(Duration::from_millis(1300)).await;
     // The lease is over: the frozen receiver swallows nothing.
     other.send("a", &1).await.unwrap();
-    assert_eq!(soon("the first", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+    assert_eq!(soon("the first", other.receive::<u64>(["a"])).await.unwrap().1, 1);
     proxy.pass();
     tokio::time::sleep(Duration::from_millis(700)).await;
     other.send("a", &2).await.unwrap();
@@ -221,7 +227,7 @@ async fn a_unix_socket_serves_as_well() {
     let [one, two] =
         layers(&ConfigBuilder::new().hosts([proxy.url()]).prefix(crate::support::unique_prefix("unix")))
             .await;
-    let (received, sent) = tokio::join!(soon("it", one.receive::<_, u64>(["a"])), two.send("a", &1));
+    let (received, sent) = tokio::join!(soon("it", one.receive::<u64>(["a"])), two.send("a", &1));
     sent.unwrap();
     assert_eq!(received.unwrap().1, 1);
 }
@@ -231,7 +237,7 @@ async fn a_blocked_receive_waits_while_the_server_refuses_to_write() {
     let server = Server::private();
     let options = options(&server, "refuses").lease(Duration::from_secs(1));
     let [receiver, sender] = layers(&options).await;
-    let receive = tokio::spawn(async move { receiver.receive::<_, u64>(["a"]).await });
+    let receive = tokio::spawn(async move { receiver.receive::<u64>(["a"]).await });
     tokio::time::sleep(MOMENT).await;
     let admin = server.connection().await;
     let set = async |value: u64| {
@@ -256,13 +262,14 @@ async fn a_blocked_receive_waits_while_the_server_refuses_to_write() {
     assert_eq!(soon("the message", receive).await.unwrap().unwrap().1, 2);
 }
 
+/// Shows R8.
 #[tokio::test]
 async fn a_release_whose_call_was_cut_off_is_said_again() {
     let server = Server::shared();
     let proxy = Proxy::start(&server);
     let [layer, other] = through_and_beside(&proxy, &server, "said-again").await;
     {
-        let mut receive = pin!(layer.receive::<_, u64>(["a"]));
+        let mut receive = pin!(layer.receive::<u64>(["a"]));
         fill(receive.as_mut(), &other).await;
         proxy.stall_only(Direction::Requests);
     }
@@ -270,7 +277,7 @@ async fn a_release_whose_call_was_cut_off_is_said_again() {
     tokio::time::sleep(MOMENT).await;
     proxy.cut();
     proxy.pass();
-    assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+    assert_eq!(soon("the message", other.receive::<u64>(["a"])).await.unwrap().1, 1);
 }
 
 #[tokio::test]
@@ -279,7 +286,7 @@ async fn a_try_receive_that_is_under_way_when_the_server_goes_fails() {
     let proxy = Proxy::start(&server);
     let layer = options_at(&proxy.url(), "try-cut").connect().await.unwrap();
     proxy.stall();
-    let receive = tokio::spawn(async move { layer.try_receive::<_, u64>(["a"]).await });
+    let receive = tokio::spawn(async move { layer.try_receive::<u64>(["a"]).await });
     tokio::time::sleep(MOMENT).await;
     assert!(!receive.is_finished());
     proxy.refuse();
@@ -295,7 +302,7 @@ async fn a_message_that_expires_on_its_way_to_a_receiver_is_not_delivered() {
     let options = options_at(&proxy.url(), "expires").expiry(Duration::from_millis(300));
     let receiver = options.connect().await.unwrap();
     let sender = options.clone().hosts([server.url()]).connect().await.unwrap();
-    let receive = tokio::spawn(async move { receiver.receive::<_, u64>(["a"]).await });
+    let receive = tokio::spawn(async move { receiver.receive::<u64>(["a"]).await });
     tokio::time::sleep(MOMENT).await;
     proxy.stall_only(Direction::Replies);
     sender.send("a", &1).await.unwrap();
@@ -323,7 +330,7 @@ async fn a_process_whose_connection_ended_swallows_nothing() {
     let receives: Vec<_> = (0..3)
         .map(|_| {
             let gone = gone.clone();
-            tokio::spawn(async move { gone.receive::<_, u64>(["a"]).await })
+            tokio::spawn(async move { gone.receive::<u64>(["a"]).await })
         })
         .collect();
     tokio::time::sleep(MOMENT).await;
@@ -332,7 +339,7 @@ async fn a_process_whose_connection_ended_swallows_nothing() {
     tokio::time::sleep(MOMENT).await;
     for number in 0..3 {
         other.send("a", &number).await.unwrap();
-        assert_eq!(other.try_receive::<_, u64>(["a"]).await.unwrap().unwrap().1, number);
+        assert_eq!(other.try_receive::<u64>(["a"]).await.unwrap().unwrap().1, number);
     }
     assert!(receives.iter().all(|receive| !receive.is_finished()));
 }

@@ -20,11 +20,12 @@ fn room(number: usize) -> String {
 async fn thousand(owners: &[RedisChannelLayer; 2]) -> (Vec<Inbox>, Vec<Vec<Mailbox>>) {
     let mut inboxes = Vec::new();
     for owner in owners {
-        inboxes.push(owner.inbox("member").await.unwrap());
+        inboxes.push(owner.open_inbox("member").await.unwrap());
     }
     let mut rooms = Vec::new();
     for number in 0..GROUPS {
-        let members: Vec<Mailbox> = (0..MEMBERS).map(|member| inboxes[member % 2].open().unwrap()).collect();
+        let members: Vec<Mailbox> =
+            (0..MEMBERS).map(|member| inboxes[member % 2].open_mailbox().unwrap()).collect();
         let added = members.iter().map(|member| owners[0].group_add(room(number), member.name()));
         join_all(added).await.into_iter().for_each(Result::unwrap);
         rooms.push(members);
@@ -50,6 +51,7 @@ async fn all_are_back(sender: &RedisChannelLayer, rooms: &mut [Vec<Mailbox>]) {
     }
 }
 
+/// Shows R21.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_restarts_empty_is_given_a_thousand_members_of_ten_groups_again() {
     let server = Arc::new(Server::private());
@@ -93,8 +95,8 @@ async fn a_disconnection_shorter_than_the_lease_ends_no_membership_and_loses_no_
     let proxy = Proxy::start(&server);
     let options = options_at(&proxy.url(), "short-cut").membership_lease(Duration::from_secs(3));
     let [owner, other] = behind(&proxy, &server, options).await;
-    let inbox = owner.inbox("member").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     other.group_add("room", mailbox.name()).await.unwrap();
     for number in 0..5 {
         other.group_send("room", &number).await.unwrap();
@@ -107,7 +109,7 @@ async fn a_disconnection_shorter_than_the_lease_ends_no_membership_and_loses_no_
         assert_eq!(other.group_send("room", &number).await.unwrap().delivered(), 1);
     }
     // It joins while its owner cannot be reached.
-    let mut late = inbox.open().unwrap();
+    let mut late = inbox.open_mailbox().unwrap();
     other.group_add("room", late.name()).await.unwrap();
     other.group_send("room", &15).await.unwrap();
     proxy.pass();
@@ -123,8 +125,8 @@ async fn an_owner_cut_off_beyond_its_lease_gets_its_memberships_back_when_it_ret
     let proxy = Proxy::start(&server);
     let options = options_at(&proxy.url(), "long-cut").membership_lease(Duration::from_secs(1));
     let [owner, other] = behind(&proxy, &server, options).await;
-    let inbox = owner.inbox("member").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     owner.group_add("room", mailbox.name()).await.unwrap();
     proxy.refuse();
     proxy.cut();
@@ -144,8 +146,8 @@ async fn connections_cut_under_group_sends_lose_and_repeat_nothing(servers: Serv
     let options = options(&*proxies, "cut-groups").capacity(10_000);
     let owner = options.connect().await.unwrap();
     let other = options.hosts(servers.urls()).connect().await.unwrap();
-    let inbox = owner.inbox("member").await.unwrap();
-    let mut mailboxes = [(); 5].map(|()| inbox.open().unwrap());
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let mut mailboxes = [(); 5].map(|()| inbox.open_mailbox().unwrap());
     for mailbox in &mailboxes {
         other.group_add("room", mailbox.name()).await.unwrap();
     }
@@ -171,8 +173,8 @@ async fn connections_cut_under_group_sends_lose_and_repeat_nothing(servers: Serv
 async fn mailboxes_opened_and_dropped_during_an_outage_are_known_and_gone_afterwards() {
     let server = Arc::new(Server::private());
     let [owner, other] = layers(&options(&server, "outage")).await;
-    let inbox = owner.inbox("member").await.unwrap();
-    let (mut stays, goes) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let (mut stays, goes) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     for mailbox in [&stays, &goes] {
         owner.group_add("room", mailbox.name()).await.unwrap();
     }
@@ -181,7 +183,7 @@ async fn mailboxes_opened_and_dropped_during_an_outage_are_known_and_gone_afterw
     assert_eq!(promptly("a copy", stays.receive::<u64>()).await.unwrap(), 0);
     server.stop();
     drop(goes);
-    let mut new = inbox.open().unwrap();
+    let mut new = inbox.open_mailbox().unwrap();
     tokio::time::sleep(MOMENT).await;
     server.start();
     until("the one that stays is back", async || matches!(other.group_len("room").await, Ok(1))).await;
@@ -200,8 +202,8 @@ async fn memberships_that_were_over_before_the_loss_do_not_come_back_and_others_
     let long = options(&server, "ends").lease(second).membership_lease(second);
     let short = long.clone().group_expiry(Duration::from_millis(700));
     let [owner, brief] = [long.connect().await.unwrap(), short.connect().await.unwrap()];
-    let inbox = owner.inbox("member").await.unwrap();
-    let (stays, goes) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let (stays, goes) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     owner.group_add("room", stays.name()).await.unwrap();
     brief.group_add("room", goes.name()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(800)).await;
@@ -223,7 +225,7 @@ async fn memberships_that_were_over_before_the_loss_do_not_come_back_and_others_
 async fn a_restart_in_the_middle_of_a_stream_of_joins_leaves_the_groups_as_the_program_left_them() {
     let server = Arc::new(Server::private());
     let [owner, other] = layers(&options(&server, "restart-joins")).await;
-    let inbox = owner.inbox("member").await.unwrap();
+    let inbox = owner.open_inbox("member").await.unwrap();
     let mut mailboxes = Vec::new();
     for number in 0..60 {
         if number == 30 {
@@ -235,7 +237,7 @@ async fn a_restart_in_the_middle_of_a_stream_of_joins_leaves_the_groups_as_the_p
             .await
             .unwrap();
         }
-        let mailbox = inbox.open().unwrap();
+        let mailbox = inbox.open_mailbox().unwrap();
         let adding = async {
             while let Err(error) = other.group_add("room", mailbox.name()).await {
                 assert!(error.may_retry() || error.perhaps_sent(), "{error}");
@@ -259,8 +261,8 @@ async fn many_groups_are_given_again_without_waiting_for_one_answer_after_anothe
     let second = Duration::from_secs(1);
     let [owner, other] =
         layers(&options(&server, "heals-at-once").lease(second).membership_lease(second)).await;
-    let inbox = owner.inbox("member").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     let joins = (0..GROUPS).map(|group| other.group_add(room(group), mailbox.name()));
     join_all(joins).await.into_iter().for_each(Result::unwrap);
     other.send(mailbox.name(), &0).await.unwrap();
@@ -287,8 +289,8 @@ async fn who_joins_while_the_members_are_being_given_again_drives_nobody_out() {
     let second = Duration::from_secs(1);
     let options = options(&server, "half-healed").lease(second).membership_lease(second);
     let [owner, other] = layers(&options).await;
-    let inbox = owner.inbox("member").await.unwrap();
-    let (mut old, mut new) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let (mut old, mut new) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     // More than are given again at once.
     let names = |kind: &str| (0..80).map(|number| format!("{kind}-{number}")).collect::<Vec<String>>();
     let (rooms, blocked) = (names("room"), names("blocked"));

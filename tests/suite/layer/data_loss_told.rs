@@ -47,8 +47,8 @@ async fn a_loss_of_data_is_told_once_however_many_mailboxes_are_given_again() {
     let server = Server::private();
     let second = Duration::from_secs(1);
     let [layer] = layers(&options(&server, "told").lease(second).membership_lease(second)).await;
-    let inbox = layer.inbox("member").await.unwrap();
-    let mut mailboxes: Vec<Mailbox> = (0..1_000).map(|_| inbox.open().unwrap()).collect();
+    let inbox = layer.open_inbox("member").await.unwrap();
+    let mut mailboxes: Vec<Mailbox> = (0..1_000).map(|_| inbox.open_mailbox().unwrap()).collect();
     let room = |number: usize| format!("room-{}", number % GROUPS);
     join_all(mailboxes.iter().enumerate().map(async |(number, mailbox)| {
         layer.group_add(room(number), mailbox.name()).await.unwrap();

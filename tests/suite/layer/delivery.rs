@@ -32,7 +32,7 @@ async fn receive_all(
 ) {
     loop {
         tokio::select! {
-            received = layer.receive::<_, u64>(channels) => ledger.received(received.unwrap().1),
+            received = layer.receive::<u64>(channels) => ledger.received(received.unwrap().1),
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }
@@ -69,6 +69,7 @@ async fn ten_thousand_messages_reach_four_blocked_receivers_once_each(servers: S
     ten_thousand(&servers, "ten-thousand", async || {}).await;
 }
 
+/// Shows R11.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn script_flush_in_the_middle_is_seen_by_nobody() {
     let server = Server::private();
@@ -105,7 +106,7 @@ async fn a_blocked_receive_on_many_channels_is_woken_by_any_of_them(servers: Ser
     let [receiver, sender] = layers(&options).await;
     let names: Vec<String> = (0..30).map(|number| format!("channel-{number}")).collect();
     for wanted in [0, 29, 13, 13] {
-        let (received, sent) = tokio::join!(soon("the wake-up", receiver.receive::<_, u64>(&names)), async {
+        let (received, sent) = tokio::join!(soon("the wake-up", receiver.receive::<u64>(&names)), async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             sender.send(&names[wanted], &7).await
         });
@@ -122,7 +123,7 @@ async fn a_busy_channel_does_not_starve_a_quiet_one(servers: Servers) {
     }
     layer.send("quiet", &1).await.unwrap();
     let mut before = 0;
-    while soon("a message", layer.receive::<_, u64>(["busy", "quiet"])).await.unwrap().1 == 0 {
+    while soon("a message", layer.receive::<u64>(["busy", "quiet"])).await.unwrap().1 == 0 {
         before += 1;
     }
     // Of several servers the one that has it may answer later than the others.
@@ -133,7 +134,7 @@ async fn a_busy_channel_does_not_starve_a_quiet_one(servers: Servers) {
 on_one_and_three_servers!(many_receives_at_once_share_the_messages);
 async fn many_receives_at_once_share_the_messages(servers: Servers) {
     let [receiver, sender] = layers(&options(&servers, "at-once")).await;
-    let receives = join_all((0..200).map(|_| receiver.receive::<_, u64>(["work"])));
+    let receives = join_all((0..200).map(|_| receiver.receive::<u64>(["work"])));
     let sends = async {
         tokio::time::sleep(MOMENT).await;
         try_join_all((0..200_u64).map(|number| sender.send("work", Box::leak(Box::new(number)))))
@@ -157,45 +158,46 @@ async fn a_single_reader_channel_keeps_the_order_of_its_writer(servers: Servers)
     };
     let reading = async {
         for expected in 0..500 {
-            assert_eq!(receiver.receive::<_, u64>([&body]).await.unwrap().1, expected);
+            assert_eq!(receiver.receive::<u64>([&body]).await.unwrap().1, expected);
         }
     };
     soon("all in order", async { tokio::join!(writing, reading) }).await;
 }
 
 on_one_and_three_servers!(a_second_receive_on_a_single_reader_channel_is_an_error_until_the_first_ends);
+/// Shows R14.
 async fn a_second_receive_on_a_single_reader_channel_is_an_error_until_the_first_ends(servers: Servers) {
     let layer = options(&servers, "single").connect().await.unwrap();
-    let first = layer.receive::<_, u64>(["body?1", "other"]);
+    let first = layer.receive::<u64>(["body?1", "other"]);
     {
         let mut first = std::pin::pin!(first);
         assert!(futures::poll!(first.as_mut()).is_pending());
-        let error = layer.receive::<_, u64>(["body?1"]).await.unwrap_err();
+        let error = layer.receive::<u64>(["body?1"]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyReceiving);
         assert!(error.to_string().contains("\"body?1\""), "{error}");
-        assert!(layer.try_receive::<_, u64>(["body?2"]).await.unwrap().is_none(), "another channel is free");
+        assert!(layer.try_receive::<u64>(["body?2"]).await.unwrap().is_none(), "another channel is free");
     }
     layer.send("body?1", &5).await.unwrap();
-    assert_eq!(soon("the message", layer.receive::<_, u64>(["body?1"])).await.unwrap().1, 5);
+    assert_eq!(soon("the message", layer.receive::<u64>(["body?1"])).await.unwrap().1, 5);
 }
 
 on_one_and_three_servers!(try_receive_takes_what_is_there_and_does_not_wait);
 async fn try_receive_takes_what_is_there_and_does_not_wait(servers: Servers) {
     let layer = options(&servers, "try").connect().await.unwrap();
-    assert!(layer.try_receive::<_, u64>(["a", "b"]).await.unwrap().is_none());
+    assert!(layer.try_receive::<u64>(["a", "b"]).await.unwrap().is_none());
     layer.send("b", &1).await.unwrap();
-    assert_eq!(layer.try_receive::<_, u64>(["a", "b"]).await.unwrap().unwrap().1, 1);
+    assert_eq!(layer.try_receive::<u64>(["a", "b"]).await.unwrap().unwrap().1, 1);
     // What did not wait does not take a later message either.
     layer.send("a", &2).await.unwrap();
-    assert_eq!(layer.try_receive::<_, u64>(["a", "b"]).await.unwrap().unwrap().1, 2);
+    assert_eq!(layer.try_receive::<u64>(["a", "b"]).await.unwrap().unwrap().1, 2);
 }
 
 on_one_and_three_servers!(receive_timeout_gives_up_and_leaves_later_messages_alone);
 async fn receive_timeout_gives_up_and_leaves_later_messages_alone(servers: Servers) {
     let layer = options(&servers, "timeout").connect().await.unwrap();
-    assert!(layer.receive_timeout::<_, u64>(["a"], Duration::from_millis(50)).await.unwrap().is_none());
+    assert!(layer.receive_timeout::<u64>(["a"], Duration::from_millis(50)).await.unwrap().is_none());
     layer.send("a", &1).await.unwrap();
-    let (_, number) = layer.receive_timeout::<_, u64>(["a"], PATIENCE).await.unwrap().unwrap();
+    let (_, number) = layer.receive_timeout::<u64>(["a"], PATIENCE).await.unwrap().unwrap();
     assert_eq!(number, 1);
 }
 
@@ -205,7 +207,7 @@ async fn flush_leaves_nothing_and_a_blocked_receive_gets_the_next_send(servers: 
     let [layer, other] = layers(&options).await;
     let blocked = tokio::spawn({
         let layer = layer.clone();
-        async move { layer.receive::<_, u64>(["quiet"]).await }
+        async move { layer.receive::<u64>(["quiet"]).await }
     });
     tokio::time::sleep(MOMENT).await;
     let names: Vec<String> = (0..300).map(|number| format!("full-{number}")).collect();
@@ -214,12 +216,13 @@ async fn flush_leaves_nothing_and_a_blocked_receive_gets_the_next_send(servers: 
     }
     layer.flush().await.unwrap();
     for name in &names {
-        assert!(other.try_receive::<_, u64>([name]).await.unwrap().is_none());
+        assert!(other.try_receive::<u64>([name]).await.unwrap().is_none());
     }
     other.send("quiet", &9).await.unwrap();
     assert_eq!(soon("the blocked receive", blocked).await.unwrap().unwrap().1, 9);
 }
 
+/// Shows R5.
 #[tokio::test]
 async fn layers_of_different_prefixes_and_databases_share_nothing() {
     let server = Server::shared();
@@ -229,11 +232,11 @@ async fn layers_of_different_prefixes_and_databases_share_nothing() {
     let db_0 = super::ConfigBuilder::new().hosts([server.url()]).prefix(&prefix).connect().await.unwrap();
     let db_1 =
         super::ConfigBuilder::new().hosts([server.url_with_db(1)]).prefix(&prefix).connect().await.unwrap();
-    let waiting = tokio::spawn(async move { db_1.receive_timeout::<_, u64>(["a"], MOMENT * 3).await });
+    let waiting = tokio::spawn(async move { db_1.receive_timeout::<u64>(["a"], MOMENT * 3).await });
     tokio::time::sleep(MOMENT).await;
     one.send("a", &1).await.unwrap();
     db_0.send("a", &1).await.unwrap();
-    assert!(other_prefix.try_receive::<_, u64>(["a"]).await.unwrap().is_none());
+    assert!(other_prefix.try_receive::<u64>(["a"]).await.unwrap().is_none());
     assert!(waiting.await.unwrap().unwrap().is_none(), "a message came from another database");
 }
 
@@ -243,9 +246,9 @@ async fn an_expired_message_is_never_delivered(servers: Servers) {
     let layer = options.connect().await.unwrap();
     layer.send("a", &1).await.unwrap();
     tokio::time::sleep(Duration::from_millis(250)).await;
-    assert!(layer.try_receive::<_, u64>(["a"]).await.unwrap().is_none());
+    assert!(layer.try_receive::<u64>(["a"]).await.unwrap().is_none());
     layer.send("a", &2).await.unwrap();
-    assert_eq!(layer.try_receive::<_, u64>(["a"]).await.unwrap().unwrap().1, 2);
+    assert_eq!(layer.try_receive::<u64>(["a"]).await.unwrap().unwrap().1, 2);
 }
 
 on_one_and_three_servers!(an_expired_message_in_front_of_a_live_one_is_passed_over);
@@ -256,7 +259,7 @@ async fn an_expired_message_in_front_of_a_live_one_is_passed_over(servers: Serve
     short.send("a", &1).await.unwrap();
     long.send("a", &2).await.unwrap();
     tokio::time::sleep(Duration::from_millis(250)).await;
-    assert_eq!(long.try_receive::<_, u64>(["a"]).await.unwrap().unwrap().1, 2);
+    assert_eq!(long.try_receive::<u64>(["a"]).await.unwrap().unwrap().1, 2);
 }
 
 on_one_and_three_servers!(the_largest_message_passes_and_a_byte_more_is_refused_by_name);
@@ -265,7 +268,7 @@ async fn the_largest_message_passes_and_a_byte_more_is_refused_by_name(servers: 
     // A MessagePack string of this length has a 5-byte head.
     let fits = "x".repeat((9 << 18) - 5);
     layer.send("large", &fits).await.unwrap();
-    assert_eq!(soon("it", layer.receive::<_, String>(["large"])).await.unwrap().1.len(), fits.len());
+    assert_eq!(soon("it", layer.receive::<String>(["large"])).await.unwrap().1.len(), fits.len());
     let error = layer.send("large", &(fits + "x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MessageTooLarge);
     assert!(
@@ -275,6 +278,7 @@ async fn the_largest_message_passes_and_a_byte_more_is_refused_by_name(servers: 
 }
 
 on_one_and_three_servers!(large_messages_to_many_receives_arrive_too);
+/// Shows R18.
 async fn large_messages_to_many_receives_arrive_too(servers: Servers) {
     let [receiver, sender] = layers(&options(&servers, "many-large")).await;
     let text = "x".repeat(900_000);
@@ -282,7 +286,7 @@ async fn large_messages_to_many_receives_arrive_too(servers: Servers) {
     for number in 0..45 {
         sender.send("large", &(number, &text)).await.unwrap();
     }
-    let receives = join_all((0..45).map(|_| receiver.receive::<_, (u64, String)>(["large"])));
+    let receives = join_all((0..45).map(|_| receiver.receive::<(u64, String)>(["large"])));
     let mut counts: HashMap<u64, usize> = HashMap::new();
     for received in soon("all", receives).await {
         *counts.entry(received.unwrap().1.0).or_default() += 1;
@@ -297,14 +301,14 @@ async fn the_largest_messages_that_can_be_allowed_pass_by_push_and_by_reply(serv
     let text = "x".repeat((16 << 20) - 5);
     let pushed = tokio::spawn({
         let receiver = receiver.clone();
-        async move { receiver.receive::<_, String>(["large"]).await }
+        async move { receiver.receive::<String>(["large"]).await }
     });
     tokio::time::sleep(MOMENT).await;
     sender.send("large", &text).await.unwrap();
     assert_eq!(soon("the pushed one", pushed).await.unwrap().unwrap().1.len(), text.len());
     sender.send("large", &text).await.unwrap();
     sender.send("large", &text).await.unwrap();
-    let both = async { tokio::join!(receiver.receive::<_, String>(["large"]), receiver.receive(["large"])) };
+    let both = async { tokio::join!(receiver.receive::<String>(["large"]), receiver.receive(["large"])) };
     let (one, other): (_, asgi_redis::Result<(_, String)>) = soon("both", both).await;
     assert_eq!((one.unwrap().1.len(), other.unwrap().1.len()), (text.len(), text.len()));
 }
@@ -342,8 +346,8 @@ async fn a_short_lived_message_does_not_shorten_the_life_of_those_before_it(serv
     long.send("a", &1).await.unwrap();
     short.send("a", &2).await.unwrap();
     tokio::time::sleep(Duration::from_millis(250)).await;
-    assert_eq!(long.try_receive::<_, u64>(["a"]).await.unwrap().unwrap().1, 1);
-    assert!(long.try_receive::<_, u64>(["a"]).await.unwrap().is_none());
+    assert_eq!(long.try_receive::<u64>(["a"]).await.unwrap().unwrap().1, 1);
+    assert!(long.try_receive::<u64>(["a"]).await.unwrap().is_none());
 }
 
 on_one_and_three_servers!(the_receive_that_waits_longest_is_served_first);
@@ -351,7 +355,7 @@ async fn the_receive_that_waits_longest_is_served_first(servers: Servers) {
     let [first, second, sender] = layers(&options(&servers, "longest")).await;
     let mut waiting = Vec::new();
     for layer in [first, second] {
-        waiting.push(tokio::spawn(async move { layer.receive::<_, u64>(["a"]).await }));
+        waiting.push(tokio::spawn(async move { layer.receive::<u64>(["a"]).await }));
         tokio::time::sleep(MOMENT).await;
     }
     for (number, waiting) in (0..).zip(waiting) {
@@ -365,7 +369,7 @@ async fn the_receive_that_waits_longest_is_served_first(servers: Servers) {
 async fn messages_that_share_a_call_wait_in_the_order_of_their_sends() {
     let servers = Servers::one();
     let layer = options(&servers, "call-order").connect().await.unwrap();
-    let waiting = layer.receive::<_, u64>(["a"]);
+    let waiting = layer.receive::<u64>(["a"]);
     let sending = async {
         tokio::time::sleep(MOMENT).await;
         // The first goes alone; the others gather.
@@ -375,6 +379,6 @@ async fn messages_that_share_a_call_wait_in_the_order_of_their_sends() {
     let (first, ()) = soon("the first", async { tokio::join!(waiting, sending) }).await;
     assert_eq!(first.unwrap().1, 0);
     for expected in [1, 2] {
-        assert_eq!(layer.try_receive::<_, u64>(["a"]).await.unwrap().unwrap().1, expected);
+        assert_eq!(layer.try_receive::<u64>(["a"]).await.unwrap().unwrap().1, expected);
     }
 }

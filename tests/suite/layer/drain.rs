@@ -50,13 +50,13 @@ async fn a_waiting_receive_gets_what_is_moved_and_expired_messages_stay_behind()
     let (old, new) = old_and_new(&server, "drain-waits").await;
     let waiting = tokio::spawn({
         let new = new.clone();
-        async move { new.receive::<_, String>(["jobs"]).await.unwrap().1 }
+        async move { new.receive::<String>(["jobs"]).await.unwrap().1 }
     });
     old.send("jobs", "moved").await.unwrap();
     old.drain_into(&new).await.unwrap();
     assert_eq!(soon("the message", waiting).await.unwrap(), "moved");
 
-    let inbox = old.inbox("chat").await.unwrap();
+    let inbox = old.open_inbox("chat").await.unwrap();
     old.send(format!("{}a", inbox.name()), "stays").await.unwrap();
     let report = old.drain_into(&new).await.unwrap();
     assert_eq!(report.inboxes.get(inbox.name().as_str()), Some(&1));
@@ -77,7 +77,7 @@ async fn a_message_keeps_the_time_it_has_left() {
         }
     })
     .await;
-    assert_eq!(new.try_receive::<_, u64>(["jobs"]).await.unwrap(), None);
+    assert_eq!(new.try_receive::<u64>(["jobs"]).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn inboxes_on_every_server_that_is_drained_are_told() {
     let mut inboxes = BTreeMap::new();
     // So many are on both, but for a chance of one in a million.
     for _ in 0..20 {
-        let inbox = old.inbox("chat").await.unwrap();
+        let inbox = old.open_inbox("chat").await.unwrap();
         old.send(format!("{}a", inbox.name()), &1).await.unwrap();
         inboxes.insert(inbox.name().to_string(), (inbox, 1));
     }
@@ -150,7 +150,7 @@ async fn a_drain_that_is_dropped_at_any_point_under_traffic_loses_and_repeats_no
             let (new, ledger) = (new.clone(), Arc::clone(&ledger));
             async move {
                 loop {
-                    ledger.received(new.receive::<_, u64>(["jobs", "body?1"]).await.unwrap().1);
+                    ledger.received(new.receive::<u64>(["jobs", "body?1"]).await.unwrap().1);
                 }
             }
         });

@@ -18,29 +18,29 @@ async fn closing_ends_waiting_receives_and_every_later_call(servers: Servers) {
     let [layer, other] = layers(&options(&servers, "close")).await;
     let waiting = tokio::spawn({
         let layer = layer.clone();
-        async move { layer.receive::<_, u64>(["a"]).await }
+        async move { layer.receive::<u64>(["a"]).await }
     });
     tokio::time::sleep(MOMENT).await;
     soon("closing", layer.close()).await.unwrap();
     assert_eq!(soon("the receive", waiting).await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(layer.send("a", &1).await.unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(layer.receive::<_, u64>(["a"]).await.unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(layer.try_receive::<_, u64>(["a"]).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(layer.receive::<u64>(["a"]).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(layer.try_receive::<u64>(["a"]).await.unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(layer.flush().await.unwrap_err().kind(), ErrorKind::Closed);
     soon("closing again", layer.close()).await.unwrap();
     // Nobody is taken for a waiter who is gone.
     other.send("a", &1).await.unwrap();
-    assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+    assert_eq!(soon("the message", other.receive::<u64>(["a"])).await.unwrap().1, 1);
 }
 
 on_one_and_three_servers!(what_arrived_and_was_not_returned_goes_back_when_the_layer_is_closed);
 async fn what_arrived_and_was_not_returned_goes_back_when_the_layer_is_closed(servers: Servers) {
     let [layer, other] = layers(&options(&servers, "close-filled")).await;
-    let mut receive = pin!(layer.receive::<_, u64>(["a"]));
+    let mut receive = pin!(layer.receive::<u64>(["a"]));
     fill(receive.as_mut(), &other).await;
     soon("closing", layer.close()).await.unwrap();
     assert_eq!(receive.await.unwrap_err().kind(), ErrorKind::Closed, "or it would be delivered twice");
-    assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+    assert_eq!(soon("the message", other.receive::<u64>(["a"])).await.unwrap().1, 1);
 }
 
 on_one_and_three_servers!(dropping_the_last_clone_gives_back_in_the_background);
@@ -48,10 +48,10 @@ async fn dropping_the_last_clone_gives_back_in_the_background(servers: Servers) 
     let [layer, other] = layers(&options(&servers, "drop")).await;
     {
         let layer = layer;
-        let mut receive = pin!(layer.receive::<_, u64>(["a"]));
+        let mut receive = pin!(layer.receive::<u64>(["a"]));
         fill(receive.as_mut(), &other).await;
     }
-    assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+    assert_eq!(soon("the message", other.receive::<u64>(["a"])).await.unwrap().1, 1);
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn receive_until_stopped(
     stop.mark_unchanged();
     let working = async {
         loop {
-            match layer.receive::<_, u64>(["work", "more"]).await {
+            match layer.receive::<u64>(["work", "more"]).await {
                 Ok((_, number)) => ledger.received(number),
                 Err(error) => return assert_eq!(error.kind(), ErrorKind::Closed),
             }
@@ -92,7 +92,7 @@ async fn receive_until_stopped(
     let several = async {
         tokio::join!(working, async {
             loop {
-                match layer.receive::<_, u64>(["work"]).await {
+                match layer.receive::<u64>(["work"]).await {
                     Ok((_, number)) => ledger.received(number),
                     Err(error) => return assert_eq!(error.kind(), ErrorKind::Closed),
                 }
@@ -110,6 +110,7 @@ on_one_and_three_servers!(
     fifty_clean_restarts_of_one_of_four_receivers_under_load_lose_and_repeat_nothing,
     threads
 );
+/// Shows R16.
 async fn fifty_clean_restarts_of_one_of_four_receivers_under_load_lose_and_repeat_nothing(servers: Servers) {
     let options = options(&servers, "restarts");
     let [sender] = layers(&options).await;
@@ -204,12 +205,12 @@ async fn what_arrived_goes_back_though_the_connection_broke_just_before_closing(
     let server = Server::shared();
     let proxy = Proxy::start(&server);
     let [layer, other] = through_and_beside(&proxy, &server, "close-cut").await;
-    let mut receive = pin!(layer.receive::<_, u64>(["a"]));
+    let mut receive = pin!(layer.receive::<u64>(["a"]));
     fill(receive.as_mut(), &other).await;
     proxy.cut();
     soon("closing", layer.close()).await.unwrap();
     assert_eq!(receive.await.unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(soon("the message", other.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+    assert_eq!(soon("the message", other.receive::<u64>(["a"])).await.unwrap().1, 1);
 }
 
 #[tokio::test]
@@ -219,7 +220,7 @@ async fn closing_says_that_a_server_out_of_reach_was_not_told() {
     let short = Duration::from_millis(300);
     let options = options_at(&proxy.url(), "close-stalled").response_timeout(short).connect_timeout(short);
     let layer = options.connect().await.unwrap();
-    let mut receive = pin!(layer.receive::<_, u64>(["a"]));
+    let mut receive = pin!(layer.receive::<u64>(["a"]));
     assert!(futures::poll!(receive.as_mut()).is_pending());
     tokio::time::sleep(MOMENT).await;
     proxy.stall();
@@ -240,7 +241,7 @@ fn a_receive_ends_when_the_runtime_of_its_layer_has_ended() {
     let layer = first.block_on(ConfigBuilder::new().hosts([server.url()]).prefix(prefix).connect()).unwrap();
     drop(first);
     runtime().block_on(async {
-        let error = soon("the receive", layer.receive::<_, u64>(["a"])).await.unwrap_err();
+        let error = soon("the receive", layer.receive::<u64>(["a"])).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Closed);
     });
 }

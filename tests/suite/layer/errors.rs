@@ -34,12 +34,12 @@ async fn hostile_bytes_in_a_queue_are_errors_of_their_own_and_do_not_stop_the_re
     }
     layer.send("a", &7).await.unwrap();
     for entry in &entries {
-        let error = soon("an error", layer.receive::<_, Value>(["a"])).await.unwrap_err();
+        let error = soon("an error", layer.receive::<Value>(["a"])).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Decode, "{error}");
         assert!(error.to_string().contains("channel \"a\""), "{error}");
         assert!(entry.ends_with(error.undecoded().unwrap()), "{error}");
     }
-    assert_eq!(soon("the message", layer.receive::<_, u64>(["a"])).await.unwrap().1, 7);
+    assert_eq!(soon("the message", layer.receive::<u64>(["a"])).await.unwrap().1, 7);
 }
 
 on_one_and_three_servers!(a_message_of_another_type_is_an_error_that_keeps_it);
@@ -52,7 +52,7 @@ async fn a_message_of_another_type_is_an_error_that_keeps_it(servers: Servers) {
     let layer = options(&servers, "type").connect().await.unwrap();
     let message = Value::map([("method", "GET")]);
     layer.send("a", &message).await.unwrap();
-    let error = layer.receive::<_, Request>(["a"]).await.unwrap_err();
+    let error = layer.receive::<Request>(["a"]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
     assert!(error.to_string().contains("channel \"a\"") && error.to_string().contains("path"), "{error}");
     let kept = PackedMessage::from_bytes(error.undecoded().unwrap().clone());
@@ -66,7 +66,7 @@ async fn bad_names_are_refused_before_anything_is_asked(servers: Servers) {
     assert!(invalid("a b").await.contains("invalid channel name \"a b\""));
     assert!(invalid("inbox!").await.contains("is an inbox; send to an address in it"));
     let refused = async |names: &[&str]| {
-        let error = layer.receive::<_, u64>(names).await.unwrap_err();
+        let error = layer.receive::<u64>(names).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidName);
         error.to_string()
     };
@@ -74,7 +74,7 @@ async fn bad_names_are_refused_before_anything_is_asked(servers: Servers) {
     assert!(refused(&["inbox!local"]).await.contains("its messages come to the inbox \"inbox!\""));
     assert!(refused(&["x?"]).await.contains("something must follow"));
     let many: Vec<String> = (0..1001).map(|number| format!("c-{number}")).collect();
-    let error = layer.receive::<_, u64>(&many).await.unwrap_err();
+    let error = layer.receive::<u64>(&many).await.unwrap_err();
     assert!(
         error.to_string().contains("1001 channels, option `max_channels_per_receive` allows 1000"),
         "{error}"
@@ -94,8 +94,8 @@ async fn a_foreign_key_in_the_place_of_a_queue_fails_only_its_own_channel() {
     let (send_taken, send_free, receive_taken, receive_free) = tokio::join!(
         layer.send("taken", &1),
         layer.send("free", &1),
-        layer.receive::<_, u64>(["taken"]),
-        layer.receive::<_, u64>(["free"]),
+        layer.receive::<u64>(["taken"]),
+        layer.receive::<u64>(["free"]),
     );
     send_free.unwrap();
     receive_free.unwrap();
@@ -135,9 +135,9 @@ async fn a_server_without_memory_refuses_sends_and_still_gives_out_what_waits() 
     assert_eq!(error.kind(), ErrorKind::ServerFull);
     assert!(error.may_retry() && !error.perhaps_sent());
     for _ in 0..sent {
-        soon("a message", layer.receive::<_, String>(["a"])).await.unwrap();
+        soon("a message", layer.receive::<String>(["a"])).await.unwrap();
     }
-    assert!(layer.try_receive::<_, String>(["a"]).await.unwrap().is_none(), "the refused message was sent");
+    assert!(layer.try_receive::<String>(["a"]).await.unwrap().is_none(), "the refused message was sent");
     layer.send("a", &text).await.unwrap();
 }
 
@@ -171,10 +171,9 @@ async fn a_foreign_key_in_the_place_of_a_line_fails_only_its_own_receive_and_los
         redis::cmd("SET").arg(format!("{prefix}w:taken")).arg("x").query_async(&mut admin).await.unwrap();
     sender.send("free", &1).await.unwrap();
     // Both are asked for in one call.
-    let (free, taken) = soon("both", async {
-        tokio::join!(layer.receive::<_, u64>(["free"]), layer.receive::<_, u64>(["taken"]))
-    })
-    .await;
+    let (free, taken) =
+        soon("both", async { tokio::join!(layer.receive::<u64>(["free"]), layer.receive::<u64>(["taken"])) })
+            .await;
     let error = taken.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Script);
     assert!(error.to_string().contains("WRONGTYPE"), "{error}");
@@ -189,14 +188,14 @@ async fn what_goes_back_to_a_line_with_a_foreign_key_is_not_lost() {
     let prefix = options.build().unwrap().prefix().to_owned();
     let mut admin = server.connection().await;
     {
-        let mut receive = pin!(layer.receive::<_, u64>(["a"]));
+        let mut receive = pin!(layer.receive::<u64>(["a"]));
         fill(receive.as_mut(), &other).await;
         let () =
             redis::cmd("SET").arg(format!("{prefix}w:a")).arg("x").query_async(&mut admin).await.unwrap();
     }
     let message = async {
         loop {
-            if let Some((_, number)) = other.try_receive::<_, u64>(["a"]).await.unwrap() {
+            if let Some((_, number)) = other.try_receive::<u64>(["a"]).await.unwrap() {
                 return number;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -218,7 +217,7 @@ async fn what_a_script_did_before_it_stopped_halfway_is_perhaps_sent() {
     assert!(error.perhaps_sent() && !error.may_retry(), "{error:?}");
     let () =
         redis::cmd("ACL").arg(&["SETUSER", "default", "+pexpire"]).query_async(&mut admin).await.unwrap();
-    assert_eq!(layer.try_receive::<_, u64>(["a"]).await.unwrap().unwrap().1, 1);
+    assert_eq!(layer.try_receive::<u64>(["a"]).await.unwrap().unwrap().1, 1);
 }
 
 #[tokio::test]
@@ -257,7 +256,7 @@ async fn a_user_without_rights_is_told_so_and_does_not_flood_the_server() {
         while receives.load(Ordering::Relaxed) < 1200 {
             let one = async || {
                 let received =
-                    tokio::time::timeout(Duration::from_millis(50), layer.receive::<_, u64>(["a"])).await;
+                    tokio::time::timeout(Duration::from_millis(50), layer.receive::<u64>(["a"])).await;
                 if let Ok(received) = received {
                     assert_eq!(received.unwrap_err().kind(), ErrorKind::Script);
                 }
@@ -278,7 +277,7 @@ async fn a_user_without_rights_is_told_so_and_does_not_flood_the_server() {
         }
     };
     soon("a send", sent).await;
-    assert_eq!(soon("the message", layer.receive::<_, u64>(["a"])).await.unwrap().1, 1);
+    assert_eq!(soon("the message", layer.receive::<u64>(["a"])).await.unwrap().1, 1);
 }
 
 /// How many calls of scripts the server rejected before they began.

@@ -16,8 +16,8 @@ async fn what_a_flush_has_ended_is_not_renewed(servers: Servers) {
     let expiry = Duration::from_secs(2);
     let options = options(&servers, "flush-renewed").membership_lease(LEASE);
     let [owner, other] = layers(&options.renew_memberships(true).group_expiry(expiry)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     other.group_add("room", mailbox.name()).await.unwrap();
     other.group_send("room", "its owner knows").await.unwrap();
     soon("a copy", mailbox.receive::<String>()).await.unwrap();
@@ -35,8 +35,8 @@ async fn what_a_flush_has_ended_is_not_renewed(servers: Servers) {
 async fn what_a_flush_has_ended_does_not_come_back_after_a_loss_of_data() {
     let server = Server::private();
     let [owner, other] = layers(&options(&server, "flush-lost").membership_lease(LEASE)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     other.group_add("ended", mailbox.name()).await.unwrap();
     other.flush().await.unwrap();
     other.group_add("kept", mailbox.name()).await.unwrap();

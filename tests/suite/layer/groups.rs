@@ -12,8 +12,8 @@ use crate::support::{Direction, Monitor, Proxy, Server, Servers, calls};
 on_one_and_three_servers!(a_receipt_counts_full_queues_and_names_them_on_request);
 async fn a_receipt_counts_full_queues_and_names_them_on_request(servers: Servers) {
     let [owner, sender] = layers(&options(&servers, "receipt").capacity(6)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     for name in ["full.a", "full?b", "free", mailbox.name().as_str()] {
         sender.group_add("room", name).await.unwrap();
     }
@@ -30,7 +30,7 @@ async fn a_receipt_counts_full_queues_and_names_them_on_request(servers: Servers
     assert_eq!((receipt.full(), named), (2, BTreeSet::from(["full.a", "full?b"])));
     for number in [7, 8] {
         assert_eq!(promptly("a copy", mailbox.receive::<u64>()).await.unwrap(), number);
-        assert_eq!(promptly("a copy", owner.receive::<_, u64>(["free"])).await.unwrap().1, number);
+        assert_eq!(promptly("a copy", owner.receive::<u64>(["free"])).await.unwrap().1, number);
     }
     let empty = sender.group_send_naming_full("nobody", &1).await.unwrap();
     assert_eq!(empty, asgi_redis::GroupReceipt::default());
@@ -46,17 +46,17 @@ async fn a_message_too_large_for_the_layer_reaches_no_member(servers: Servers) {
     let error = layer.group_send("room", &"x".repeat(100)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MessageTooLarge);
     assert!(error.to_string().contains("room"), "{error}");
-    assert!(layer.try_receive::<_, String>(["normal"]).await.unwrap().is_none());
+    assert!(layer.try_receive::<String>(["normal"]).await.unwrap().is_none());
     layer.group_send("room", &"x".repeat(90)).await.unwrap();
-    assert!(layer.try_receive::<_, String>(["normal"]).await.unwrap().is_some());
+    assert!(layer.try_receive::<String>(["normal"]).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_send_is_one_command_for_each_thousand_queues_however_many_mailboxes_they_have() {
     let server = Server::private();
     let [owner, sender] = layers(&options(&server, "round-trips")).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mailboxes: Vec<Mailbox> = (0..1_500).map(|_| inbox.open().unwrap()).collect();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mailboxes: Vec<Mailbox> = (0..1_500).map(|_| inbox.open_mailbox().unwrap()).collect();
     let added = mailboxes.iter().map(|mailbox| sender.group_add("few", mailbox.name()));
     join_all(added).await.into_iter().for_each(Result::unwrap);
     let queues: Vec<String> = (0..2_500).map(|number| format!("queue.{number}")).collect();
@@ -95,8 +95,9 @@ async fn a_message_of_a_mebibyte_to_a_thousand_mailboxes_is_kept_once_an_inbox_a
     let options = options_at(&proxy.url(), "large").max_message_size(2 * SIZE);
     let sender = options.clone().hosts([server.url()]).connect().await.unwrap();
     let [one, two] = layers(&options).await;
-    let inboxes = [one.inbox("a").await.unwrap(), two.inbox("b").await.unwrap()];
-    let mut mailboxes: Vec<Mailbox> = (0..1_000).map(|number| inboxes[number % 2].open().unwrap()).collect();
+    let inboxes = [one.open_inbox("a").await.unwrap(), two.open_inbox("b").await.unwrap()];
+    let mut mailboxes: Vec<Mailbox> =
+        (0..1_000).map(|number| inboxes[number % 2].open_mailbox().unwrap()).collect();
     let added = mailboxes.iter().map(|mailbox| sender.group_add("room", mailbox.name()));
     join_all(added).await.into_iter().for_each(Result::unwrap);
     sender.group_send("room", "first").await.unwrap();
@@ -145,8 +146,8 @@ async fn a_message_of_a_mebibyte_to_a_thousand_mailboxes_is_kept_once_an_inbox_a
 async fn script_flush_between_group_calls_is_seen_by_nobody() {
     let server = Server::private();
     let [owner, sender] = layers(&options(&server, "script-flush")).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     let mut admin = server.connection().await;
     let mut flush = async || {
         let () = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut admin).await.unwrap();
@@ -163,7 +164,7 @@ async fn script_flush_between_group_calls_is_seen_by_nobody() {
         assert_eq!(sender.group_len("room").await.unwrap(), 1);
         flush().await;
         sender.group_discard("room", mailbox.name()).await.unwrap();
-        others.push(owner.inbox("b").await.unwrap());
+        others.push(owner.open_inbox("b").await.unwrap());
         flush().await;
         others.truncate(1);
     }
@@ -174,8 +175,8 @@ async fn a_full_server_refuses_a_group_send_cleanly_while_mailboxes_drain_and_th
     let server = Server::private();
     let options = options(&server, "full-server").capacity(10_000).membership_lease(Duration::from_secs(1));
     let [owner, sender] = layers(&options).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     for name in [mailbox.name().as_str(), "fills"] {
         sender.group_add("room", name).await.unwrap();
     }
@@ -201,11 +202,11 @@ async fn a_full_server_refuses_a_group_send_cleanly_while_mailboxes_drain_and_th
     }
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(sender.group_len("room").await.unwrap(), 2, "beyond the lease");
-    let goes = inbox.open().unwrap();
+    let goes = inbox.open_mailbox().unwrap();
     drop(goes);
     sender.group_discard("room", "fills").await.unwrap();
     for number in 0..sent {
-        let (_, message) = promptly("one", owner.receive::<_, (u64, String)>(["fills"])).await.unwrap();
+        let (_, message) = promptly("one", owner.receive::<(u64, String)>(["fills"])).await.unwrap();
         assert_eq!(message.0, number);
     }
     most(0).await;
@@ -217,8 +218,8 @@ async fn a_full_server_refuses_a_group_send_cleanly_while_mailboxes_drain_and_th
 async fn flush_empties_groups_and_inboxes_and_both_go_on() {
     let server = Server::private();
     let [owner, sender] = layers(&options(&server, "flush-groups")).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let (mut one, mut two) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (mut one, mut two) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     sender.group_add("room", one.name()).await.unwrap();
     sender.group_send("room", &1).await.unwrap();
     assert_eq!(promptly("a copy", one.receive::<u64>()).await.unwrap(), 1);

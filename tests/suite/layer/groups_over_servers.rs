@@ -48,9 +48,9 @@ async fn a_group_send_waits_for_no_server_before_it_asks_the_others() {
     let through = ConfigBuilder::new().hosts(proxies.each_ref().map(Proxy::url)).prefix(&prefix);
     let beside = through.clone().hosts(servers.each_ref().map(Server::url));
     let [sender, owner] = [through.connect().await.unwrap(), beside.connect().await.unwrap()];
-    let inboxes = join_all((0..12).map(|_| owner.inbox("member"))).await;
+    let inboxes = join_all((0..12).map(|_| owner.open_inbox("member"))).await;
     let mut mailboxes: Vec<Mailbox> =
-        inboxes.iter().map(|inbox| inbox.as_ref().unwrap().open().unwrap()).collect();
+        inboxes.iter().map(|inbox| inbox.as_ref().unwrap().open_mailbox().unwrap()).collect();
     for mailbox in &mailboxes {
         owner.group_add("room", mailbox.name()).await.unwrap();
     }

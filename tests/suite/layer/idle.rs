@@ -16,6 +16,7 @@ async fn calls_during(server: &Server, time: Duration) -> u64 {
     calls(&mut admin, "evalsha").await - before
 }
 
+/// Shows R7.
 #[test]
 fn the_beat_comes_three_times_a_lease_of_60_seconds() {
     assert_eq!(ConfigBuilder::new().build().unwrap().lease(), Duration::from_secs(60));
@@ -28,7 +29,7 @@ async fn an_idle_receive_on_30_channels_costs_one_command_a_beat() {
     let names: Vec<String> = (0..30).map(|number| format!("channel-{number}")).collect();
     let receive = tokio::spawn({
         let names = names.clone();
-        async move { receiver.receive::<_, u64>(names).await }
+        async move { receiver.receive::<u64>(names).await }
     });
     tokio::time::sleep(Duration::from_millis(200)).await;
     // The sender's own beats are three too: each layer stands for a process.
@@ -46,7 +47,7 @@ async fn ten_thousand_idle_receives_share_a_few_commands_and_any_of_them_is_woke
     let mut receives: Vec<_> = (0..10_000)
         .map(|number| {
             let receiver = receiver.clone();
-            tokio::spawn(async move { receiver.receive::<_, u64>([format!("channel-{number}")]).await })
+            tokio::spawn(async move { receiver.receive::<u64>([format!("channel-{number}")]).await })
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -77,8 +78,8 @@ async fn an_idle_inbox_with_a_thousand_mailboxes_in_a_group_costs_two_commands_a
     let server = Server::private();
     let three = Duration::from_secs(3);
     let [owner, sender] = layers(&options(&server, "idle-inbox").lease(three).membership_lease(three)).await;
-    let inbox = owner.inbox("websocket.send").await.unwrap();
-    let mut mailboxes: Vec<_> = (0..1_000).map(|_| inbox.open().unwrap()).collect();
+    let inbox = owner.open_inbox("websocket.send").await.unwrap();
+    let mut mailboxes: Vec<_> = (0..1_000).map(|_| inbox.open_mailbox().unwrap()).collect();
     for mailbox in &mailboxes {
         sender.group_add("room", mailbox.name()).await.unwrap();
     }

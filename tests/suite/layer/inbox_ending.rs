@@ -17,15 +17,16 @@ async fn leftovers(hosts: &impl Hosts, options: &ConfigBuilder) -> Vec<String> {
 }
 
 fn opened(inbox: &Inbox, count: usize) -> Vec<Mailbox> {
-    (0..count).map(|_| inbox.open().unwrap()).collect()
+    (0..count).map(|_| inbox.open_mailbox().unwrap()).collect()
 }
 
 on_one_and_three_servers!(a_dropped_mailbox_leaves_all_its_groups_and_its_name_is_unknown);
+/// Shows R28.
 async fn a_dropped_mailbox_leaves_all_its_groups_and_its_name_is_unknown(servers: Servers) {
     let options = options(&servers, "drop-mailbox");
     let [owner, other] = layers(&options).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let (stays, goes) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (stays, goes) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     for room in 0..20 {
         other.group_add(format!("room-{room}"), goes.name()).await.unwrap();
     }
@@ -53,8 +54,8 @@ async fn a_dropped_mailbox_does_not_leave_its_groups_one_answer_after_another() 
     let server = Server::shared();
     let proxy = Proxy::start(&server);
     let [owner, other] = through_and_beside(&proxy, &server, "drop-many-groups").await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     for room in 0..40 {
         other.group_add(format!("room-{room}"), mailbox.name()).await.unwrap();
     }
@@ -72,7 +73,7 @@ async fn a_dropped_mailbox_does_not_leave_its_groups_one_answer_after_another() 
 on_one_and_three_servers!(a_thousand_mailboxes_dropped_at_once_leave_their_group);
 async fn a_thousand_mailboxes_dropped_at_once_leave_their_group(servers: Servers) {
     let [owner, other] = layers(&options(&servers, "drop-thousand")).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     let mailboxes = opened(&inbox, 2_000);
     let adds = mailboxes.iter().map(|mailbox| other.group_add("room", mailbox.name()));
     futures::future::join_all(adds).await.into_iter().for_each(Result::unwrap);
@@ -86,7 +87,7 @@ on_one_and_three_servers!(an_inbox_whose_handles_are_dropped_leaves_its_groups_a
 async fn an_inbox_whose_handles_are_dropped_leaves_its_groups_and_no_key(servers: Servers) {
     let options = options(&servers, "drop-inbox");
     let [owner, other] = layers(&options).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     let mailboxes = opened(&inbox, 10);
     for (number, mailbox) in mailboxes.iter().enumerate() {
         other.group_add(format!("room-{}", number % 3), mailbox.name()).await.unwrap();
@@ -107,10 +108,10 @@ on_one_and_three_servers!(closing_an_inbox_or_its_layer_ends_the_mailboxes_and_r
 async fn closing_an_inbox_or_its_layer_ends_the_mailboxes_and_removes_the_keys(servers: Servers) {
     let options = options(&servers, "close-inbox");
     let [owner, other] = layers(&options).await;
-    let (first, second) = (owner.inbox("a").await.unwrap(), owner.inbox("b").await.unwrap());
+    let (first, second) = (owner.open_inbox("a").await.unwrap(), owner.open_inbox("b").await.unwrap());
     for inbox in [&first, &second] {
-        let mut mailbox = inbox.open().unwrap();
-        let mut waiting = inbox.open().unwrap();
+        let mut mailbox = inbox.open_mailbox().unwrap();
+        let mut waiting = inbox.open_mailbox().unwrap();
         other.group_add("room", mailbox.name()).await.unwrap();
         other.group_send("room", &7).await.unwrap();
         until("it has come", async || inbox.statistics().waiting == 1).await;
@@ -127,12 +128,12 @@ async fn closing_an_inbox_or_its_layer_ends_the_mailboxes_and_removes_the_keys(s
         assert_eq!(mailbox.receive::<u64>().await.unwrap_err().kind(), ErrorKind::Closed);
         assert!(other.group_is_empty("room").await.unwrap());
         assert_eq!(promptly("the end", inbox.next::<u64>()).await.unwrap_err().kind(), ErrorKind::Closed);
-        let mut late = inbox.open().unwrap();
+        let mut late = inbox.open_mailbox().unwrap();
         assert_eq!(late.receive::<u64>().await.unwrap_err().kind(), ErrorKind::Closed);
         promptly("closing again", inbox.close()).await;
     }
     assert_eq!(leftovers(&servers, &options).await, [""; 0]);
-    assert_eq!(owner.inbox("c").await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(owner.open_inbox("c").await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
 #[tokio::test]
@@ -140,7 +141,7 @@ async fn dropping_everything_ends_all_tasks_and_connections() {
     let server = Server::private();
     let mut admin = server.connection().await;
     let layer = options(&server, "drop-all").connect().await.unwrap();
-    let inbox = layer.inbox("a").await.unwrap();
+    let inbox = layer.open_inbox("a").await.unwrap();
     let mailboxes = opened(&inbox, 5);
     for mailbox in &mailboxes {
         layer.group_add("room", mailbox.name()).await.unwrap();
@@ -159,9 +160,9 @@ async fn dropping_everything_ends_all_tasks_and_connections() {
 on_one_and_three_servers!(an_inbox_outlives_its_layer_value_and_ends_when_it_is_closed_after_that);
 async fn an_inbox_outlives_its_layer_value_and_ends_when_it_is_closed_after_that(servers: Servers) {
     let [owner, other] = layers(&options(&servers, "outlives")).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     drop(owner);
-    let mut mailbox = inbox.open().unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     other.group_add("room", mailbox.name()).await.unwrap();
     drop(inbox);
     other.group_send("room", &1).await.unwrap();
@@ -178,10 +179,10 @@ fn mailboxes_end_when_the_runtime_of_their_layer_has_ended() {
     let first = runtime();
     let (layer, inbox) = first.block_on(async {
         let layer = ConfigBuilder::new().hosts([server.url()]).prefix(prefix).connect().await.unwrap();
-        let inbox = layer.inbox("a").await.unwrap();
+        let inbox = layer.open_inbox("a").await.unwrap();
         (layer, inbox)
     });
-    let mut mailbox = inbox.open().unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     drop(first);
     runtime().block_on(async {
         let error = promptly("the receive", mailbox.receive::<u64>()).await.unwrap_err();
@@ -200,8 +201,8 @@ async fn closing_takes_no_longer_than_the_server_may_take_to_answer() {
     let options =
         options_at(&proxy.url(), "close-stalled-inbox").response_timeout(short).connect_timeout(short);
     let owner = options.connect().await.unwrap();
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     owner.group_add("room", mailbox.name()).await.unwrap();
     proxy.stall_only(Direction::Replies);
     promptly("closing the inbox", inbox.close()).await;
@@ -214,11 +215,11 @@ async fn closing_does_not_wait_for_a_beat_where_the_key_of_the_inbox_is_not_ours
     let server = Server::private();
     let options = options(&server, "foreign-inbox");
     let [owner, other] = layers(&options).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     let key = format!("{}q:{}", options.build().unwrap().prefix(), inbox.name());
     let mut admin = server.connection().await;
     let () = redis::cmd("SET").arg(&key).arg("foreign").query_async(&mut admin).await.unwrap();
-    let mailbox = inbox.open().unwrap();
+    let mailbox = inbox.open_mailbox().unwrap();
     tokio::time::sleep(MOMENT).await;
     other.group_add("room", mailbox.name()).await.unwrap();
     let receipt = other.group_send("room", &1).await.unwrap();

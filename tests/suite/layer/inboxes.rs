@@ -9,9 +9,9 @@ use crate::support::Servers;
 on_one_and_three_servers!(a_mailbox_gets_what_any_process_sends_to_its_name_in_order);
 async fn a_mailbox_gets_what_any_process_sends_to_its_name_in_order(servers: Servers) {
     let [owner, sender] = layers(&options(&servers, "mailbox")).await;
-    let inbox = owner.inbox("websocket.send").await.unwrap();
+    let inbox = owner.open_inbox("websocket.send").await.unwrap();
     assert!(inbox.name().as_str().starts_with("websocket.send.") && inbox.name().as_str().ends_with('!'));
-    let (mut one, mut two) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let (mut one, mut two) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     for number in 0..50 {
         sender.send(one.name(), &number).await.unwrap();
         sender.send(two.name(), &(number + 1000)).await.unwrap();
@@ -31,9 +31,9 @@ async fn a_mailbox_gets_what_any_process_sends_to_its_name_in_order(servers: Ser
 on_one_and_three_servers!(a_group_send_reaches_its_members_once_and_nobody_else);
 async fn a_group_send_reaches_its_members_once_and_nobody_else(servers: Servers) {
     let [one, two, sender] = layers(&options(&servers, "group")).await;
-    let inboxes = [one.inbox("a").await.unwrap(), two.inbox("b").await.unwrap()];
-    let mut members: Vec<_> = (0..20).map(|n| inboxes[n % 2].open().unwrap()).collect();
-    let stranger = inboxes[0].open().unwrap();
+    let inboxes = [one.open_inbox("a").await.unwrap(), two.open_inbox("b").await.unwrap()];
+    let mut members: Vec<_> = (0..20).map(|n| inboxes[n % 2].open_mailbox().unwrap()).collect();
+    let stranger = inboxes[0].open_mailbox().unwrap();
     for member in &members {
         sender.group_add("room", member.name()).await.unwrap();
     }

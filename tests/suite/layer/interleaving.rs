@@ -63,11 +63,11 @@ async fn receivers(
 ) -> (Vec<Inbox>, Vec<Receiver>) {
     let mut inboxes = Vec::new();
     for layer in layers {
-        inboxes.push(layer.inbox("member").await.unwrap());
+        inboxes.push(layer.open_inbox("member").await.unwrap());
     }
     let mut receivers = Vec::new();
     for number in 0..3 * inboxes.len() {
-        receivers.push(Receiver::Mailbox(inboxes[number % inboxes.len()].open().unwrap()));
+        receivers.push(Receiver::Mailbox(inboxes[number % inboxes.len()].open_mailbox().unwrap()));
     }
     receivers.push(Receiver::Channel(format!("single?{seed}")));
     receivers

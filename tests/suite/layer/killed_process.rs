@@ -40,10 +40,10 @@ async fn the_part_of_a_member_process() {
     });
     let (prefix, urls) = role.split_once(' ').unwrap();
     let layer = options(&urls.split(' ').collect::<Vec<_>>(), prefix).connect().await.unwrap();
-    let inbox = layer.inbox("member").await.unwrap();
+    let inbox = layer.open_inbox("member").await.unwrap();
     let mut mailboxes = Vec::new();
     for _ in 0..MAILBOXES {
-        let mailbox = inbox.open().unwrap();
+        let mailbox = inbox.open_mailbox().unwrap();
         layer.group_add("room", mailbox.name()).await.unwrap();
         mailboxes.push(mailbox);
     }

@@ -18,8 +18,8 @@ async fn long_and_brief(options: &ConfigBuilder) -> [RedisChannelLayer; 2] {
 on_one_and_three_servers!(channels_of_any_kind_are_members_whoever_adds_them);
 async fn channels_of_any_kind_are_members_whoever_adds_them(servers: Servers) {
     let [owner, adder, sender] = layers(&options(&servers, "kinds")).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     for name in [mailbox.name().as_str(), "normal", "single?1", "normal"] {
         adder.group_add("room", name).await.unwrap();
     }
@@ -30,14 +30,14 @@ async fn channels_of_any_kind_are_members_whoever_adds_them(servers: Servers) {
     assert_eq!(listed, [mailbox.name().as_str(), "normal", "single?1"]);
     let receive = tokio::spawn({
         let adder = adder.clone();
-        async move { adder.receive::<_, u64>(["normal"]).await.unwrap() }
+        async move { adder.receive::<u64>(["normal"]).await.unwrap() }
     });
     tokio::time::sleep(MOMENT).await;
     let receipt = sender.group_send("room", &1).await.unwrap();
     assert_eq!((receipt.delivered(), receipt.full(), receipt.expired(), receipt.failed()), (3, 0, 0, 0));
     // One that waits is woken, one that comes later finds it.
     assert_eq!(promptly("the normal channel's", receive).await.unwrap().1, 1);
-    assert_eq!(promptly("the other's", owner.receive::<_, u64>(["single?1"])).await.unwrap().1, 1);
+    assert_eq!(promptly("the other's", owner.receive::<u64>(["single?1"])).await.unwrap().1, 1);
     assert_eq!(promptly("the mailbox's", mailbox.receive::<u64>()).await.unwrap(), 1);
     for (name, left) in [("normal", 2), ("single?1", 1)] {
         adder.group_discard("room", name).await.unwrap();
@@ -45,14 +45,14 @@ async fn channels_of_any_kind_are_members_whoever_adds_them(servers: Servers) {
         assert_eq!(sender.group_len("room").await.unwrap(), left);
     }
     assert_eq!(sender.group_send("room", &2).await.unwrap().delivered(), 1);
-    assert!(owner.try_receive::<_, u64>(["normal", "single?1"]).await.unwrap().is_none());
+    assert!(owner.try_receive::<u64>(["normal", "single?1"]).await.unwrap().is_none());
 }
 
 on_one_and_three_servers!(a_channel_knows_its_groups_and_leaves_all_of_them_at_once);
 async fn a_channel_knows_its_groups_and_leaves_all_of_them_at_once(servers: Servers) {
     let [owner, other] = layers(&options(&servers, "groups-of")).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let (mut one, mut two) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (mut one, mut two) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     let rooms: Vec<String> = (0..1_203).map(|room| format!("room-{room:04}")).collect();
     for room in &rooms {
         other.group_add(room, one.name()).await.unwrap();
@@ -82,9 +82,9 @@ async fn a_channel_knows_its_groups_and_leaves_all_of_them_at_once(servers: Serv
 on_one_and_three_servers!(a_membership_ends_so_long_after_the_last_add_as_group_expiry_says);
 async fn a_membership_ends_so_long_after_the_last_add_as_group_expiry_says(servers: Servers) {
     let [long, brief] = long_and_brief(&options(&servers, "group-expiry")).await;
-    let inbox = long.inbox("a").await.unwrap();
+    let inbox = long.open_inbox("a").await.unwrap();
     let (mut renewed, mut expired, mut stays) =
-        (inbox.open().unwrap(), inbox.open().unwrap(), inbox.open().unwrap());
+        (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     long.group_add("room", stays.name()).await.unwrap();
     for name in [renewed.name().as_str(), expired.name().as_str(), "normal"] {
         brief.group_add("room", name).await.unwrap();
@@ -123,9 +123,9 @@ async fn renewed_memberships_last_while_the_mailbox_is_open_and_no_longer(server
         .membership_lease(Duration::from_secs(1));
     let renewing = options.clone().renew_memberships(true).connect().await.unwrap();
     let plain = options.connect().await.unwrap();
-    let (inbox, other) = (renewing.inbox("a").await.unwrap(), plain.inbox("b").await.unwrap());
+    let (inbox, other) = (renewing.open_inbox("a").await.unwrap(), plain.open_inbox("b").await.unwrap());
     let (mut open, closed, not_renewed) =
-        (inbox.open().unwrap(), inbox.open().unwrap(), other.open().unwrap());
+        (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap(), other.open_mailbox().unwrap());
     for mailbox in [&open, &closed, &not_renewed] {
         plain.group_add("room", mailbox.name()).await.unwrap();
     }
@@ -151,8 +151,8 @@ async fn a_renewal_does_not_bring_back_who_was_discarded_while_the_inbox_was_not
         .membership_lease(Duration::from_secs(1))
         .renew_memberships(true);
     let [owner, other] = layers(&options).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mailbox = inbox.open_mailbox().unwrap();
     other.group_add("room", mailbox.name()).await.unwrap();
     other.group_send("room", &1).await.unwrap();
     until("its owner knows that it is in", async || inbox.statistics().waiting == 1).await;
@@ -172,8 +172,8 @@ async fn a_renewal_does_not_bring_back_who_was_discarded_while_the_inbox_was_not
 on_one_and_three_servers!(a_member_that_was_discarded_and_added_again_in_one_moment_misses_nothing_else);
 async fn a_member_that_was_discarded_and_added_again_in_one_moment_misses_nothing_else(servers: Servers) {
     let [owner, other] = layers(&options(&servers, "flicker").capacity(10_000)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let (mut steady, mut flickers) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (mut steady, mut flickers) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     other.group_add("room", steady.name()).await.unwrap();
     for number in 0..300_u64 {
         let (add, discard) = (number % 3 == 0, number % 3 == 1);

@@ -82,8 +82,9 @@ async fn sends(layer: &RedisChannelLayer) -> BTreeMap<bool, usize> {
 async fn a_server_that_dies_fails_only_what_must_go_to_it_and_is_taken_back() {
     let trio = Trio::start();
     let layer = trio.options().connect().await.unwrap();
-    let inboxes = join_all((0..6).map(|_| layer.inbox("chat"))).await;
-    let mut mailboxes: Vec<_> = inboxes.into_iter().map(|inbox| inbox.unwrap().open().unwrap()).collect();
+    let inboxes = join_all((0..6).map(|_| layer.open_inbox("chat"))).await;
+    let mut mailboxes: Vec<_> =
+        inboxes.into_iter().map(|inbox| inbox.unwrap().open_mailbox().unwrap()).collect();
     for mailbox in &mailboxes {
         layer.group_add("room", mailbox.name()).await.unwrap();
     }
@@ -106,7 +107,7 @@ async fn a_server_that_dies_fails_only_what_must_go_to_it_and_is_taken_back() {
     assert!((10..=30).contains(&outcomes[&false]), "{outcomes:?}");
     for number in 0..100 {
         layer.send("jobs", &number).await.unwrap();
-        soon("a message", layer.receive::<_, u64>(["jobs"])).await.unwrap();
+        soon("a message", layer.receive::<u64>(["jobs"])).await.unwrap();
     }
     let receipt = layer.group_send("room", "hi").await.unwrap();
     assert_eq!(receipt.unreached().len(), 1, "{receipt:?}");
@@ -189,20 +190,20 @@ async fn a_receive_goes_on_with_the_living_and_takes_what_the_dead_one_has_when_
     trio.servers[0].stop();
     until_up(&layer, 0, false).await;
     let mut received = Vec::new();
-    while let Some((_, number)) = layer.try_receive::<_, u64>(["jobs"]).await.unwrap() {
+    while let Some((_, number)) = layer.try_receive::<u64>(["jobs"]).await.unwrap() {
         received.push(number);
     }
     assert!((4..=7).contains(&received.len()), "the living have {received:?}");
     let waiting = tokio::spawn({
         let layer = layer.clone();
-        async move { layer.receive::<_, u64>(["jobs"]).await.unwrap().1 }
+        async move { layer.receive::<u64>(["jobs"]).await.unwrap().1 }
     });
     tokio::time::sleep(MOMENT).await;
     assert!(!waiting.is_finished());
     trio.servers[0].start();
     received.push(soon("one of the rest", waiting).await.unwrap());
     while received.len() < 9 {
-        received.push(soon("the rest", layer.receive::<_, u64>(["jobs"])).await.unwrap().1);
+        received.push(soon("the rest", layer.receive::<u64>(["jobs"])).await.unwrap().1);
     }
     received.sort_unstable();
     assert_eq!(received, (0..9).collect::<Vec<_>>());
@@ -215,12 +216,12 @@ async fn a_try_receive_does_not_wait_for_a_server_that_is_known_to_be_silent() {
     trio.servers[1].pause();
     let first = tokio::spawn({
         let layer = layer.clone();
-        async move { layer.try_receive::<_, u64>(["jobs"]).await }
+        async move { layer.try_receive::<u64>(["jobs"]).await }
     });
     tokio::time::sleep(MOMENT).await;
     assert!(!first.is_finished(), "it was asked of all, and one owes its answer");
     for _ in 0..20 {
-        let received = layer.try_receive::<_, u64>(["jobs"]).await.unwrap();
+        let received = layer.try_receive::<u64>(["jobs"]).await.unwrap();
         assert!(received.is_none() && !first.is_finished(), "this one waited for it too");
     }
     assert!(soon("the first", first).await.unwrap().unwrap().is_none(), "nothing was with the others");
@@ -271,7 +272,7 @@ async fn an_outage_is_told_once_and_its_end_once() {
     let told = Told::listen();
     let trio = Trio::start();
     let layer = trio.options().connect().await.unwrap();
-    let waiting = join_all((0..5).map(|_| layer.receive::<_, u64>(["quiet"])));
+    let waiting = join_all((0..5).map(|_| layer.receive::<u64>(["quiet"])));
     let told_of = |number: usize| {
         let server = &trio.servers[number];
         (told.count("lost a server", server), told.count("connected again", server))

@@ -1,4 +1,5 @@
 //! Scripts are loaded once, called by SHA, and loaded again by themselves.
+//! R19: scripts are called by EVALSHA.
 
 use asgi_redis::{ChannelLayer, ChannelLayerExt, scripts};
 use futures::future::try_join_all;
@@ -25,7 +26,7 @@ async fn each_script_is_loaded_once_for_all_layers_and_once_more_after_a_flush_a
     .unwrap();
     assert_eq!(calls(&mut admin, "script|load").await, 2 * all, "200 sends at once load each script once");
     for _ in 0..200 {
-        soon("a message", two.receive::<_, u64>(["a"])).await.unwrap();
+        soon("a message", two.receive::<u64>(["a"])).await.unwrap();
     }
     one.flush().await.unwrap();
     assert_eq!(calls(&mut admin, "script|load").await, 2 * all);
@@ -42,7 +43,7 @@ async fn a_lone_send_and_a_lone_receive_are_one_command_each() {
         layer.send("a", &number).await.unwrap();
     }
     for _ in 0..50 {
-        layer.receive::<_, u64>(["a"]).await.unwrap();
+        layer.receive::<u64>(["a"]).await.unwrap();
     }
     assert_eq!(
         calls(&mut admin, "evalsha").await - before,

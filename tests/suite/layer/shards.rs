@@ -55,11 +55,11 @@ async fn messages_of_a_normal_channel_spread_over_all_servers_and_are_received_f
     }
     let mut received = Vec::new();
     for _ in 0..90 {
-        received.push(soon("a message", layer.receive::<_, u64>(["jobs"])).await.unwrap().1);
+        received.push(soon("a message", layer.receive::<u64>(["jobs"])).await.unwrap().1);
     }
     received.sort_unstable();
     assert_eq!(received, (0..90).collect::<Vec<_>>());
-    assert_eq!(layer.try_receive::<_, u64>(["jobs"]).await.unwrap(), None);
+    assert_eq!(layer.try_receive::<u64>(["jobs"]).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn a_blocked_receive_is_woken_by_a_message_on_any_server() {
     let prefix = unique_prefix("woken");
     let layer = three(&server, "").prefix(&prefix).connect().await.unwrap();
     for (number, shard) in each(&server, &prefix).await.iter().enumerate() {
-        let receive = layer.receive::<_, usize>(["jobs", "others", "own?1"]);
+        let receive = layer.receive::<usize>(["jobs", "others", "own?1"]);
         let sent = async {
             tokio::time::sleep(MOMENT).await;
             shard.send("jobs", &number).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_receive_takes_one_message_though_all_servers_hand_it_one_at_once() {
     let layer = three(&server, "").prefix(&prefix).connect().await.unwrap();
     let alone = each(&server, &prefix).await;
     for round in 0..20_u64 {
-        let first = layer.receive::<_, u64>(["jobs"]);
+        let first = layer.receive::<u64>(["jobs"]);
         let sends = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             let sends = alone.iter().zip(0..).map(|(shard, n)| async move {
@@ -96,7 +96,7 @@ async fn a_receive_takes_one_message_though_all_servers_hand_it_one_at_once() {
         let (first, _) = soon("a message", futures::future::join(first, sends)).await;
         let mut received = vec![first.unwrap().1];
         for _ in 0..2 {
-            received.push(soon("the others", layer.receive::<_, u64>(["jobs"])).await.unwrap().1);
+            received.push(soon("the others", layer.receive::<u64>(["jobs"])).await.unwrap().1);
         }
         received.sort_unstable();
         assert_eq!(received, (3 * round..3 * round + 3).collect::<Vec<_>>());
@@ -120,9 +120,9 @@ async fn the_capacity_of_a_normal_channel_is_exact_over_all_servers() {
             assert!(error.to_string().contains(&format!("its capacity is {capacity};")), "{error}");
         }
         for _ in 0..capacity {
-            soon("a message", layers[0].receive::<_, u64>(["jobs"])).await.unwrap();
+            soon("a message", layers[0].receive::<u64>(["jobs"])).await.unwrap();
         }
-        assert_eq!(layers[0].try_receive::<_, u64>(["jobs"]).await.unwrap(), None);
+        assert_eq!(layers[0].try_receive::<u64>(["jobs"]).await.unwrap(), None);
     }
 }
 
@@ -155,7 +155,7 @@ async fn what_waits_on_one_server_does_not_wait_until_another_is_empty() {
     }
     let mut taken = [0; 3];
     for _ in 0..120 {
-        taken[soon("a message", layer.receive::<_, usize>(["jobs"])).await.unwrap().1] += 1;
+        taken[soon("a message", layer.receive::<usize>(["jobs"])).await.unwrap().1] += 1;
     }
     // How evenly depends on how fast each server answers.
     assert!(taken.iter().all(|taken| (1..100).contains(taken)), "{taken:?} of 120, of which each has 100");
@@ -170,7 +170,7 @@ async fn a_single_reader_channel_keeps_its_order_and_lives_on_one_server() {
         writer.send("body?1", &number).await.unwrap();
     }
     for number in 0..50_u64 {
-        assert_eq!(soon("a message", reader.receive::<_, u64>(["body?1"])).await.unwrap().1, number);
+        assert_eq!(soon("a message", reader.receive::<u64>(["body?1"])).await.unwrap().1, number);
     }
     let mut left = Vec::new();
     for shard in each(&server, &prefix).await {
@@ -188,8 +188,8 @@ async fn inboxes_and_groups_reach_over_all_servers() {
     let mut mailboxes = Vec::new();
     for process in &processes {
         for _ in 0..3 {
-            let inbox = process.inbox("websocket.send").await.unwrap();
-            mailboxes.push(inbox.open().unwrap());
+            let inbox = process.open_inbox("websocket.send").await.unwrap();
+            mailboxes.push(inbox.open_mailbox().unwrap());
         }
     }
     for mailbox in &mailboxes {
@@ -204,8 +204,8 @@ async fn inboxes_and_groups_reach_over_all_servers() {
         assert_eq!(soon("a copy", mailbox.receive::<String>()).await.unwrap(), "hi");
     }
     for channel in ["log", "body?1"] {
-        let copy = soon("a copy", processes[2].receive::<_, String>([channel])).await.unwrap();
+        let copy = soon("a copy", processes[2].receive::<String>([channel])).await.unwrap();
         assert_eq!(copy.1, "hi");
     }
-    assert_eq!(processes[2].try_receive::<_, String>(["log"]).await.unwrap(), None);
+    assert_eq!(processes[2].try_receive::<String>(["log"]).await.unwrap(), None);
 }

@@ -28,9 +28,9 @@ on_one_and_three_servers!(
 );
 async fn one_mailbox_that_is_never_read_does_not_keep_999_others_from_their_messages(servers: Servers) {
     let [owner, sender] = layers(&options(&servers, "slow")).await;
-    let inbox = owner.inbox("member").await.unwrap();
-    let slow = inbox.open().unwrap();
-    let mut others: Vec<Mailbox> = (0..999).map(|_| inbox.open().unwrap()).collect();
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let slow = inbox.open_mailbox().unwrap();
+    let mut others: Vec<Mailbox> = (0..999).map(|_| inbox.open_mailbox().unwrap()).collect();
     let names = others.iter().map(Mailbox::name).chain([slow.name()]);
     join_all(names.map(|name| owner.group_add("room", name))).await.into_iter().for_each(Result::unwrap);
     // Twice what the slow one holds, and each round comes only after all others had the one before.
@@ -63,8 +63,8 @@ async fn what_was_accepted_for_a_full_mailbox_is_delivered_and_its_senders_are_t
     servers: Servers,
 ) {
     let [owner, sender] = layers(&options(&servers, "full").capacity(10)).await;
-    let inbox = owner.inbox("member").await.unwrap();
-    let (mut slow, mut other) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let (mut slow, mut other) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     let accepted = send_until_full(&sender, &slow).await;
     assert!((10..=20).contains(&accepted), "{accepted}, of its own capacity and that of the inbox");
     let error = sender.send(slow.name(), &99).await.unwrap_err();
@@ -95,8 +95,8 @@ async fn a_full_mailbox_that_is_never_read_has_room_again_when_its_messages_have
         .expiry(Duration::from_millis(600))
         .membership_lease(Duration::from_secs(1));
     let [owner, sender] = layers(&options).await;
-    let inbox = owner.inbox("member").await.unwrap();
-    let mut slow = inbox.open().unwrap();
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let mut slow = inbox.open_mailbox().unwrap();
     let accepted = send_until_full(&sender, &slow).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(sender.send(slow.name(), &99).await.unwrap_err().kind(), ErrorKind::ChannelFull);
@@ -115,8 +115,8 @@ async fn messages_that_waited_too_long_in_the_process_are_dropped_and_counted(se
     let long = options(&servers, "process-expiry");
     let short = long.clone().expiry(Duration::from_millis(300));
     let [owner, brief] = [long.connect().await.unwrap(), short.connect().await.unwrap()];
-    let inbox = owner.inbox("member").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     owner.group_add("room", mailbox.name()).await.unwrap();
     brief.send(mailbox.name(), &1).await.unwrap();
     brief.group_send("room", &2).await.unwrap();
@@ -130,8 +130,8 @@ async fn messages_that_waited_too_long_in_the_process_are_dropped_and_counted(se
 on_one_and_three_servers!(what_no_mailbox_reads_is_bounded_by_the_mailboxes_and_the_inbox);
 async fn what_no_mailbox_reads_is_bounded_by_the_mailboxes_and_the_inbox(servers: Servers) {
     let [owner, one, two] = layers(&options(&servers, "bounded").capacity(10)).await;
-    let inbox = owner.inbox("member").await.unwrap();
-    let mailboxes = [(); 4].map(|()| inbox.open().unwrap());
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let mailboxes = [(); 4].map(|()| inbox.open_mailbox().unwrap());
     let hammering = [&one, &two].map(async |sender| {
         for number in 0..400_usize {
             let _ = sender.send(mailboxes[number % 4].name(), &number).await;
@@ -152,8 +152,8 @@ async fn a_dropped_mailbox_frees_what_waited_in_it_though_the_server_cannot_be_t
     let server = Server::shared();
     let proxy = Proxy::start(&server);
     let [owner, sender] = through_and_beside(&proxy, &server, "frees").await;
-    let inbox = owner.inbox("member").await.unwrap();
-    let (mut read, unread) = (inbox.open().unwrap(), inbox.open().unwrap());
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let (mut read, unread) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     for mailbox in [&read, &unread] {
         sender.group_add("room", mailbox.name()).await.unwrap();
     }

@@ -32,7 +32,7 @@ async fn polled_once<T>(future: impl Future<Output = T>) -> Option<T> {
 on_one_and_three_servers!(next_gives_each_message_with_its_full_channel_and_none_sent_before_is_lost);
 async fn next_gives_each_message_with_its_full_channel_and_none_sent_before_is_lost(servers: Servers) {
     let [owner, sender] = layers(&options(&servers, "next")).await;
-    let inbox = owner.inbox("http.response").await.unwrap();
+    let inbox = owner.open_inbox("http.response").await.unwrap();
     for number in 0..10 {
         sender.send(address(&inbox, &format!("a{}", number % 3)), &number).await.unwrap();
     }
@@ -40,7 +40,7 @@ async fn next_gives_each_message_with_its_full_channel_and_none_sent_before_is_l
         assert_eq!(next(&inbox).await, (address(&inbox, &format!("a{}", number % 3)), number));
     }
     // A mailbox gets its own, the rest goes on as before.
-    let mut mailbox = inbox.open().unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     for number in 0..10 {
         sender.send(mailbox.name(), &number).await.unwrap();
         sender.send(address(&inbox, "b"), &(number + 100)).await.unwrap();
@@ -59,7 +59,7 @@ async fn without_next_messages_for_nobody_are_counted_and_none_is_read_before_th
     servers: Servers,
 ) {
     let [owner, sender] = layers(&options(&servers, "unknown").capacity(5)).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     for number in 0..5 {
         sender.send(address(&inbox, "nobody"), &number).await.unwrap();
     }
@@ -67,7 +67,7 @@ async fn without_next_messages_for_nobody_are_counted_and_none_is_read_before_th
     let error = sender.send(address(&inbox, "nobody"), &5).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ChannelFull, "they wait until somebody says what is known");
     assert_eq!(inbox.statistics().unknown, 0);
-    let _mailbox = inbox.open().unwrap();
+    let _mailbox = inbox.open_mailbox().unwrap();
     until("they are dropped and counted", async || inbox.statistics().unknown == 5).await;
     sender.send(address(&inbox, "nobody"), &6).await.unwrap();
     until("it is counted", async || inbox.statistics().unknown == 6).await;
@@ -76,11 +76,11 @@ async fn without_next_messages_for_nobody_are_counted_and_none_is_read_before_th
 on_one_and_three_servers!(receive_takes_an_inbox_alone_and_beside_normal_and_single_reader_channels);
 async fn receive_takes_an_inbox_alone_and_beside_normal_and_single_reader_channels(servers: Servers) {
     let [owner, sender] = layers(&options(&servers, "receive-inbox")).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     let alone = [inbox.name().clone()];
     let mixed = [inbox.name().clone(), "normal".parse().unwrap(), "single?1".parse().unwrap()];
     let receive = async |channels: &[ChannelName]| {
-        promptly("a message", owner.receive::<_, u64>(channels.to_vec())).await.unwrap()
+        promptly("a message", owner.receive::<u64>(channels.to_vec())).await.unwrap()
     };
     sender.send(address(&inbox, "x"), &1).await.unwrap();
     assert_eq!(receive(&alone).await, (address(&inbox, "x"), 1));
@@ -122,27 +122,27 @@ async fn receive_takes_an_inbox_alone_and_beside_normal_and_single_reader_channe
 on_one_and_three_servers!(try_receive_takes_what_has_come_and_waits_for_nothing);
 async fn try_receive_takes_what_has_come_and_waits_for_nothing(servers: Servers) {
     let [owner, sender] = layers(&options(&servers, "try-inbox")).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     let mixed = [inbox.name().as_str(), "normal"];
-    assert!(owner.try_receive::<_, u64>([inbox.name()]).await.unwrap().is_none());
-    assert!(owner.try_receive::<_, u64>(mixed).await.unwrap().is_none());
+    assert!(owner.try_receive::<u64>([inbox.name()]).await.unwrap().is_none());
+    assert!(owner.try_receive::<u64>(mixed).await.unwrap().is_none());
     sender.send("normal", &1).await.unwrap();
-    assert_eq!(owner.try_receive::<_, u64>(mixed).await.unwrap().unwrap().1, 1);
+    assert_eq!(owner.try_receive::<u64>(mixed).await.unwrap().unwrap().1, 1);
     sender.send(address(&inbox, "x"), &2).await.unwrap();
     until("it has come", async || inbox.statistics().waiting == 1).await;
-    let (channel, number) = owner.try_receive::<_, u64>(mixed).await.unwrap().unwrap();
+    let (channel, number) = owner.try_receive::<u64>(mixed).await.unwrap().unwrap();
     assert_eq!((channel, number), (address(&inbox, "x"), 2));
-    assert!(owner.try_receive::<_, u64>(mixed).await.unwrap().is_none());
+    assert!(owner.try_receive::<u64>(mixed).await.unwrap().is_none());
 }
 
 on_one_and_three_servers!(an_inbox_of_another_process_and_an_address_are_not_received_from);
 async fn an_inbox_of_another_process_and_an_address_are_not_received_from(servers: Servers) {
     let [owner, other] = layers(&options(&servers, "invalid-inbox")).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     let refused = async |layer: &RedisChannelLayer, names: &[&str], said: &str| {
         for error in [
-            promptly("the refusal", layer.receive::<_, u64>(names.to_vec())).await.unwrap_err(),
-            layer.try_receive::<_, u64>(names.to_vec()).await.unwrap_err(),
+            promptly("the refusal", layer.receive::<u64>(names.to_vec())).await.unwrap_err(),
+            layer.try_receive::<u64>(names.to_vec()).await.unwrap_err(),
         ] {
             assert_eq!(error.kind(), ErrorKind::InvalidName);
             assert!(error.to_string().contains(said), "{error}");
@@ -157,16 +157,19 @@ async fn an_inbox_of_another_process_and_an_address_are_not_received_from(server
     assert_eq!(error.kind(), ErrorKind::InvalidName);
     assert_eq!(owner.group_add("room", inbox.name()).await.unwrap_err().kind(), ErrorKind::InvalidName);
     for wrong in ["a?b", "a!", "", "ä", &"x".repeat(71)] {
-        assert_eq!(owner.inbox(wrong).await.unwrap_err().kind(), ErrorKind::InvalidName, "{wrong:?}");
+        assert_eq!(owner.open_inbox(wrong).await.unwrap_err().kind(), ErrorKind::InvalidName, "{wrong:?}");
     }
-    assert_eq!(owner.inbox(&"x".repeat(70)).await.unwrap().open().unwrap().name().as_str().len(), 100);
+    assert_eq!(
+        owner.open_inbox(&"x".repeat(70)).await.unwrap().open_mailbox().unwrap().name().as_str().len(),
+        100
+    );
 }
 
 on_one_and_three_servers!(receives_dropped_at_each_await_point_lose_and_reorder_nothing);
 async fn receives_dropped_at_each_await_point_lose_and_reorder_nothing(servers: Servers) {
     let [owner, sender] = layers(&options(&servers, "dropped-next").capacity(10_000)).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     let mixed = [inbox.name().clone(), "normal".parse().unwrap()];
     assert!(polled_once(inbox.next::<u64>()).await.is_none());
     let sending = async {
@@ -184,7 +187,7 @@ async fn receives_dropped_at_each_await_point_lose_and_reorder_nothing(servers: 
             turn += 1;
             let received = match turn % 4 {
                 0 => polled_once(inbox.next::<u64>()).await.map(Result::unwrap),
-                1 => polled_once(owner.receive::<_, u64>(mixed.clone())).await.map(Result::unwrap),
+                1 => polled_once(owner.receive::<u64>(mixed.clone())).await.map(Result::unwrap),
                 2 => {
                     own.extend(polled_once(mailbox.receive::<u64>()).await.map(Result::unwrap));
                     None
@@ -201,7 +204,7 @@ async fn receives_dropped_at_each_await_point_lose_and_reorder_nothing(servers: 
             if turn % 5 == 0 {
                 // A longer wait, dropped at random moments.
                 let patience = Duration::from_micros(turn % 1_500);
-                let receive = owner.receive::<_, u64>(["normal"]);
+                let receive = owner.receive::<u64>(["normal"]);
                 if let Ok(received) = tokio::time::timeout(patience, receive).await {
                     normal.push(received.unwrap().1);
                 }
@@ -226,7 +229,7 @@ async fn several_that_wait_for_next_share_the_messages_and_one_that_goes_takes_n
     servers: Servers,
 ) {
     let [owner, sender] = layers(&options(&servers, "several-next")).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     for round in 0..20_u64 {
         let mut waiting: Vec<_> = (0..4)
             .map(|_| {
@@ -251,9 +254,9 @@ on_one_and_three_servers!(what_next_has_not_taken_stays_in_the_server_while_memb
 async fn what_next_has_not_taken_stays_in_the_server_while_memberships_live_on(servers: Servers) {
     let options = options(&servers, "next-full").capacity(10).membership_lease(Duration::from_secs(1));
     let [owner, sender] = layers(&options).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     assert!(polled_once(inbox.next::<u64>()).await.is_none());
-    let mut mailbox = inbox.open().unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     sender.group_add("room", mailbox.name()).await.unwrap();
     let mut accepted = 0;
     let refused = async {
@@ -285,7 +288,7 @@ on_one_and_three_servers!(next_goes_on_at_once_after_all_that_it_had_not_taken_h
 async fn next_goes_on_at_once_after_all_that_it_had_not_taken_has_expired(servers: Servers) {
     let options = options(&servers, "next-expires").capacity(3).expiry(Duration::from_millis(300));
     let [owner, sender] = layers(&options).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     assert!(polled_once(inbox.next::<u64>()).await.is_none());
     for number in 0..3_u64 {
         sender.send(address(&inbox, "x"), &number).await.unwrap();
@@ -308,8 +311,8 @@ async fn mailboxes_do_not_wait_for_ever_for_somebody_who_reads_the_inbox_no_more
         .expiry(Duration::from_millis(300))
         .membership_lease(Duration::from_secs(1));
     let [owner, sender] = layers(&options).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     assert!(polled_once(inbox.next::<u64>()).await.is_none());
     for number in 0..3_u64 {
         sender.send(address(&inbox, "x"), &number).await.unwrap();
@@ -326,12 +329,12 @@ async fn mailboxes_do_not_wait_for_ever_for_somebody_who_reads_the_inbox_no_more
 on_one_and_three_servers!(addresses_without_a_mailbox_may_be_members_and_each_gets_its_copy);
 async fn addresses_without_a_mailbox_may_be_members_and_each_gets_its_copy(servers: Servers) {
     let [owner, sender] = layers(&options(&servers, "whole-members")).await;
-    let inbox = owner.inbox("a").await.unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
     assert!(polled_once(inbox.next::<u64>()).await.is_none());
     for local in ["x", "y", "z"] {
         sender.group_add("room", address(&inbox, local)).await.unwrap();
     }
-    let mut mailbox = inbox.open().unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     sender.group_add("room", mailbox.name()).await.unwrap();
     sender.group_send("room", &1).await.unwrap();
     sender.group_discard("room", address(&inbox, "y")).await.unwrap();
@@ -357,8 +360,8 @@ async fn what_is_no_message_is_told_to_next_and_counted_and_the_rest_goes_on() {
     let server = Server::private();
     let options = options(&server, "garbage").lease(Duration::from_secs(1));
     let [owner, sender] = layers(&options).await;
-    let inbox = owner.inbox("a").await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     let key = format!("{}q:{}", options.build().unwrap().prefix(), inbox.name());
     let mut admin = server.connection().await;
     let mut garbage = async |bytes: &[u8]| {

@@ -33,6 +33,7 @@ async fn a_call_that_does_not_name_a_message_acknowledges_none() {
 }
 
 /// The message of the ticket expired unread and the ticket was given another: that one was not delivered.
+/// Shows R3.
 #[tokio::test]
 async fn an_acknowledgement_of_another_id_gives_the_message_back() {
     let shard = Shard::new().await;

@@ -25,6 +25,7 @@ async fn push(shard: &Shard, capacity: usize) -> PushReply {
     shard.push(&Push::to(INBOX, &["ma m"]).capacity(capacity)).await
 }
 
+/// Shows R23.
 #[tokio::test]
 async fn an_owner_is_told_who_joins_and_leaves_in_order_with_the_messages() {
     let shard = Shard::new().await;
@@ -104,6 +105,7 @@ async fn an_inbox_without_an_owner_is_told_nothing() {
     assert!(!shard.exists('i', INBOX).await);
 }
 
+/// Shows R26.
 #[tokio::test]
 async fn what_an_owner_does_itself_it_is_not_told() {
     let shard = Shard::new().await;
@@ -265,6 +267,7 @@ async fn a_batch_of_nothing_but_ended_memberships_can_be_asked_for_again_and_ack
     assert_eq!(shard.length(INBOX).await, 0);
 }
 
+/// Shows R25.
 #[tokio::test]
 async fn after_a_thousand_that_wait_one_entry_stands_for_all_further_ones() {
     let shard = Shard::new().await;

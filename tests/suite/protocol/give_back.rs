@@ -30,6 +30,7 @@ async fn a_released_message_skips_waiters_that_are_gone() {
 }
 
 /// By LPUSH the one released last would come first.
+/// Shows R3.
 #[tokio::test]
 async fn released_messages_come_in_the_order_of_their_sending() {
     let shard = Shard::new().await;
@@ -157,6 +158,7 @@ async fn a_release_can_hand_the_message_to_a_ticket_of_the_same_call() {
 }
 
 /// A client that gave back by itself would not know of a message that came while its connection was half-open.
+/// Shows R10.
 #[tokio::test]
 async fn a_release_by_ticket_gives_back_what_the_client_never_saw() {
     let shard = Shard::new().await;

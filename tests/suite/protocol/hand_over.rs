@@ -35,6 +35,7 @@ async fn a_message_is_binary_and_may_be_empty() {
     }
 }
 
+/// Shows R2.
 #[tokio::test]
 async fn the_ticket_that_waited_longest_is_served_first() {
     let shard = Shard::new().await;
@@ -120,6 +121,7 @@ async fn a_lease_that_ran_out_by_time_is_over() {
     assert_eq!(shard.drain("a").await, ["m"]);
 }
 
+/// Shows R2.
 #[tokio::test]
 async fn a_waiter_that_nobody_listens_for_is_skipped_and_its_lease_ends() {
     let shard = Shard::new().await;
@@ -137,6 +139,7 @@ async fn a_waiter_that_nobody_listens_for_is_skipped_and_its_lease_ends() {
 }
 
 /// With a bound on how many are skipped, the message would wait behind dead waiters while a live one waits.
+/// Shows R2.
 #[tokio::test]
 async fn a_live_waiter_behind_many_dead_ones_gets_the_message() {
     let shard = Shard::new().await;

@@ -6,6 +6,7 @@ use crate::support::{HelloReply, Pop, PopReply};
 
 const HOUR: u64 = 3_600_000;
 
+/// Shows R1.
 #[tokio::test]
 async fn a_higher_generation_is_accepted_and_the_same_or_a_lower_one_is_stale() {
     let shard = Shard::new().await;
@@ -37,6 +38,7 @@ async fn a_refused_hello_changes_nothing() {
 }
 
 /// Forgotten with the lease, an old hello would be accepted and an old pop would take a message for nobody.
+/// Shows R1.
 #[tokio::test]
 async fn the_generation_outlives_the_lease() {
     let shard = Shard::new().await;
@@ -85,6 +87,7 @@ async fn the_end_of_a_lease_takes_no_time_from_the_memory_of_a_client() {
 }
 
 /// The half-open socket of before still listens: had the new one not, the message would reach only the old one.
+/// Shows R6.
 #[tokio::test]
 async fn who_listens_before_hello_misses_no_message_and_who_does_not_gets_it_with_a_beat() {
     let shard = Shard::new().await;

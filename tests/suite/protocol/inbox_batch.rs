@@ -37,6 +37,7 @@ async fn an_acknowledgement_may_travel_with_the_next_ticket() {
     assert_eq!(texts(given[0].batch(INBOX)), ["ma 3"]);
 }
 
+/// Shows R3.
 #[tokio::test]
 async fn a_repeated_acknowledgement_takes_nothing_more() {
     let shard = Shard::new().await;
@@ -52,6 +53,7 @@ async fn a_repeated_acknowledgement_takes_nothing_more() {
     assert_eq!(shard.length(INBOX).await, 2, "neither does the ticket of another batch");
 }
 
+/// Shows R22.
 #[tokio::test]
 async fn an_acknowledgement_of_an_entry_in_the_middle_keeps_what_stands_behind_it() {
     let shard = Shard::new().await;

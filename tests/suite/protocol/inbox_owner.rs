@@ -52,6 +52,7 @@ async fn an_inbox_is_remembered_for_its_lease_and_an_hour() {
     }
 }
 
+/// Shows R27.
 #[tokio::test]
 async fn a_mailbox_that_was_reported_full_is_refused_until_it_has_room_and_its_neighbours_are_not() {
     let shard = Shard::new().await;
@@ -146,6 +147,7 @@ async fn an_owner_that_is_none_stops_no_push_and_no_pop() {
     assert_eq!(client.ask_batch(2, INBOX).await, None);
 }
 
+/// Shows R29.
 #[tokio::test]
 async fn closing_takes_the_members_out_of_their_groups_in_steps_and_then_removes_the_inbox() {
     let shard = Shard::new().await;

@@ -53,6 +53,7 @@ async fn a_lease_of_zero_ends_it() {
 }
 
 /// A lease revived by a pop would leave its other tickets, discarded meanwhile, without a place in any line.
+/// Shows R4.
 #[tokio::test]
 async fn a_pop_never_revives_a_lease() {
     let shard = Shard::new().await;
@@ -97,6 +98,7 @@ async fn a_stale_pop_does_nothing_at_all() {
 
 /// Given to another, a slow client that reads it from its socket afterwards would deliver it a second time; dropped, a
 /// client that lives would have lost it.
+/// Shows R4.
 #[tokio::test]
 async fn the_end_of_a_lease_neither_gives_away_nor_drops_what_was_handed() {
     let shard = Shard::new().await;

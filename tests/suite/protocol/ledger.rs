@@ -40,6 +40,7 @@ impl Dice {
     }
 }
 
+/// Shows R9.
 #[tokio::test]
 async fn whatever_clients_do_each_message_is_delivered_once_or_expires() {
     let runs = SEEDS.map(|seed| async move {

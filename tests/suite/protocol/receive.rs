@@ -11,6 +11,7 @@ fn texts(given: &[Given]) -> Vec<(u64, String, String)> {
     given.iter().map(text).collect()
 }
 
+/// Shows R3.
 #[tokio::test]
 async fn a_ticket_asked_again_is_answered_with_the_same_message_and_never_takes_two() {
     let shard = Shard::new().await;
@@ -77,6 +78,7 @@ async fn without_a_client_a_message_is_taken_at_once_and_nothing_is_recorded() {
     assert!(shard.keys().await.is_empty());
 }
 
+/// Shows R18.
 #[tokio::test]
 async fn a_reply_that_grew_to_a_mebibyte_leaves_the_other_tickets_for_the_next_call() {
     let shard = Shard::new().await;
@@ -141,6 +143,7 @@ async fn a_call_of_very_many_tickets_loses_no_message() {
     }
 }
 
+/// Shows R5.
 #[tokio::test]
 async fn a_ticket_named_twice_in_one_call_takes_one_message() {
     let shard = Shard::new().await;

@@ -17,6 +17,7 @@ async fn a_delayed_pop_of_an_old_connection_is_refused() {
     assert_eq!(shard.drain("a").await, ["m"]);
 }
 
+/// Shows R1.
 #[tokio::test]
 async fn a_delayed_hello_of_an_old_connection_is_refused() {
     let shard = Shard::new().await;
@@ -31,6 +32,7 @@ async fn a_delayed_hello_of_an_old_connection_is_refused() {
 }
 
 /// Without the fence the order of one writer would be turned round: the delayed message comes after the next.
+/// Shows R15.
 #[tokio::test]
 async fn a_fenced_push_of_an_old_connection_sends_nothing() {
     let shard = Shard::new().await;
@@ -108,6 +110,7 @@ async fn a_message_that_was_pushed_into_a_broken_connection_is_asked_for_again()
     assert_eq!(new.ask(1, &["a"]).await, Some(m));
 }
 
+/// Shows R11.
 #[tokio::test]
 async fn after_a_loss_of_data_a_pop_is_stale_and_hello_heals_it() {
     let shard = Shard::alone().await;

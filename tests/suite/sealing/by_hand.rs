@@ -54,7 +54,7 @@ async fn what_is_sealed_by_hand_reaches_a_layer_and_the_other_way_round() {
     let group = seal(b'g', "jobs", now_ms, 60_000, b"\x08");
     let bodies = [late, group].map(|payload| [b"m ", &payload[..]].concat());
     by_hand.push(&Push::to("jobs", &bodies)).await;
-    assert!(layer.try_receive::<_, u64>(["jobs"]).await.unwrap().is_none());
+    assert!(layer.try_receive::<u64>(["jobs"]).await.unwrap().is_none());
     assert_eq!((layer.seal_statistics().too_old, layer.seal_statistics().moved), (1, 1));
 
     layer.group_add("room", "jobs").await.unwrap();

@@ -16,7 +16,7 @@ async fn mailboxes_get_what_was_sent_to_them_and_nothing_that_was_moved() {
     let server = Server::shared();
     let options = sealed(&server, "mailboxes");
     let [owner, sender] = [options.connect().await.unwrap(), options.connect().await.unwrap()];
-    let inbox = owner.inbox("in").await.unwrap();
+    let inbox = owner.open_inbox("in").await.unwrap();
     let mut intruder = Intruder::of(&server, &options).await;
     // Nothing is read before the first mailbox is open, so entries can be had from the inbox.
     let (one, two) = (format!("{}one", inbox.name()), format!("{}two", inbox.name()));
@@ -62,10 +62,10 @@ async fn a_groups_message_is_sealed_once_and_opened_once_and_all_members_share_i
     let server = Server::private();
     let options = sealed(&server, "shared");
     let [owner, sender] = [options.connect().await.unwrap(), options.connect().await.unwrap()];
-    let inbox = owner.inbox("in").await.unwrap();
+    let inbox = owner.open_inbox("in").await.unwrap();
     let mut mailboxes = Vec::new();
     for _ in 0..MAILBOXES {
-        let mailbox = inbox.open().unwrap();
+        let mailbox = inbox.open_mailbox().unwrap();
         owner.group_add("room", mailbox.name()).await.unwrap();
         mailboxes.push(mailbox);
     }
@@ -98,8 +98,8 @@ async fn members_with_other_keys_or_none_get_nothing_and_the_others_do() {
     let layers = [&ours, &others, &without];
     let mut inboxes = Vec::new();
     for layer in layers {
-        let inbox = layer.inbox("in").await.unwrap();
-        let mailbox = inbox.open().unwrap();
+        let inbox = layer.open_inbox("in").await.unwrap();
+        let mailbox = inbox.open_mailbox().unwrap();
         layer.group_add("room", mailbox.name()).await.unwrap();
         inboxes.push((inbox, mailbox));
     }

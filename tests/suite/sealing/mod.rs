@@ -43,7 +43,7 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 async fn received(layer: &RedisChannelLayer, channel: &str) -> u64 {
-    soon("a receive", layer.receive::<_, u64>([channel])).await.unwrap().1
+    soon("a receive", layer.receive::<u64>([channel])).await.unwrap().1
 }
 
 /// The database as somebody who has taken it over reads and writes it.

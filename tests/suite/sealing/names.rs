@@ -18,8 +18,8 @@ async fn names_of_any_length_come_back_as_they_are() {
     let [a, b] = [options.connect().await.unwrap(), options.connect().await.unwrap()];
     let long = "x".repeat(100);
     let group = "g".repeat(100);
-    let inbox = b.inbox(&"i".repeat(70)).await.unwrap();
-    let mut mailbox = inbox.open().unwrap();
+    let inbox = b.open_inbox(&"i".repeat(70)).await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
     let mut channels: BTreeSet<String> = BTreeSet::new();
     for channel in ["a", "b.c-d_e", "body?1", &long, mailbox.name().as_str()] {
         a.group_add(&group, channel).await.unwrap();
@@ -30,7 +30,7 @@ async fn names_of_any_length_come_back_as_they_are() {
     assert_eq!(listed.iter().map(ToString::to_string).collect::<BTreeSet<_>>(), channels);
     assert_eq!(a.group_send(&group, &7).await.unwrap().delivered(), 5);
     for channel in ["a", "b.c-d_e", "body?1", &long] {
-        let (name, got) = soon("a copy", b.receive::<_, u64>([channel])).await.unwrap();
+        let (name, got) = soon("a copy", b.receive::<u64>([channel])).await.unwrap();
         assert_eq!((name.as_str(), got), (channel, 7));
     }
     assert_eq!(soon("a copy", mailbox.receive::<u64>()).await.unwrap(), 7);
@@ -48,10 +48,10 @@ async fn errors_name_what_the_program_named() {
     let error = layer.send("jobs", &2).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ChannelFull);
     assert!(error.to_string().starts_with("channel \"jobs\" is full"), "{error}");
-    let waiting = layer.receive::<_, u64>(["body?1"]);
+    let waiting = layer.receive::<u64>(["body?1"]);
     let mut waiting = std::pin::pin!(waiting);
     assert!(futures::poll!(&mut waiting).is_pending());
-    let error = layer.receive::<_, u64>(["body?1"]).await.unwrap_err();
+    let error = layer.receive::<u64>(["body?1"]).await.unwrap_err();
     assert!(error.to_string().contains("channel \"body?1\" has a single reader"), "{error}");
 }
 
@@ -68,7 +68,7 @@ async fn under_another_key_or_none_all_names_are_others() {
     }
     for (due, layer) in (0..).zip([&plain, &ours, &others]) {
         assert_eq!(received(layer, "jobs").await, due);
-        assert!(layer.try_receive::<_, u64>(["jobs"]).await.unwrap().is_none());
+        assert!(layer.try_receive::<u64>(["jobs"]).await.unwrap().is_none());
         assert_eq!(layer.group_channels("room").await.unwrap().len(), 1);
     }
 }

@@ -141,7 +141,7 @@ async fn a_receive_that_waits_long_for_its_turn_judges_by_when_the_message_came(
     let options = sealed(&server, "unpolled").expiry(moment).response_timeout(moment);
     let sender = options.connect().await.unwrap();
     let layer = options.response_timeout(Duration::from_secs(5)).connect().await.unwrap();
-    let mut receive = pin!(layer.receive::<_, u64>(["a"]));
+    let mut receive = pin!(layer.receive::<u64>(["a"]));
     assert!(futures::poll!(&mut receive).is_pending());
     tokio::time::sleep(MOMENT).await;
     sender.send("a", &1).await.unwrap();
@@ -185,12 +185,12 @@ async fn a_look_at_what_does_not_open_finds_nothing_and_leaves_nothing() {
     for number in 0..10 {
         clear.send("a", &number).await.unwrap();
     }
-    assert!(layer.try_receive::<_, u64>(["a"]).await.unwrap().is_none());
+    assert!(layer.try_receive::<u64>(["a"]).await.unwrap().is_none());
     assert_eq!(layer.seal_statistics().clear_text, 10);
-    assert!(other.try_receive::<_, u64>(["a"]).await.unwrap().is_none());
+    assert!(other.try_receive::<u64>(["a"]).await.unwrap().is_none());
     layer.close().await.unwrap();
     // It has acknowledged them: they do not come back.
-    assert!(clear.try_receive::<_, u64>(["a"]).await.unwrap().is_none());
+    assert!(clear.try_receive::<u64>(["a"]).await.unwrap().is_none());
     assert_eq!(other.seal_statistics().total(), 0);
 }
 
@@ -207,7 +207,7 @@ async fn a_look_ends_however_much_there_is_that_does_not_open() {
     intruder.put("a", &entry).await;
     let mut looks = Vec::new();
     loop {
-        let got = soon("a look", layer.try_receive::<_, u64>(["a"])).await.unwrap();
+        let got = soon("a look", layer.try_receive::<u64>(["a"])).await.unwrap();
         looks.push(layer.seal_statistics().clear_text);
         if let Some((_, number)) = got {
             assert_eq!(number, 7);
@@ -227,7 +227,7 @@ async fn a_receive_that_has_gone_past_something_can_be_dropped_like_any_other() 
         layer.send("b?1", &number).await.unwrap();
         let entry = intruder.take("b?1").await;
         {
-            let mut receive = pin!(layer.receive::<_, u64>(["a?1"]));
+            let mut receive = pin!(layer.receive::<u64>(["a?1"]));
             assert!(futures::poll!(&mut receive).is_pending());
             intruder.put("a?1", &entry).await;
             // A bare entry wakes nobody; the next message does, and the receive finds the other before it.
@@ -241,7 +241,7 @@ async fn a_receive_that_has_gone_past_something_can_be_dropped_like_any_other() 
         assert_eq!(received(&layer, "a?1").await, number, "it was given back");
     }
     assert!(layer.seal_statistics().moved >= 9, "{:?}", layer.seal_statistics());
-    assert!(layer.try_receive::<_, u64>(["a?1"]).await.unwrap().is_none());
+    assert!(layer.try_receive::<u64>(["a?1"]).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -22,8 +22,8 @@ struct Program {
 impl Program {
     async fn at(options: &ConfigBuilder, step: &[&str]) -> Self {
         let layer = options.clone().symmetric_encryption_keys(step).connect().await.unwrap();
-        let inbox = layer.inbox("in").await.unwrap();
-        let mailbox = inbox.open().unwrap();
+        let inbox = layer.open_inbox("in").await.unwrap();
+        let mailbox = inbox.open_mailbox().unwrap();
         layer.group_add("room", mailbox.name()).await.unwrap();
         Self { layer, _inbox: inbox, mailbox }
     }

@@ -34,21 +34,21 @@ async fn use_everything(options: &ConfigBuilder) {
         });
         let () = received;
         for _ in 0..3 {
-            let waiting = tokio::time::timeout(Duration::from_millis(1), b.receive::<_, Value>([channel]));
+            let waiting = tokio::time::timeout(Duration::from_millis(1), b.receive::<Value>([channel]));
             let (_, sent) = tokio::join!(waiting, a.send(channel, &message));
             sent.unwrap();
         }
         let many = futures::future::join_all((0..60).map(|_| a.send(channel, &message))).await;
         let full = many.into_iter().filter_map(Result::err).map(|error| error.to_string());
         assert!(full.count() > 0, "some find it full");
-        while b.try_receive::<_, Value>([channel]).await.unwrap().is_some() {}
+        while b.try_receive::<Value>([channel]).await.unwrap().is_some() {}
     }
     a.send_wait(&normal, &message, PATIENCE).await.unwrap();
     receive(&b, &normal).await;
 
     // Inboxes, mailboxes and groups.
-    let inbox = b.inbox(&name("inbox")).await.unwrap();
-    let mut mailboxes = [inbox.open().unwrap(), inbox.open().unwrap()];
+    let inbox = b.open_inbox(&name("inbox")).await.unwrap();
+    let mut mailboxes = [inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap()];
     let group = name("group");
     for member in mailboxes.iter().map(asgi_redis::Mailbox::name) {
         a.group_add(&group, member).await.unwrap();

@@ -22,8 +22,8 @@ async fn every_kind_of_channel_and_a_group_work_over_several_servers() {
     }
     let mut inboxes = Vec::new();
     for _ in 0..6 {
-        let inbox = b.inbox("in").await.unwrap();
-        let mailbox = inbox.open().unwrap();
+        let inbox = b.open_inbox("in").await.unwrap();
+        let mailbox = inbox.open_mailbox().unwrap();
         a.group_add("room", mailbox.name()).await.unwrap();
         inboxes.push((inbox, mailbox));
     }

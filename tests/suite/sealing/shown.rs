@@ -81,10 +81,10 @@ async fn no_key_is_in_debug_output_errors_or_traces() {
 
     layer.send("jobs", &1).await.unwrap();
     let mut failures = vec![layer.send("jobs", &2).await.unwrap_err()];
-    let wrong = layer.receive::<_, String>(["jobs"]).await.unwrap_err();
+    let wrong = layer.receive::<String>(["jobs"]).await.unwrap_err();
     failures.push(wrong);
-    let inbox = layer.inbox("in").await.unwrap();
-    let mailbox = inbox.open().unwrap();
+    let inbox = layer.open_inbox("in").await.unwrap();
+    let mailbox = inbox.open_mailbox().unwrap();
     layer.group_add("room", mailbox.name()).await.unwrap();
     layer.group_send("room", &3).await.unwrap();
     proxy.refuse();
@@ -101,7 +101,7 @@ async fn no_key_is_in_debug_output_errors_or_traces() {
     let other = sealed(&server, "").prefix("other:").hide_names(NAME_KEY).connect().await.unwrap();
     let unsealed = clear(&server, "").prefix("other:").connect().await.unwrap();
     unsealed.send("x", &1).await.unwrap();
-    assert!(other.try_receive::<_, u64>(["x"]).await.unwrap().is_none());
+    assert!(other.try_receive::<u64>(["x"]).await.unwrap().is_none());
     for error in failures {
         shown += &format!("{error} {error:?} {error:#?}");
     }

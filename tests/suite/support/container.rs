@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use asgi_redis::test_server::free_port;
 use testcontainers::core::client::{ClientError, docker_client_instance};
 use testcontainers::core::error::TestcontainersError;
 use testcontainers::core::{IntoContainerPort, WaitFor};
@@ -12,7 +13,6 @@ use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
 
 use super::runtime::block_on;
 use super::server::{Instance, Setup};
-use super::temporary::free_port;
 
 const DEFAULT_IMAGE: &str = "redis:7.4.2";
 const LOOPBACK: &str = "127.0.0.1";
@@ -49,7 +49,7 @@ impl Container {
         let local = engine_is_local();
         let mut failure = String::new();
         for _ in 0..ATTEMPTS {
-            let port = free_port();
+            let port = free_port().unwrap();
             let name = unique_name();
             let result = block_on(async {
                 let started = request(image, &name, port, local, setup).start().await;

@@ -2,7 +2,6 @@
 //! what the server counted.
 
 mod container;
-mod ledger;
 mod observe;
 mod process;
 mod proxy;
@@ -13,7 +12,7 @@ mod temporary;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(crate) use ledger::{Ledger, Sent};
+pub(crate) use asgi_redis::internals::{Ledger, Sent};
 pub(crate) use observe::{Monitor, calls};
 pub(crate) use proxy::{Direction, Proxy};
 pub(crate) use scripts::{

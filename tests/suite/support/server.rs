@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use super::container::{self, Container};
-use super::process::{Binary, Process};
+use super::process::{self, Process};
 
 /// A running Redis or Valkey that keeps nothing on disk and is removed when dropped.
 ///
@@ -197,7 +197,7 @@ impl Kind {
     /// The chosen kind, and processes where a server program is on `PATH`.
     pub(crate) fn available() -> Vec<Self> {
         match Self::chosen() {
-            Self::Docker if Binary::find().is_ok() => vec![Self::Docker, Self::Process],
+            Self::Docker if process::find().is_ok() => vec![Self::Docker, Self::Process],
             chosen => vec![chosen],
         }
     }
@@ -207,10 +207,10 @@ impl Kind {
             Ok("docker") => container::engine_answers()
                 .map(|()| Self::Docker)
                 .map_err(|error| format!("TEST_SERVER=docker, but no Docker engine answers: {error}")),
-            Ok("process") => Binary::find().map(|_| Self::Process),
+            Ok("process") => process::find().map(|()| Self::Process),
             Ok("") | Err(VarError::NotPresent) => match container::engine_answers() {
                 Ok(()) => Ok(Self::Docker),
-                Err(_) => Binary::find().map(|_| Self::Process),
+                Err(_) => process::find().map(|()| Self::Process),
             },
             Ok(other) => Err(format!("TEST_SERVER must be `docker` or `process`, not `{other}`")),
             Err(error) => Err(format!("TEST_SERVER: {error}")),

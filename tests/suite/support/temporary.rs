@@ -1,7 +1,6 @@
-//! Private directories and free ports.
+//! Private directories.
 
 use std::fs::DirBuilder;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,20 +32,4 @@ impl Drop for Directory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
-}
-
-/// A port on which nobody listens, and which no other call of this process returns soon.
-///
-/// It lies below the range from which Linux takes the ports of outgoing connections: else one of those could take it
-/// while its server is stopped, and the server could not come back at the same address.
-pub(super) fn free_port() -> u16 {
-    const FIRST: u32 = 20_000;
-    const COUNT: u32 = 10_000;
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let start = std::process::id().wrapping_mul(61);
-    (0..COUNT)
-        .map(|_| FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT)
-        .filter_map(|port| u16::try_from(port).ok())
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .expect("a free port between 20000 and 29999")
 }

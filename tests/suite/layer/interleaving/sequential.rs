@@ -72,7 +72,7 @@ async fn program(seed: u64, layers: &[RedisChannelLayer], normal_in_order: bool)
                 member.expected.push_back(number);
             }
             88..92 if matches!(member.receiver, Receiver::Mailbox(_)) => {
-                member.receiver = Receiver::Mailbox(inboxes[member.queue].open().unwrap());
+                member.receiver = Receiver::Mailbox(inboxes[member.queue].open_mailbox().unwrap());
                 member.groups.clear();
                 member.expected.clear();
                 dropped = true;

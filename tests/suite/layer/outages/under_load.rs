@@ -45,7 +45,7 @@ impl Load {
             tokio::spawn(async move {
                 loop {
                     tokio::select! {
-                        received = layer.receive::<_, u64>(&channels) => ledger.received(received.unwrap().1),
+                        received = layer.receive::<u64>(&channels) => ledger.received(received.unwrap().1),
                         _ = stopped.wait_for(|stopped| *stopped) => return,
                     }
                 }

@@ -1,0 +1,327 @@
+//! The options as they are written in code.
+
+use std::time::Duration;
+
+use super::capacity::{Capacities, Pattern};
+use super::checked::Config;
+use super::checks::{
+    self, DEFAULT_MAX_MESSAGE_SIZE, HOUR, MAX_CAPACITY, MAX_CHANNELS_PER_RECEIVE, MAX_MESSAGE_SIZE,
+    MAX_SENDS_IN_FLIGHT, MILLISECOND, SECOND, SingleHost, TEN_YEARS, count, time,
+};
+use super::host::{HostSpec, HostSpecs};
+use crate::error::Result;
+use crate::seal::Secret;
+
+/// The options of a Redis layer, as they are written. An option that is not written keeps its default.
+///
+/// A document in any serde format deserialises into it. There a time is a number of seconds, a host is a URL or a list of
+/// host name and port, and `channel_capacity` is a map, whose order counts, or a list of pairs.
+///
+/// ```
+/// use std::time::Duration;
+/// use asgi_redis::{ConfigBuilder, glob, regex};
+///
+/// let config = ConfigBuilder::new()
+///     .hosts(["redis://:password@127.0.0.1:6379/0"])
+///     .expiry(Duration::from_secs(30))
+///     .channel_capacity([(glob("http.response!*"), 10), (regex(r"^websocket.send\!.+"), 20)])
+///     .build()?;
+///
+/// let written: ConfigBuilder = serde_json::from_str(
+///     r#"{
+///         "hosts": ["redis://:password@127.0.0.1:6379/0"],
+///         "expiry": 30,
+///         "channel_capacity": {"http.response!*": 10, "re:^websocket.send\\!.+": 20}
+///     }"#,
+/// )?;
+/// assert_eq!(written.build()?.expiry(), config.expiry());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ConfigBuilder {
+    hosts: Option<Vec<HostSpec>>,
+    single: SingleHost,
+    prefix: Option<String>,
+    expiry: Option<Duration>,
+    group_expiry: Option<Duration>,
+    capacity: Option<usize>,
+    channel_capacity: Vec<(Pattern, usize)>,
+    encryption_keys: Option<Vec<Secret>>,
+    name_key: Option<Secret>,
+    max_message_size: Option<usize>,
+    lease: Option<Duration>,
+    membership_lease: Option<Duration>,
+    renew_memberships: Option<bool>,
+    response_timeout: Option<Duration>,
+    connect_timeout: Option<Duration>,
+    max_channels_per_receive: Option<usize>,
+    max_sends_in_flight: Option<usize>,
+}
+
+impl ConfigBuilder {
+    /// Returns a builder with all defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The servers to connect to, each as a URL or a pair of host name and port; see [`HostSpec`]. Defaults to
+    /// localhost, port 6379. At most 1,024 servers share the load; the programs of a layer have the same list in
+    /// the same order, and changing it moves names from one server to another.
+    #[must_use]
+    pub fn hosts(mut self, hosts: impl HostSpecs) -> Self {
+        self.hosts = Some(hosts.into_specs());
+        self
+    }
+
+    /// The name of the one server. Defaults to `localhost`. Not together with `hosts`.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.single.host = Some(host.into());
+        self
+    }
+
+    /// The port of the one server. Defaults to 6379. Not together with `hosts`.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.single.port = Some(port);
+        self
+    }
+
+    /// The database of the one server. Defaults to 0. Not together with `hosts`.
+    #[must_use]
+    pub fn db(mut self, db: u32) -> Self {
+        self.single.db = Some(db);
+        self
+    }
+
+    /// The beginning of every key. Defaults to `asgi:`. Layers that share a server and are to be separate need
+    /// different prefixes; the programs of one layer need the same. At most 100 printable ASCII characters, without
+    /// spaces and braces.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// How long a message waits to be received before it is dropped, in whole milliseconds, at least one. Defaults
+    /// to 60 s.
+    #[must_use]
+    pub fn expiry(mut self, expiry: Duration) -> Self {
+        self.expiry = Some(expiry);
+        self
+    }
+
+    /// How long a channel stays in a group after it was last added, in whole milliseconds, at least one. Defaults to
+    /// 86,400 s.
+    #[must_use]
+    pub fn group_expiry(mut self, group_expiry: Duration) -> Self {
+        self.group_expiry = Some(group_expiry);
+        self
+    }
+
+    /// How many messages a channel holds before it refuses more, at least one. Defaults to 100.
+    #[must_use]
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = Some(capacity);
+        self
+    }
+
+    /// Other capacities, at least one each, for channels whose names match a pattern; the first match wins. Adds to the
+    /// patterns that were given before.
+    ///
+    /// A pattern is tried on the full name and, for a name with a `!`, also on the name without its process part,
+    /// the last part before the `!`: `websocket.send.client7!ab12` is tried as `websocket.send!ab12` too. All
+    /// channels of one inbox share its queue, and so one capacity.
+    ///
+    /// ```
+    /// use asgi_redis::ConfigBuilder;
+    ///
+    /// let config = ConfigBuilder::new()
+    ///     .channel_capacity([("http.request", 200), ("http.response!*", 10), (r"re:^websocket.send\!.+", 20)])
+    ///     .build()?;
+    /// assert_eq!(config.capacity_of(&"websocket.send.client7!ab12".parse()?), 20);
+    /// # Ok::<(), asgi_redis::Error>(())
+    /// ```
+    #[must_use]
+    pub fn channel_capacity<P: Into<Pattern>>(
+        mut self,
+        patterns: impl IntoIterator<Item = (P, usize)>,
+    ) -> Self {
+        self.channel_capacity
+            .extend(patterns.into_iter().map(|(pattern, capacity)| (pattern.into(), capacity)));
+        self
+    }
+
+    /// Keys that seal messages, so that neither the server nor the network can read them: the first key seals, all of
+    /// them open. A key is any text; its SHA-256 is the key of the cipher, XSalsa20-Poly1305. A key of fewer than 32 bytes
+    /// may be guessed, and a warning is logged. Without keys, messages are sent in clear text.
+    ///
+    /// A layer in memory ignores the keys: its messages do not leave the process.
+    ///
+    /// A sealed message opens only on the channel, or for the group, to which it was sent, and not after its expiry. A
+    /// message that does not open, or is in clear text, is dropped and counted; see
+    /// [`seal_statistics`](crate::RedisChannelLayer::seal_statistics).
+    ///
+    /// To change the key while programs run, first give all of them `["old", "new"]`, so that each can open messages sealed
+    /// by the new key. Then give all of them `["new", "old"]`. When the last message of the old key has expired, give them
+    /// `["new"]`.
+    ///
+    /// The layer's own copies of keys are zeroed when they are dropped, and are never shown.
+    ///
+    /// ```
+    /// use asgi_redis::ConfigBuilder;
+    ///
+    /// # let (new, old) = ("n".repeat(32), "o".repeat(32));
+    /// let config = ConfigBuilder::new().symmetric_encryption_keys([new, old]).build()?;
+    /// assert!(config.has_encryption_keys());
+    /// # Ok::<(), asgi_redis::Error>(())
+    /// ```
+    #[must_use]
+    pub fn symmetric_encryption_keys<K: AsRef<[u8]>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.encryption_keys = Some(keys.into_iter().map(|key| Secret::new(key.as_ref())).collect());
+        self
+    }
+
+    /// A key that hides the names of channels, groups and inboxes from the server and the network. It needs
+    /// `symmetric_encryption_keys`, and must not be one of them. All programs of a layer have the same key. It does not
+    /// change when those change, because under another key every name is another one. Without it, the server sees names
+    /// as they are.
+    ///
+    /// The server can still see how many names there are, which messages have the same name, which names are inboxes or
+    /// single-reader channels, the lengths of names in steps of 16 bytes, sizes, times, counts, and the prefix.
+    #[must_use]
+    pub fn hide_names(mut self, key: impl AsRef<[u8]>) -> Self {
+        self.name_key = Some(Secret::new(key.as_ref()));
+        self
+    }
+
+    /// The largest message, in bytes as sent, from 1 byte to 16 MiB. Defaults to 2.25 MiB, to which a megabyte of JSON
+    /// can grow.
+    #[must_use]
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message_size = Some(bytes);
+        self
+    }
+
+    /// How long the waiting receives of a silent process keep their places in line, 1 s to 1 h. Defaults to 60 s. A shorter
+    /// lease finds dead processes sooner, and costs more commands while idle.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// How long the memberships of an inbox's mailboxes count without a sign of life of their process, 1 s to 1 h.
+    /// Defaults to 60 s. A process that dies is out of its groups after that; a shorter disconnection ends nothing.
+    #[must_use]
+    pub fn membership_lease(mut self, lease: Duration) -> Self {
+        self.membership_lease = Some(lease);
+        self
+    }
+
+    /// Whether the memberships of an open mailbox are renewed before `group_expiry` ends them. Defaults to false: they
+    /// end this long after the mailbox was last added, as the specification demands.
+    #[must_use]
+    pub fn renew_memberships(mut self, renew: bool) -> Self {
+        self.renew_memberships = Some(renew);
+        self
+    }
+
+    /// How long to wait for a server's answer, at least 1 ms. Defaults to 5 s.
+    #[must_use]
+    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.response_timeout = Some(timeout);
+        self
+    }
+
+    /// How long to wait for a connection, at least 1 ms. Defaults to 5 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// On how many channels one receive may wait, from 1 to 5,000. Defaults to 1,000.
+    #[must_use]
+    pub fn max_channels_per_receive(mut self, channels: usize) -> Self {
+        self.max_channels_per_receive = Some(channels);
+        self
+    }
+
+    /// How many sends to one server may be under way at once, from 1 to 1,000,000; more wait their turn. Defaults to
+    /// 4,096.
+    #[must_use]
+    pub fn max_sends_in_flight(mut self, sends: usize) -> Self {
+        self.max_sends_in_flight = Some(sends);
+        self
+    }
+
+    /// Reports whether the one host is `memory://`.
+    pub(crate) fn names_memory(&self) -> bool {
+        self.hosts.as_deref().is_some_and(checks::names_memory)
+    }
+
+    /// Returns the same options without hosts.
+    pub(crate) fn without_hosts(&self) -> Self {
+        Self { hosts: None, single: SingleHost::default(), ..self.clone() }
+    }
+
+    /// Checks all options. Connects nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config), naming the option, its value and what is allowed. Passwords are masked.
+    ///
+    /// ```
+    /// use asgi_redis::ConfigBuilder;
+    ///
+    /// let error = ConfigBuilder::new().capacity(0).build().unwrap_err();
+    /// assert_eq!(error.to_string(), "option `capacity`: 0 is not allowed, only 1 to 1000000000");
+    /// ```
+    pub fn build(&self) -> Result<Config> {
+        let capacity = count("capacity", self.capacity, 100, 1..=MAX_CAPACITY)?;
+        checks::channel_capacity(&self.channel_capacity)?;
+        let seconds = Duration::from_secs;
+        Ok(Config {
+            hosts: checks::hosts(self.hosts.as_deref(), &self.single)?,
+            prefix: checks::prefix(self.prefix.as_deref())?,
+            expiry: time("expiry", self.expiry, seconds(60), MILLISECOND..=TEN_YEARS)?,
+            group_expiry: time("group_expiry", self.group_expiry, seconds(86_400), MILLISECOND..=TEN_YEARS)?,
+            capacities: Capacities::new(&self.channel_capacity, capacity)?,
+            sealing: checks::sealing(self.encryption_keys.as_deref(), self.name_key.as_ref())?,
+            max_message_size: count(
+                "max_message_size",
+                self.max_message_size,
+                DEFAULT_MAX_MESSAGE_SIZE,
+                1..=MAX_MESSAGE_SIZE,
+            )?,
+            lease: time("lease", self.lease, seconds(60), SECOND..=HOUR)?,
+            membership_lease: time("membership_lease", self.membership_lease, seconds(60), SECOND..=HOUR)?,
+            renew_memberships: self.renew_memberships.unwrap_or(false),
+            response_timeout: time(
+                "response_timeout",
+                self.response_timeout,
+                seconds(5),
+                MILLISECOND..=TEN_YEARS,
+            )?,
+            connect_timeout: time(
+                "connect_timeout",
+                self.connect_timeout,
+                seconds(5),
+                MILLISECOND..=TEN_YEARS,
+            )?,
+            max_channels_per_receive: count(
+                "max_channels_per_receive",
+                self.max_channels_per_receive,
+                1_000,
+                1..=MAX_CHANNELS_PER_RECEIVE,
+            )?,
+            max_sends_in_flight: count(
+                "max_sends_in_flight",
+                self.max_sends_in_flight,
+                4_096,
+                1..=MAX_SENDS_IN_FLIGHT,
+            )?,
+        })
+    }
+}

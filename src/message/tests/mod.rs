@@ -1,0 +1,5 @@
+//! Packing and unpacking.
+
+mod decode_failure;
+mod packing;
+mod value;

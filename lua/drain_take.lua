@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Takes the first entries out of a queue, for another server: they are kept aside until that server has them. As long as
--- they are, it says the same again.
+-- they are, it returns the same batch again.
 -- reply: {batch, target, left, entry, left, entry, ...}   the batch's id and where it goes, which are those of the call
 --   unless an earlier one was not finished; then entries, each with the ms that it has left
 -- reply: {}   the queue is empty

@@ -1,12 +1,12 @@
 #!lua
 -- Adds members to a group, or renews the memberships of those that are in. The owner of an inbox is told of its new
 -- members by an entry in the inbox, in order with the messages.
--- reply: {"ok", now}   the server's time in µs; the memberships end so long after it as the call says
--- reply: {"stale"}   nothing was done: the client says this on a connection that it has since replaced
+-- reply: {"ok", now}   the server's time in µs; the memberships end so long after it as the call asks
+-- reply: {"stale"}   nothing was done: the call came over a connection that the client has since replaced
 local index               = KEYS[1]  -- [zset]     <prefix>g:<group>
 local prefix              = ARGV[1]  -- [text]     of every key
 local group               = ARGV[2]  -- [text]     the group's name
-local client              = ARGV[3]  -- [text]     the client that says this; else empty
+local client              = ARGV[3]  -- [text]     the client that calls; else empty
 local generation          = ARGV[4]  -- [int]      of the client's connection; else empty
 local mode                = ARGV[5]  -- [text]     "set"; or by an owner for its own members, which is not told then: "keep", a membership that lasts longer stays as it is; "renew", so does one that is none
 local members, first_member = ARGV, 6 -- [text...] of each member its queue, its address inside the inbox or empty, its queue's capacity, and the ms until its membership ends

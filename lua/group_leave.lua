@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
 -- Takes a channel out of all its groups, in steps of at most 500 groups of its queue.
 -- reply: {"ok", cursor, removed}   the next step's cursor, empty after the last one; how many groups it left in this one
--- reply: {"stale"}   nothing was done: the client says this on a connection that it has since replaced
+-- reply: {"stale"}   nothing was done: the call came over a connection that the client has since replaced
 local groups     = KEYS[1] -- [zset]  <prefix>s:<queue>
 local prefix     = ARGV[1] -- [text]  of every key
 local queue      = ARGV[2] -- [text]  the channel's queue
 local address    = ARGV[3] -- [text]  its address inside the inbox, or empty
-local client     = ARGV[4] -- [text]  the client that says this; else empty
+local client     = ARGV[4] -- [text]  the client that calls; else empty
 local generation = ARGV[5] -- [int]   of the client's connection; else empty
 local cursor     = ARGV[6] -- [text]  empty at first, then what the step before said
 -- @include "lib/clock"

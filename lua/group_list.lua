@@ -16,7 +16,7 @@ local PAGE = 100
 local _, now = clock()
 local channels, visited = {}, 0
 
--- Lists members of a queue until enough were looked at; says where it stopped, "0" at the end.
+-- Lists members of a queue until enough were looked at; returns where it stopped, "0" at the end.
 local function list(name, from)
     repeat
         local step = redis.call('ZSCAN', members_key(prefix, group, name), from, 'COUNT', ENOUGH)

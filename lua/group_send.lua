@@ -4,12 +4,12 @@
 -- reply: {"ok", cursor, delivered, full, expired, failed, queue, ...}   the next step's cursor, empty after the last
 --   one; to how many queues of this step it went, how many were full, how many had no member any more, and how many
 --   keys were not ours; then the names of the full ones, if they were asked for
--- reply: {"stale"}   nothing was sent: the client says this on a connection that it has since replaced
+-- reply: {"stale"}   nothing was sent: the call came over a connection that the client has since replaced
 local index      = KEYS[1] -- [zset]   <prefix>g:<group>
 local prefix     = ARGV[1] -- [text]   of every key
 local group      = ARGV[2] -- [text]   the group's name
 local expiry     = ARGV[3] -- [int]    ms that the message may wait
-local client     = ARGV[4] -- [text]   the client that says this; else empty
+local client     = ARGV[4] -- [text]   the client that calls; else empty
 local generation = ARGV[5] -- [int]    of the client's connection; else empty
 local cursor     = ARGV[6] -- [text]   empty at first, then what the step before said
 local names      = ARGV[7] -- [text]   "names" to be told which queues were full; else empty

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- All that a receiver says: first what became of its finished tickets, then which tickets are open. An open ticket
+-- All that a receiver tells the server: first what became of its finished tickets, then which tickets are open. An open ticket
 -- is given its message, the same one however often it is asked for, or else waits for one. A ticket of an inbox is
 -- given a batch of entries, which stay in the inbox until they are acknowledged. Renews the lease.
 -- reply: {"ok", served, ticket, queue, entry, ticket, queue, entry, ...}   how many tickets were looked at, the rest
 --   being left for another call as the reply grew too large; and each of them that has a message, or that failed:
 --   then the queue is "" and an error stands in place of the entry. Of an inbox a list of entries stands there
--- reply: {"stale"}   nothing was done: say hello with a higher generation, then ask for all open tickets again
+-- reply: {"stale"}   nothing was done: send hello with a higher generation, then ask for all open tickets again
 local client              = KEYS[1]           -- [hash]     <prefix>c:<client>
 local keys, first_key     = KEYS, 2           -- [list...]  <prefix>q:<queue> of each ticket's queues, ticket by ticket
 local prefix              = ARGV[1]           -- [text]     of every key
@@ -94,7 +94,7 @@ if #undelivered > 0 then
     read_records()
 end
 
--- Puts a ticket into the lines of its queues; says the error of a line that is none.
+-- Puts a ticket into the lines of its queues; returns the error of a key that is no line.
 local function wait_in_lines(ticket, names, place)
     for _, name in ipairs(names) do
         local line = prefix .. 'w:' .. name
@@ -137,7 +137,7 @@ local function serve_inbox(ticket, waits, inbox, place)
     end
 end
 
--- Gives an open ticket what it was handed before, else the next message, else lets it wait. Says the queue and the
+-- Gives an open ticket what it was handed before, else the next message, else lets it wait. Returns the queue and the
 -- entry, or '' and an error, or nothing; and the record to keep.
 local function serve(ticket, waits, names, place)
     if #names == 1 and is_inbox(names[1]) then

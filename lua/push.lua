@@ -5,7 +5,7 @@
 -- reply: {"sent", place, live, place, live, ...}   for each refused entry its place in the call, from 1, and how
 --   many live messages wait in its queue, or -1 if its mailbox was reported full, or the error that its queue gave;
 --   all other entries were accepted
--- reply: {"stale"}   nothing was sent: the client says this on a connection that it has since replaced
+-- reply: {"stale"}   nothing was sent: the call came over a connection that the client has since replaced
 local queues, first_queue = KEYS, 1           -- [list...]  <prefix>q:<queue>, each once
 local prefix              = ARGV[1]           -- [text]     of every key
 local expiry              = ARGV[2]           -- [int]      ms that the messages may wait
@@ -61,7 +61,7 @@ local function find_full(marks_key, marked, batch)
     return any and is_full or nil
 end
 
--- Takes the entries out of a batch whose mailboxes were reported full. Says the rest, and the place of each in the call.
+-- Takes the entries out of a batch whose mailboxes were reported full. Returns the rest, and the place of each in the call.
 local function refuse_full(is_full, batch, place)
     local accepted, places = {}, {}
     for i, entry in ipairs(batch) do

@@ -134,7 +134,7 @@ impl Error {
         Self::new(self.0.kind, self.0.message.clone()).with_perhaps_sent(self.0.perhaps_sent)
     }
 
-    /// Says on which channel it happened.
+    /// Adds on which channel it happened.
     pub(crate) fn on_channel(mut self, channel: &str) -> Self {
         self.0.message = format!("channel {channel:?}: {}", self.0.message);
         self

@@ -55,7 +55,7 @@
 //! - [`ShardHealth`] and [`ShardSurvey`] tell of a server how it is and what waits there, [`DrainReport`] what was moved
 //!   from it, [`UnreachedShard`] that a group's message did not reach it; [`SealStatistics`] counts what did not open.
 //! - [`Value`] is a message without a struct, [`PackedMessage`] one as bytes.
-//! - [`Error`] has an [`ErrorKind`], and says whether a call may be repeated; [`Result`] is the result of every call.
+//! - [`Error`] has an [`ErrorKind`], and tells whether a call may be repeated; [`Result`] is the result of every call.
 //! - [`scripts`] are the scripts, for those who call them by hand; [`BoxFuture`] is what the trait's methods return.
 //!
 //! # Scope

@@ -129,7 +129,8 @@ impl Bench {
 
     /// A layer over so many servers.
     pub(crate) async fn layer_over(&self, hosts: usize) -> Result<RedisChannelLayer> {
-        let layer = RedisChannelLayer::builder().hosts(self.urls.iter().take(hosts).map(String::as_str));
+        let layer = RedisChannelLayer::builder()
+            .hosts(self.urls.iter().take(hosts).map(String::as_str).collect::<Vec<_>>());
         Ok(layer.capacity(CAPACITY).expiry(EXPIRY).connect().await?)
     }
 

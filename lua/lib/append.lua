@@ -3,7 +3,7 @@
 
 -- Adds entries to a queue after RPUSHX: `length` is what it said, 0 when the queue was empty and they are still to be
 -- added, else its length with them. Hands the first ones to who waits, and takes back the last ones for which there is
--- no room. Says how many of the last were refused, and how many live messages wait or what failed.
+-- no room. Returns how many of the last were refused, and how many live messages wait or what failed.
 local function append(prefix, queue, capacity, batch, length, expiry, now)
     if type(length) == 'table' then
         return #batch, length.err

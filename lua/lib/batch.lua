@@ -15,7 +15,7 @@ local function is_due(entry, now)
     return is_control(entry) or #entry > 0 and entry_deadline(entry) > now
 end
 
--- The live entries among the first of an inbox. Says them, how many entries they span and how many of these are
+-- The live entries among the first of an inbox. Returns them, how many entries they span and how many of these are
 -- control entries; then how many it saw and how many of those are. Or nil, and an error.
 local function look_at_head(key, most, now)
     local entries, due, length, controls = {}, 0, 0, 0

@@ -31,7 +31,7 @@ local function read_row(bytes)
     end
 end
 
--- Whether the members of a queue count: those of an inbox do while its owner lives. Says also whether the owner is
+-- Whether the members of a queue count: those of an inbox do while its owner lives. Returns also whether the owner is
 -- still known.
 local function is_alive(prefix, queue, now)
     if not is_inbox(queue) then

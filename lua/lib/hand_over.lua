@@ -45,7 +45,7 @@ local function hand_over(prefix, queue, entry, now)
             end
             return true
         end
-        -- Nobody listens: the client is gone until it says hello again.
+        -- Nobody listens: the client is gone until its next hello.
         redis.call('HSET', client_key, 'lease', 0)
     end
 end

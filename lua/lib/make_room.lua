@@ -37,7 +37,7 @@ local function expired_behind(prefix, queue, length, now)
     return expired
 end
 
--- Makes room in a queue by removing expired messages. Says how many entries stay.
+-- Makes room in a queue by removing expired messages. Returns how many entries stay.
 local function make_room(prefix, queue, length, capacity, now)
     while length > capacity do
         local head = redis.call('LINDEX', queue, 0)

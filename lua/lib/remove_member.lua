@@ -2,7 +2,7 @@
 -- @include "lib/groups"
 -- @include "lib/tell_owner"
 
--- Takes a member out of a group; says whether it was in. `quietly`: the owner of its inbox knows already.
+-- Takes a member out of a group; returns whether it was in. `quietly`: the owner of its inbox knows already.
 local function remove_member(prefix, group, queue, address, quietly, microseconds, place, now)
     local key = members_key(prefix, group, queue)
     local deadline = tonumber(redis.call('ZSCORE', key, address) or nil)

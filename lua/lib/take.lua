@@ -1,7 +1,7 @@
 -- @include "lib/entry"
 
 -- Takes the next live entry of some queues: first one that was given back, else the head of the first queue that
--- has one. Says the queue's name and the entry; nil when all are empty; '' and the error when a key is not ours.
+-- has one. Returns the queue's name and the entry; nil when all are empty; '' and the error when a key is not ours.
 -- Expired entries that it meets are dropped.
 local function take(prefix, names, now)
     local start = #prefix + 3

@@ -46,7 +46,7 @@
 //! [`tests`] has them all, with the rule that each shows and where it is written: in "Spec 1.0", the channel layer
 //! specification of ASGI (`docs/asgi.rst` of Django Channels 1.1.8); in "the asgiref suite", the conformance tests that came
 //! with it (asgiref 1.1.2); in "Channels 4", today's specification (`docs/channel_layer_spec.rst`); or in the
-//! promises of [`ChannelLayer`] ("This crate").
+//! promises of [`ChannelLayer`](crate::ChannelLayer) ("This crate").
 //!
 //! # What is not tested
 //!

@@ -238,7 +238,7 @@ impl Mailboxes {
 
     // For the reader.
 
-    /// Waits until the program says or does something that the reader must know.
+    /// Waits until the program does something that the reader must know.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -289,7 +289,7 @@ impl Mailboxes {
         self.lock().open.get(address).map(Arc::clone)
     }
 
-    /// A message that was sent to an address. Says the mailbox that it has filled.
+    /// A message that was sent to an address. Returns the mailbox that it has filled.
     pub(crate) fn post(&self, address: &str, deadline: Instant, message: PackedMessage) -> Option<Arc<Slot>> {
         let mut state = self.lock();
         let Some(slot) = state.open.get(address).map(Arc::clone) else {
@@ -305,7 +305,7 @@ impl Mailboxes {
         self.note(slot.post(deadline, message), &slot)
     }
 
-    /// A message that was sent to a group, for one of its members. Says the mailbox that it has filled.
+    /// A message that was sent to a group, for one of its members. Returns the mailbox that it has filled.
     pub(crate) fn post_from_group(
         &self,
         slot: &Arc<Slot>,

@@ -155,7 +155,7 @@ impl Slot {
         state.wake();
     }
 
-    /// The owner is gone, and what waits with it; says how much that was.
+    /// The owner is gone, and what waits with it; returns how much that was.
     pub(crate) fn close(&self) -> usize {
         let mut state = self.lock();
         state.ended = true;

@@ -34,7 +34,7 @@ pub trait ChannelLayerExt: ChannelLayer {
     /// # Errors
     ///
     /// As [`ChannelLayer::send_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name, and
-    /// [`Encode`](ErrorKind::Encode) for a message that MessagePack cannot say.
+    /// [`Encode`](ErrorKind::Encode) for a message that MessagePack cannot express.
     ///
     /// # Cancel safety
     ///
@@ -231,7 +231,7 @@ pub trait ChannelLayerExt: ChannelLayer {
     /// # Errors
     ///
     /// As [`ChannelLayer::group_send_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name, and
-    /// [`Encode`](ErrorKind::Encode) for a message that MessagePack cannot say.
+    /// [`Encode`](ErrorKind::Encode) for a message that MessagePack cannot express.
     ///
     /// # Cancel safety
     ///

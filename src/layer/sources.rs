@@ -32,8 +32,7 @@ impl Turns {
     }
 }
 
-/// With which of some places a count begins, so that a busy one does not starve the others: with all of them as often, and
-/// so with every second, or third, of its numbers, however senders, receivers and channels take turns.
+/// Picks the index to start from. Golden-ratio steps visit all places equally often, whatever the stride of the caller.
 pub(crate) fn turn(count: u64, places: usize) -> usize {
     // Multiples of the golden ratio lie evenly, and so do those of each multiple of it.
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -41,7 +40,7 @@ pub(crate) fn turn(count: u64, places: usize) -> usize {
     usize::try_from((fraction * places as u64) >> 32).unwrap_or_default()
 }
 
-/// Takes from the first source that gives. `count` says whose turn it is to be looked at first.
+/// Takes from the first source that gives. `count` tells whose turn it is to be looked at first.
 ///
 /// One that cannot be asked keeps no other from giving what it has. Where a source takes a while to answer, a receive that
 /// waits would always be given something by a faster one that is busy; therefore the first in turn is looked at alone,

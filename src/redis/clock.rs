@@ -76,7 +76,7 @@ mod tests {
         assert!(minute_later.abs_diff(read + 60_000) <= 1, "{minute_later}");
         let second_before = clock.at(now - Duration::from_secs(1)).unwrap();
         assert!(second_before.abs_diff(read - 1_000) <= 1, "{second_before}");
-        // The process was frozen between question and answer: the middle says nothing.
+        // The process was frozen between question and answer: the middle tells nothing.
         let frozen = Duration::from_secs(3_600);
         let asked = now.checked_sub(frozen).unwrap();
         assert!(!clock.learn(asked, 1_000_000));

@@ -156,7 +156,7 @@ impl Connection {
         }
     }
 
-    /// What the server says it is, such as `redis 7.0.15`. HELLO needs no right.
+    /// What the server calls itself, such as `redis 7.0.15`. HELLO needs no right.
     pub(super) async fn version(&self) -> Result<String, Cause> {
         let said = match self.wire.clone().send_packed_command(&redis::cmd("HELLO")).await {
             Ok(Value::Map(said)) => said,
@@ -241,7 +241,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Says so if the server is of a version that does not know our kind of scripts.
+    /// Returns an error if the server is of a version that does not know our kind of scripts.
     async fn old_version(&mut self) -> Result<Option<Cause>, Failure> {
         let info = match self.command(redis::cmd("INFO").arg("server")).await? {
             Value::BulkString(info) => String::from_utf8_lossy(&info).into_owned(),

@@ -26,7 +26,7 @@ pub(super) type EntryId = Bytes;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry(Bytes);
 
-/// What an entry of an inbox says to its owner.
+/// What an entry of an inbox tells its owner.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
     /// A message for one address.
@@ -76,7 +76,7 @@ impl Entry {
         }
     }
 
-    /// What an entry of an inbox says.
+    /// What an entry of an inbox tells.
     pub(super) fn into_said(self, inbox: &str) -> Result<Said> {
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned).ok();
         let said = match self.body() {

@@ -103,7 +103,7 @@ impl Envelope {
         Ok(body.into())
     }
 
-    /// What an entry of an inbox says, with the names as they are; nothing of what other keys have hidden, or of what is
+    /// What an entry of an inbox tells, with the names as they are; nothing of what other keys have hidden, or of what is
     /// no entry although there are keys, which is counted.
     pub(super) fn read_said(&self, entry: Entry, inbox: &str) -> Result<Option<Said>> {
         let Some(said) = self.go_past(entry.into_said(inbox), inbox)? else { return Ok(None) };
@@ -219,7 +219,7 @@ mod tests {
         ConfigBuilder::new().symmetric_encryption_keys(["key"])
     }
 
-    /// A shard of a layer whose server says that it is so late.
+    /// A shard of a layer whose server's clock shows this time.
     fn shard(config: &ConfigBuilder, server_ms: u64) -> Envelope {
         let envelope = Envelopes::new(&config.build().unwrap()).of_shard();
         assert!(envelope.clock().learn(Instant::now(), server_ms));

@@ -41,7 +41,7 @@ impl ShardHealth {
         self.state.as_ref().ok().map(|answer| answer.latency)
     }
 
-    /// What it says it is, such as `redis 7.0.15`.
+    /// What it calls itself, such as `redis 7.0.15`.
     pub fn version(&self) -> Option<&str> {
         self.state.as_ref().ok().map(|answer| answer.version.as_str())
     }

@@ -1,7 +1,7 @@
-//! The task that keeps one shard connected: it connects, greets, says what receivers have to say, beats, and begins
+//! The task that keeps one shard connected: it connects, greets, passes on what receivers ask, beats, and begins
 //! again when the connection breaks.
 //!
-//! On a new connection it subscribes to the wake channel, then says hello, then asks for all open tickets; only then do
+//! On a new connection it subscribes to the wake channel, then calls hello, then asks for all open tickets; only then do
 //! others get the connection, so nothing is written before.
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long the first attempt to connect again may take. A server that was cut off answers at once when it is back,
 /// unless the attempt is stuck from before; each further attempt may take twice as long, up to `connect_timeout`.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
-/// How often in a row a server may say that it forgot us, or our scripts, before that counts as a fault.
+/// How often in a row a server may answer that it forgot us, or our scripts, before that counts as a fault.
 pub(super) const MOST_TRIES: usize = 5;
 
 /// Whether a shard can be asked.
@@ -295,7 +295,7 @@ impl Task {
         ))
     }
 
-    /// Says what there is to say until the connection breaks or the layer is closed.
+    /// Passes on what receivers ask until the connection breaks or the layer is closed.
     async fn serve(&mut self, mut connection: Connection) -> Result<(), Cause> {
         let something_to_say = self.tickets.something_to_say(self.target.shard);
         let mut wanted = self.wanted.clone();
@@ -342,12 +342,12 @@ impl Task {
             Ok(now_ms) if self.clock.learn(asked, now_ms) => {}
             Ok(_) => tracing::debug!(host = %self.target.host, "the server's time came too late to rely on"),
             Err(Failure::Other(cause)) if cause.is_outage() => return Err(cause),
-            Err(_) => tracing::debug!(host = %self.target.host, "the server did not say its time"),
+            Err(_) => tracing::debug!(host = %self.target.host, "the server did not tell its time"),
         }
         Ok(())
     }
 
-    /// Says what there was to say when it began: who goes on opening tickets does not keep the task from all else.
+    /// Passes on what there was when it began: a program that goes on opening tickets does not keep the task from all else.
     async fn say_all(&self, connection: &Connection) -> Result<Said, Cause> {
         let newest = self.tickets.newest();
         while let Some(call) = self.tickets.next_call(self.target.shard) {

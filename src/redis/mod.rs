@@ -95,7 +95,7 @@ impl RedisChannelLayer {
     }
 
     /// Connects a layer with checked options, to all servers at once. One round trip for each step: connect, subscribe,
-    /// look for the scripts, load those that miss, say hello. A server that is down is tried again in the background, as
+    /// look for the scripts, load the missing ones, call hello. A server that is down is tried again in the background, as
     /// long as another is up.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The ring: which shard a name lives on, and how a capacity is divided over all of them.
 //!
-//! The CRC-32 of a name, modulo 4096, is its point; a table says the shard of each point. `lua/README.md` publishes both,
+//! The CRC-32 of a name, modulo 4096, is its point; a table has the shard of each point. `lua/README.md` publishes both,
 //! for programs in other languages that share channels with this one.
 
 use crate::seal::Names;

@@ -310,7 +310,7 @@ async fn gather(sends: Weak<Sends>, gathered: Arc<Notify>) {
     }
 }
 
-/// Sorts messages by queue, each with its body; says for each message its place in the call.
+/// Sorts messages by queue, each with its body; returns for each message its place in the call.
 fn share(
     messages: &[Outgoing],
     body: impl Fn(&Outgoing) -> Result<Bytes>,

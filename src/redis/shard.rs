@@ -63,7 +63,7 @@ impl Shard {
         self.link.first_connection().await.map(drop)
     }
 
-    /// Says why the shard cannot be asked now, if so.
+    /// Returns why the shard cannot be asked now; `None` if it can.
     pub(super) fn check_reachable(&self) -> Result<()> {
         self.link.connection().map(drop)
     }
@@ -104,7 +104,7 @@ impl Shard {
         ))
     }
 
-    /// Waits until the server was greeted anew after an epoch; says the epoch of now.
+    /// Waits until the server was greeted anew after an epoch; returns the present epoch.
     pub(super) async fn up_since(&self, epoch: u64) -> Result<u64> {
         Ok(self.link.up_since(epoch).await?.epoch)
     }

@@ -99,11 +99,11 @@ impl Drop for Owed {
         if self.came {
             state.since = now;
             state.doubted_until = None;
-            // One that took for ever says nothing of the next.
+            // One that took for ever tells nothing about the next.
             let took = (now - self.asked).min(DOUBT);
             state.usual = state.usual * 7 / 8 + took / 8;
         } else if now >= state.silent_from() {
-            // Who gives up sooner says nothing of the server.
+            // A caller that gives up sooner tells nothing about the server.
             state.doubted_until = Some(now + DOUBT);
         }
     }

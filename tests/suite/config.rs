@@ -256,7 +256,11 @@ async fn memory_is_no_server_and_stands_alone() {
             .starts_with("option `hosts`: memory:// is the memory of this process and no server")
     );
     for hosts in [&["memory://", "redis://a"][..], &["memory://shared"]] {
-        let refused = ConfigBuilder::new().hosts(hosts.iter().copied()).build().unwrap_err().to_string();
+        let refused = ConfigBuilder::new()
+            .hosts(hosts.to_vec())
+            .build()
+            .unwrap_err()
+            .to_string();
         assert!(
             refused.contains("the memory of this process is memory://, with nothing after it"),
             "{refused}"

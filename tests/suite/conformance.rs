@@ -28,7 +28,7 @@ async fn connected(
     servers: &[Arc<Server>],
     clients: usize,
 ) -> Vec<Arc<dyn ChannelLayer>> {
-    let options = options.hosts(servers.iter().map(|server| server.url()));
+    let options = options.hosts(servers.iter().map(|server| server.url()).collect::<Vec<_>>());
     let mut layers: Vec<Arc<dyn ChannelLayer>> = Vec::new();
     for _ in 0..clients {
         layers.push(Arc::new(options.connect().await.unwrap()));

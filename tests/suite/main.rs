@@ -3,6 +3,7 @@
 
 mod support;
 
+mod borders;
 mod build;
 #[cfg(feature = "cli")]
 mod command_line;

@@ -83,7 +83,7 @@ pub(in crate::redis) struct Taken {
 
 impl Taken {
     /// The same batch with the entries that are written anew, without those whose time is over; others stay as they are.
-    /// Says also how many do not open.
+    /// Counts also how many do not open.
     pub(in crate::redis) fn sealed_again(
         &self,
         again: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, Refusal>,

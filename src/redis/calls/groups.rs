@@ -11,7 +11,7 @@ use crate::redis::keys::{ClientId, Keys};
 use crate::redis::script::{self, Script};
 use crate::seal::Names;
 
-/// Who says something whose order counts across reconnections: a client, and the generation of its connection.
+/// The sender of what must keep its order across reconnections: a client, and the generation of its connection.
 pub(in crate::redis) type Fence<'a> = (&'a ClientId, u64);
 
 /// A member that is added, and for how long.

@@ -177,7 +177,7 @@ impl Call for Push<'_> {
     }
 }
 
-/// Says which tickets are finished and which are open.
+/// Tells which tickets are finished and which are open.
 pub(super) struct Pop<'a> {
     pub(super) client: &'a ClientId,
     pub(super) generation: u64,

@@ -162,7 +162,7 @@ impl Keeper {
         Ok(true)
     }
 
-    /// Says which mailboxes are full and which have room again. That is a sign of life, even without a mailbox.
+    /// Reports which mailboxes are full and which have room again. That is a sign of life, even without a mailbox.
     async fn report(&mut self) -> Result<bool> {
         loop {
             let few = self.to_report.len().saturating_sub(MOST_ADDRESSES);

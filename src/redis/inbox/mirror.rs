@@ -97,7 +97,7 @@ impl Mirror {
         }
     }
 
-    /// Forgets an address; says in which groups it was.
+    /// Forgets an address; returns in which groups it was.
     pub(super) fn forget(&mut self, address: &str) -> Vec<GroupName> {
         let groups: Vec<GroupName> = self.groups_of.get(address).into_iter().flatten().cloned().collect();
         for group in &groups {

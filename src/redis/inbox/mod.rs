@@ -174,7 +174,7 @@ impl Reader {
         self.keeper.tell_news(&mut self.mirror, &self.mailboxes).await;
     }
 
-    /// Gives what an entry says, which came at some time, to whom it concerns.
+    /// Gives what an entry tells to the mailboxes that it concerns.
     async fn give(&mut self, entry: Entry, at: Moment) {
         let (sent_us, deadline_ms) = (entry.pushed_us(), entry.deadline_ms());
         let mailboxes = Arc::clone(&self.mailboxes);
@@ -185,7 +185,7 @@ impl Reader {
             self.read_us = sent_us;
         }
         match said {
-            // What does not open is counted there, and says no time that could be trusted.
+            // What does not open is counted there, and tells no time that could be trusted.
             Ok(None) => {}
             Ok(Some(Said::Message { address, payload })) => {
                 let target = Target::Channel(inbox, &address);

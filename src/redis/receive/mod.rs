@@ -1,7 +1,7 @@
 //! Tickets: every blocked receive of this process, on all shards, and what became of those that are finished.
 //!
 //! A receive opens a ticket, a number that is never used again. Each shard's task asks [`Tickets::next_call`] what to
-//! say to its server and tells [`Tickets::answered`] the reply; what the server pushes goes to [`Tickets::arrived`].
+//! send to its server and tells [`Tickets::answered`] the reply; what the server pushes goes to [`Tickets::arrived`].
 //! The first entry, or of an inbox the first batch, fills the ticket and wakes its future. The future claims it when it is polled; if it is dropped
 //! instead, the ticket is released, and the server gives its entry to the next waiter or back to its place.
 
@@ -185,7 +185,7 @@ impl Tickets {
         self.lock().shards.get(shard).is_some_and(|agenda| !agenda.finished.is_empty())
     }
 
-    /// What to say to a shard next; nothing if it can wait for the next beat.
+    /// What to send to a shard next; nothing if it can wait for the next beat.
     ///
     /// Only one call may be under way at a time.
     pub(super) fn next_call(&self, shard: usize) -> Option<NextCall> {
@@ -337,7 +337,7 @@ impl Open {
             return None;
         }
         let waits = self.waits;
-        // Who has said that nothing is there is not to be asked again: what it gave then would wait for nobody.
+        // Skips shards that already answered "empty": an entry they handed over later would have no receiver.
         self.place_on(shard).filter(|place| !place.nothing).map(|place| (waits, place))
     }
 
@@ -357,7 +357,7 @@ impl Open {
 }
 
 impl State {
-    /// An entry came for a ticket, in a reply or pushed. Says it again if the ticket has no use for it.
+    /// An entry came for a ticket, in a reply or pushed. Returns it if the ticket has no use for it.
     fn fill(&mut self, shard: usize, ticket: u64, handed: Handed) -> Option<Handed> {
         if self.given_on.contains(&(shard, ticket)) {
             // It came both ways.

@@ -1,4 +1,4 @@
-//! What the tickets say to shards, call by call.
+//! What the tickets tell the shards, call by call.
 
 use bytes::Bytes;
 use futures::FutureExt;

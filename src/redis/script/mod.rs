@@ -89,7 +89,7 @@ impl Script {
         (line <= self.lines).then(|| (run.file, run.line + (line - run.start)))
     }
 
-    /// The server's text about an error in this script, with the real file and line wherever it says
+    /// The server's text about an error in this script, with the real file and line wherever it has
     /// `user_script:LINE` or `@user_script:LINE`.
     ///
     /// A line that the script does not have is left as it is, and so is all other text.

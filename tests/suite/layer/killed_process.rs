@@ -22,7 +22,7 @@ const LAST: u64 = 4_000;
 
 fn options(urls: &[impl AsRef<str>], prefix: &str) -> ConfigBuilder {
     ConfigBuilder::new()
-        .hosts(urls.iter().map(AsRef::as_ref))
+        .hosts(urls.iter().map(AsRef::as_ref).collect::<Vec<&str>>())
         .prefix(prefix)
         .membership_lease(LEASE)
         .capacity(10_000)

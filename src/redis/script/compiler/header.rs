@@ -4,7 +4,7 @@ use super::Fault;
 use super::includes::is_include;
 use super::lexer::{Line, Token};
 
-/// What the header says.
+/// What the header holds.
 #[derive(Debug)]
 pub(crate) struct Header {
     /// The first paragraph of comments.
@@ -142,7 +142,7 @@ fn append(paragraph: &mut String, line: &str) {
     paragraph.push_str(line);
 }
 
-/// What the code of a slot line says.
+/// What the code of a slot line holds.
 struct Binding<'a> {
     kind: Kind,
     index: usize,

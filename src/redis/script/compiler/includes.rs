@@ -59,7 +59,7 @@ impl Expansion<'_> {
                 self.runs.push(Run { start: self.length + 1, file: file.to_owned(), line: number });
                 run_ended = false;
             }
-            // The include line itself stays, so that the expanded text says where a library begins.
+            // The include line itself stays, so that the expanded text shows where a library begins.
             self.text.push_str(line.text);
             self.text.push('\n');
             self.length += 1;

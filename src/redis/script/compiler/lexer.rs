@@ -27,7 +27,7 @@ pub(crate) enum Token<'a> {
     /// A name or a keyword.
     Word(&'a str),
     Number(&'a str),
-    /// A string, whatever it says.
+    /// A string, whatever it holds.
     Text,
     Symbol(char),
 }

@@ -1,0 +1,412 @@
+#!lua
+-- Adds members to a group, or renews the memberships of those that are in. The owner of an inbox is told of its new
+-- members by an entry in the inbox, in order with the messages.
+-- reply: {"ok", now}   the server's time in µs; the memberships end so long after it as the call says
+-- reply: {"stale"}   nothing was done: the client says this on a connection that it has since replaced
+local index               = KEYS[1]  -- [zset]     <prefix>g:<group>
+local prefix              = ARGV[1]  -- [text]     of every key
+local group               = ARGV[2]  -- [text]     the group's name
+local client              = ARGV[3]  -- [text]     the client that says this; else empty
+local generation          = ARGV[4]  -- [int]      of the client's connection; else empty
+local mode                = ARGV[5]  -- [text]     "set"; or by an owner for its own members, which is not told then: "keep", a membership that lasts longer stays as it is; "renew", so does one that is none
+local members, first_member = ARGV, 6 -- [text...] of each member its queue, its address inside the inbox or empty, its queue's capacity, and the ms until its membership ends
+-- @include "lib/clock"
+-- The server's clock, in microseconds and in whole milliseconds. No client's clock is ever used.
+local function clock()
+    local time = redis.call('TIME')
+    local microseconds = time[1] * 1000000 + time[2]
+    return microseconds, math.floor(microseconds / 1000)
+end
+-- @include "lib/entry"
+-- An entry is an 18-byte header, written here, and a body that no script parses:
+--   bytes 1 to 8    the microsecond in which it was pushed  } together the entry's id: in order of
+--   bytes 9 and 10  its place in that call                  } pushing, and never given twice
+--   bytes 11 to 18  its deadline in milliseconds
+-- All three are big-endian, so entries sort by their bytes as they sort by id.
+local function entry_time(number)
+    return struct.pack('>I8', number)
+end
+
+local function entry_place(number)
+    return struct.pack('>I2', number)
+end
+
+local function entry_id(entry)
+    return string.sub(entry, 1, 10)
+end
+
+-- Whatever stands in a queue must not stop its reader: what has no header is handed on, for the reader to refuse.
+local FAR_FUTURE = 4102444800000
+
+local function entry_deadline(entry)
+    if #entry < 18 then
+        return FAR_FUTURE
+    end
+    return math.min(struct.unpack('>I8', entry, 11), FAR_FUTURE)
+end
+
+-- The same and the number of its kind, in one step.
+local unpack_entry = struct.unpack
+local function entry_deadline_and_kind(entry)
+    if #entry < 19 then
+        return FAR_FUTURE
+    end
+    return unpack_entry('>I8B', entry, 11)
+end
+-- @include "lib/fence"
+-- Whether a call comes over a connection that its client has since replaced. Who names no client is never late.
+local function is_stale(prefix, client, generation)
+    return client ~= '' and redis.call('HGET', prefix .. 'c:' .. client, 'g') ~= generation
+end
+-- @include "lib/groups"
+-- @include "lib/inbox"
+-- An inbox is the queue of one process; its name ends in "!".
+local function is_inbox(queue)
+    return string.byte(queue, -1) == 33
+end
+
+-- A group is kept by the queues of its members, each with a row: until when it has members, how many messages it holds
+-- and when a member was added last. The members of one queue are addresses with the end of each one's membership; of a
+-- queue that is no inbox the one address is empty.
+local function index_key(prefix, group)
+    return prefix .. 'g:' .. group
+end
+
+local function rows_key(prefix, group)
+    return prefix .. 'd:' .. group
+end
+
+local function members_key(prefix, group, queue)
+    return prefix .. 'm:' .. group .. ' ' .. queue
+end
+
+local function groups_key(prefix, queue)
+    return prefix .. 's:' .. queue
+end
+
+-- Packed, because reading numbers that are text costs a send more than writing to the queue does.
+local function row(deadline, capacity, added)
+    return struct.pack('>I8I8I8', deadline, capacity, added)
+end
+
+-- A row's deadline, capacity, and when a member was added last; nil of what is no row.
+local function read_row(bytes)
+    if bytes and #bytes == 24 then
+        return struct.unpack('>I8I8I8', bytes)
+    end
+end
+
+-- Whether the members of a queue count: those of an inbox do while its owner lives. Says also whether the owner is
+-- still known.
+local function is_alive(prefix, queue, now)
+    if not is_inbox(queue) then
+        return true, true
+    end
+    local lease = redis.pcall('HGET', prefix .. 'i:' .. queue, 'lease')
+    return (tonumber(type(lease) == 'string' and lease or nil) or 0) > now, type(lease) == 'string'
+end
+
+-- Takes a queue out of a group, though some of the keys may be of another's making.
+local function remove_queue(prefix, group, queue)
+    redis.pcall('ZREM', index_key(prefix, group), queue)
+    redis.pcall('HDEL', rows_key(prefix, group), queue)
+    redis.pcall('ZREM', groups_key(prefix, queue), group)
+    redis.call('UNLINK', members_key(prefix, group, queue))
+end
+
+-- Lets a key live as long as its latest part. Here as elsewhere a number that came as text is passed on as text, for to
+-- make it text again costs as much as the call.
+local function keep_key(key, left)
+    if redis.call('PEXPIRE', key, left, 'NX') == 0 then
+        redis.call('PEXPIRE', key, left, 'GT')
+    end
+end
+-- @include "lib/limits"
+-- Lua can pass on some 8,000 values in one go; a larger call would fail halfway through its work.
+local MOST_VALUES = 3500
+
+local function refuse_too_large(keys, arguments)
+    if keys > 2 * MOST_VALUES or arguments > MOST_VALUES then
+        return redis.error_reply('ERR a call has at most ' .. 2 * MOST_VALUES .. ' keys and ' .. MOST_VALUES ..
+            ' arguments, this one has ' .. keys .. ' and ' .. arguments .. ': make several')
+    end
+end
+-- @include "lib/tell_owner"
+-- @include "lib/controls"
+-- Control entries stand in an inbox among its messages and tell its owner of its groups, by their kind:
+--   +<group> <address>   joined; the deadline of the entry is that of the membership
+--   =<group> <address>   joined, and the group had nobody here before
+--   -<group> <address>   left
+--   r                    so many of these wait that no more are written: read all memberships again
+-- They do not count as messages; how many wait is a field of the inbox. Only its reader takes them out.
+local CONTROLS = {[43] = true, [61] = true, [45] = true, [114] = true}
+
+local function is_control(entry)
+    return CONTROLS[string.byte(entry, 19)] or false
+end
+
+local function waiting_controls(prefix, inbox)
+    local count = redis.pcall('HGET', prefix .. 'i:' .. inbox, 'controls')
+    return type(count) == 'string' and tonumber(count) or 0
+end
+
+-- Control entries left an inbox.
+local function forget_controls(prefix, inbox, count)
+    local waiting = count > 0 and waiting_controls(prefix, inbox) or 0
+    if waiting > 0 then
+        redis.call('HSET', prefix .. 'i:' .. inbox, 'controls', math.max(0, waiting - count))
+    end
+end
+-- @include "lib/entry"
+-- @include "lib/hand_over"
+-- @include "lib/entry"
+-- @include "lib/inbox"
+-- @include "lib/controls"
+-- @include "lib/lease"
+-- A client is remembered for an hour past its lease, or a late command of an old connection would be taken for a
+-- new one; and for as long as it was handed a message. So the time is only ever extended.
+local MEMORY = 3600000
+
+-- A waiting line lives for an hour too after a ticket came into it. Every lease is shorter, so whoever still waits
+-- comes again before the line ends.
+local function bounded_lease(lease)
+    return math.min(lease, MEMORY)
+end
+
+local function keep_client(client, lease, new)
+    if new then
+        redis.call('PEXPIRE', client, lease + MEMORY)
+    else
+        redis.call('PEXPIRE', client, lease + MEMORY, 'GT')
+    end
+end
+
+local function keep_handed(client, deadline, now)
+    if deadline - now > MEMORY then
+        redis.call('PEXPIRE', client, deadline - now, 'GT')
+    end
+end
+-- @include "lib/record"
+-- A ticket's record, a field of its client's hash. It waits, or it was handed an entry, or a batch of an inbox:
+--   w<queues>                                the queues it waits for, separated by spaces
+--   h<queues>\n<queue> <entry>               the queues in whose lines it may still stand, and what it was handed
+--   b<inbox>\n<length> <controls> <id>       how many entries at the head of the inbox the batch spans, how many of
+--                                            these are control entries, and the id of the last
+local function waiting_record(queues)
+    return 'w' .. queues
+end
+
+local function handed_record(queues, queue, entry)
+    return 'h' .. queues .. '\n' .. queue .. ' ' .. entry
+end
+
+local function batch_record(inbox, length, controls, id)
+    return 'b' .. inbox .. '\n' .. length .. ' ' .. controls .. ' ' .. id
+end
+
+-- The queues of a ticket that waits; nil of any other.
+local function waits_for(record)
+    if string.byte(record) == 119 then
+        return string.sub(record, 2)
+    end
+end
+
+-- What a ticket was handed: its queues, the queue and the entry; nil of any other.
+local function was_handed(record)
+    local line_end = string.find(record, '\n', 2, true)
+    if string.byte(record) ~= 104 or not line_end then
+        return nil
+    end
+    local space = string.find(record, ' ', line_end, true)
+    return string.sub(record, 2, line_end - 1), string.sub(record, line_end + 1, space - 1), string.sub(record, space + 1)
+end
+
+-- The batch of a ticket: its inbox, length, control entries and last id; nil of any other.
+local function was_batch(record)
+    local inbox, length, controls, id = string.match(record, '^b(%S+)\n(%d+) (%d+) (.*)$')
+    return inbox, tonumber(length), tonumber(controls), id
+end
+
+-- The ticket that waited longest for a queue, its client and its queues; nil when nobody waits. Who is met and does
+-- not wait any more leaves the line: it was put there once.
+local function next_waiter(prefix, queue, now)
+    local line = prefix .. 'w:' .. queue
+    while true do
+        local waiter = redis.pcall('ZPOPMIN', line)[1]
+        if not waiter then
+            return nil
+        end
+        local client, ticket = string.match(waiter, '^(%S+) (%d+)$')
+        if client then
+            local state = redis.pcall('HMGET', prefix .. 'c:' .. client, 'lease', ticket)
+            local queues = state[2] and waits_for(state[2])
+            if queues and tonumber(state[1] or 0) > now then
+                return client, ticket, queues
+            end
+        end
+    end
+end
+
+-- Gives an entry to the ticket that waited longest for its queue, and tells that ticket's client; false when
+-- nobody waits. An entry of an inbox is its reader's next batch, and stays in the inbox, where it must be already.
+local function hand_over(prefix, queue, entry, now)
+    while true do
+        local client, ticket, queues = next_waiter(prefix, queue, now)
+        if not client then
+            return false
+        end
+        local client_key = prefix .. 'c:' .. client
+        if redis.call('PUBLISH', prefix .. 'wake:' .. client, ticket .. ' ' .. queue .. ' ' .. entry) > 0 then
+            if is_inbox(queue) then
+                local controls = is_control(entry) and '1' or '0'
+                redis.call('HSET', client_key, ticket, batch_record(queue, '1', controls, entry_id(entry)))
+            else
+                -- It has left this line already; only the lines of other queues still hold it.
+                local lines = queues == queue and '' or queues
+                redis.call('HSET', client_key, ticket, handed_record(lines, queue, entry))
+                keep_handed(client_key, entry_deadline(entry), now)
+            end
+            return true
+        end
+        -- Nobody listens: the client is gone until it says hello again.
+        redis.call('HSET', client_key, 'lease', 0)
+    end
+end
+
+-- The most control entries that wait in an inbox; and how long, in milliseconds, the one that stands for further ones
+-- is kept at least.
+local MOST_CONTROLS = 1000
+local DAY = 86400000
+
+-- Tells the owner of an inbox, if there is one, that its members of a group changed. `header` is that of the entry, and
+-- `left` how long it matters.
+local function tell_owner(prefix, inbox, header, control, left, now)
+    local owner = redis.pcall('HMGET', prefix .. 'i:' .. inbox, 'owner', 'controls')
+    if not owner[1] then
+        return
+    end
+    local queue = prefix .. 'q:' .. inbox
+    local waiting = tonumber(owner[2] or 0)
+    if waiting >= MOST_CONTROLS and redis.call('EXISTS', queue) == 0 then
+        -- Those that were counted are gone.
+        waiting = 0
+    end
+    if waiting > MOST_CONTROLS then
+        return
+    elseif waiting == MOST_CONTROLS then
+        control = 'r'
+        header = string.sub(header, 1, 10) .. entry_time(FAR_FUTURE)
+        left = math.max(left, DAY)
+    end
+    local entry = header .. control
+    local length = redis.pcall('RPUSH', queue, entry)
+    if type(length) == 'number' then
+        redis.call('HSET', prefix .. 'i:' .. inbox, 'controls', length == 1 and 1 or waiting + 1)
+    end
+    if length == 1 then
+        redis.call('PEXPIRE', queue, left)
+        hand_over(prefix, inbox, entry, now)
+    elseif type(length) == 'number' then
+        redis.call('PEXPIRE', queue, left, 'GT')
+    end
+end
+
+-- So many memberships that have ended are removed with each that begins.
+local PRUNED = '16'
+
+local too_large = refuse_too_large(1, #members)
+if too_large then
+    return too_large
+end
+
+if is_stale(prefix, client, generation) then
+    return {'stale'}
+end
+
+local microseconds, now = clock()
+
+-- Where a queue and a group meet for the first time, one addition in so many looks at twice as many others, chosen at
+-- random. So no more than half of what is there has ended, and most additions pay nothing for it.
+local EVERY, LOOKED_AT = 8, '-16'
+
+-- Removes groups in which a queue has no member any more.
+local function forget_ended_groups(groups, queue)
+    local names, keys = redis.call('ZRANDMEMBER', groups, LOOKED_AT), {}
+    for number, name in ipairs(names) do
+        keys[number] = members_key(prefix, name, queue)
+    end
+    if #names == 0 or redis.call('EXISTS', unpack(keys)) == #names then
+        return
+    end
+    for number, name in ipairs(names) do
+        if redis.call('EXISTS', keys[number]) == 0 then
+            remove_queue(prefix, name, queue)
+        end
+    end
+end
+
+-- Removes queues that have no member in the group any more.
+local function forget_ended_queues(rows)
+    local queues = redis.call('ZRANDMEMBER', index, LOOKED_AT)
+    for number, text in ipairs(#queues > 0 and redis.call('HMGET', rows, unpack(queues)) or {}) do
+        local deadline = read_row(text or nil)
+        if not deadline or deadline <= now then
+            remove_queue(prefix, group, queues[number])
+        end
+    end
+end
+
+local function add(queue, address, capacity, left, place)
+    local key = members_key(prefix, group, queue)
+    local deadline = now + tonumber(left)
+    if mode == 'renew' and not redis.call('ZSCORE', key, address) then
+        return
+    end
+    local told = mode == 'set' and is_inbox(queue)
+    local before = told and tonumber(redis.call('ZSCORE', key, address) or nil) or 0
+    local joined
+    if mode ~= 'set' then
+        joined = redis.call('ZADD', key, 'GT', deadline, address)
+    else
+        joined = redis.call('ZADD', key, deadline, address)
+    end
+    local members = redis.call('ZCARD', key)
+    if members > 1 then
+        local ended = redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', '0', PRUNED)
+        if #ended > 0 then
+            redis.call('ZREM', key, unpack(ended))
+        end
+    end
+    keep_key(key, left)
+
+    local rows, groups = rows_key(prefix, group), groups_key(prefix, queue)
+    -- A queue of one channel has no other member that may stay longer.
+    local alone = mode == 'set' and not is_inbox(queue)
+    local until_now = not alone and read_row(redis.call('HGET', rows, queue) or nil) or 0
+    -- Each is given its end at once, should the next be of another's making; the index comes last.
+    local is_new_group = redis.call('ZADD', groups, '0', group) == 1
+    keep_key(groups, left)
+    redis.call('HSET', rows, queue, row(math.max(until_now, deadline), capacity, now))
+    keep_key(rows, left)
+    local is_new_queue = redis.call('ZADD', index, '0', queue) == 1
+    keep_key(index, left)
+    local looks = (microseconds + math.floor(place / 4)) % EVERY == 0
+    if looks and is_new_group then
+        forget_ended_groups(groups, queue)
+    end
+    if looks and is_new_queue then
+        forget_ended_queues(rows)
+    end
+
+    if told then
+        local header = entry_time(microseconds) .. entry_place(place) .. entry_time(deadline)
+        local kind = joined == 1 and members == 1 and '=' or '+'
+        -- Who is told late of a membership that is shorter now would still know the longer one.
+        tell_owner(prefix, queue, header, kind .. group .. ' ' .. address, math.max(deadline, before) - now, now)
+    end
+end
+
+for slot = first_member, #members, 4 do
+    add(members[slot], members[slot + 1], tonumber(members[slot + 2]), members[slot + 3], slot)
+end
+return {'ok', microseconds}

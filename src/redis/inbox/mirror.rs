@@ -151,6 +151,7 @@ mod tests {
         names
     }
 
+    /// Shows R23.
     #[test]
     fn the_last_change_of_a_member_counts() {
         let mut mirror = Mirror::default();
@@ -163,6 +164,7 @@ mod tests {
         assert!(names(&mirror).is_empty());
     }
 
+    /// Shows R23.
     #[test]
     fn a_group_that_begins_anew_forgets_who_was_in_before() {
         let mut mirror = Mirror::default();
@@ -198,6 +200,7 @@ mod tests {
         assert!(mirror.groups.is_empty() && mirror.groups_of.is_empty());
     }
 
+    /// Shows R24.
     #[test]
     fn a_member_gets_what_was_sent_before_its_membership_ended() {
         assert!(member(10, 0).gets(9_999));

@@ -61,6 +61,7 @@ fn filled_and_next() -> (Arc<Tickets>, NextCall, Receiving, Receiving) {
     (tickets, to_1, first, next)
 }
 
+/// Shows R17.
 #[test]
 fn what_a_second_shard_hands_to_a_receive_is_the_next_ones_and_acknowledged_under_its_number() {
     let (tickets, to_1, first, next) = filled_and_next();
@@ -74,6 +75,7 @@ fn what_a_second_shard_hands_to_a_receive_is_the_next_ones_and_acknowledged_unde
     assert!(said.open.is_empty());
 }
 
+/// Shows R17.
 #[test]
 fn it_is_given_on_before_the_first_receive_was_polled_too() {
     let (tickets, to_1, first, next) = filled_and_next();
@@ -85,6 +87,7 @@ fn it_is_given_on_before_the_first_receive_was_polled_too() {
     assert_eq!(said.finished, [finished(one, None)], "what the next one did not return goes back, once");
 }
 
+/// Shows R17.
 #[test]
 fn what_was_given_on_is_not_released_because_it_comes_once_more() {
     let (tickets, to_1, first, next) = filled_and_next();
@@ -96,6 +99,7 @@ fn what_was_given_on_is_not_released_because_it_comes_once_more() {
     assert_eq!(receive(next), Some(2));
 }
 
+/// Shows R9 and R17.
 #[test]
 fn what_was_delivered_already_is_not_given_on() {
     let tickets = Arc::new(Tickets::new(2));
@@ -114,6 +118,7 @@ fn what_was_delivered_already_is_not_given_on() {
     assert_eq!(receive(next), None);
 }
 
+/// Shows R17.
 #[test]
 fn what_a_dropped_receive_was_handed_goes_back_when_nobody_is_about_to_ask() {
     let (tickets, to_1, first, next) = filled_and_next();
@@ -125,6 +130,7 @@ fn what_a_dropped_receive_was_handed_goes_back_when_nobody_is_about_to_ask() {
     assert!(said.open.is_empty() && tickets.lock().given_on.is_empty());
 }
 
+/// Shows R17.
 #[test]
 fn on_a_single_shard_it_goes_back_so_that_order_is_kept() {
     let tickets = Arc::new(Tickets::new(1));
@@ -140,6 +146,7 @@ fn on_a_single_shard_it_goes_back_so_that_order_is_kept() {
     assert_eq!(receive(next), None);
 }
 
+/// Shows R17.
 #[test]
 fn an_entry_of_a_channel_that_keeps_an_order_is_not_given_on() {
     let tickets = Arc::new(Tickets::new(2));
@@ -155,6 +162,7 @@ fn an_entry_of_a_channel_that_keeps_an_order_is_not_given_on() {
     assert_eq!(receive(next), None);
 }
 
+/// Shows R10.
 #[test]
 fn a_receive_that_does_not_wait_is_not_asked_for_again_where_nothing_was() {
     let tickets = Arc::new(Tickets::new(2));

@@ -40,6 +40,7 @@ pub(super) fn hours() -> i64 {
     (seconds(run_with_clock("+1h", &date)) - seconds(run(&mut date)) + 1800) / 3600
 }
 
+/// Shows R13.
 #[test]
 fn messages_wait_and_expire_by_the_clock_of_the_server() {
     assert_eq!(hours(), 1, "faketime works");
@@ -63,6 +64,7 @@ fn messages_wait_and_expire_by_the_clock_of_the_server() {
     }
 }
 
+/// Shows R13.
 #[test]
 fn a_blocked_receive_with_a_wrong_clock_is_woken() {
     let (server, prefix) = (Server::shared(), unique_prefix("a_blocked_receive_with"));

@@ -139,6 +139,7 @@ async fn receives_dropped_at_random_lose_and_repeat_nothing_and_keep_the_order(s
 }
 
 on_one_and_three_servers!(a_message_that_arrived_but_was_not_returned_goes_to_another_receiver);
+/// Shows R10.
 async fn a_message_that_arrived_but_was_not_returned_goes_to_another_receiver(servers: Servers) {
     let [holder, other, sender] = layers(&options(&servers, "arrived")).await;
     {
@@ -189,6 +190,7 @@ async fn a_dropped_receive_stands_in_no_line() {
 }
 
 on_one_and_three_servers!(dropped_sends_send_once_or_not_at_all, threads);
+/// Shows R12.
 async fn dropped_sends_send_once_or_not_at_all(servers: Servers) {
     let [receiver, sender] = layers(&options(&servers, "sends").capacity(100_000)).await;
     let ledger = Arc::new(Ledger::default());

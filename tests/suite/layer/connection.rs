@@ -15,7 +15,7 @@ use super::{
 use crate::support::{Direction, Ledger, Proxy, Sent, Server, Servers};
 
 on_one_and_three_servers!(connections_cut_under_load_lose_and_repeat_nothing, threads);
-/// Shows R9.
+/// Shows R6, R8, R9 and R12.
 async fn connections_cut_under_load_lose_and_repeat_nothing(servers: Servers) {
     let (of_receivers, of_sender) = (proxies(&servers), proxies(&servers));
     let options = options(&*of_receivers, "cuts").capacity(1000);
@@ -197,7 +197,7 @@ async fn a_receive_blocked_through_flushall_is_found_again_by_the_next_beat() {
     assert_eq!(soon("it", sender.receive::<u64>(["body?1"])).await.unwrap().1, 2);
 }
 
-/// Shows R13.
+/// Shows R11 and R13.
 #[tokio::test]
 async fn a_process_frozen_beyond_its_lease_waits_again_when_it_thaws() {
     let server = Server::shared();

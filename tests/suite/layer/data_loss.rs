@@ -119,6 +119,7 @@ async fn a_disconnection_shorter_than_the_lease_ends_no_membership_and_loses_no_
     assert_eq!(promptly("its first", late.receive::<u64>()).await.unwrap(), 15);
 }
 
+/// Shows R20.
 #[tokio::test]
 async fn an_owner_cut_off_beyond_its_lease_gets_its_memberships_back_when_it_returns() {
     let server = Server::shared();
@@ -141,6 +142,7 @@ async fn an_owner_cut_off_beyond_its_lease_gets_its_memberships_back_when_it_ret
 }
 
 on_one_and_three_servers!(connections_cut_under_group_sends_lose_and_repeat_nothing);
+/// Shows R22.
 async fn connections_cut_under_group_sends_lose_and_repeat_nothing(servers: Servers) {
     let proxies = proxies(&servers);
     let options = options(&*proxies, "cut-groups").capacity(10_000);
@@ -195,6 +197,7 @@ async fn mailboxes_opened_and_dropped_during_an_outage_are_known_and_gone_afterw
     assert_eq!(inbox.statistics().mailboxes, 2);
 }
 
+/// Shows R21.
 #[tokio::test]
 async fn memberships_that_were_over_before_the_loss_do_not_come_back_and_others_keep_their_end() {
     let server = Server::private();
@@ -283,6 +286,7 @@ async fn many_groups_are_given_again_without_waiting_for_one_answer_after_anothe
     assert_eq!(other.channel_groups(mailbox.name()).await.unwrap().len(), GROUPS);
 }
 
+/// Shows R21.
 #[tokio::test]
 async fn who_joins_while_the_members_are_being_given_again_drives_nobody_out() {
     let server = Server::private();

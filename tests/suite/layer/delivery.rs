@@ -313,6 +313,7 @@ async fn the_largest_messages_that_can_be_allowed_pass_by_push_and_by_reply(serv
     assert_eq!((one.unwrap().1.len(), other.unwrap().1.len()), (text.len(), text.len()));
 }
 
+/// Shows R15.
 #[tokio::test]
 async fn a_send_carries_its_connection_where_the_order_counts_and_only_there() {
     let server = Server::private();

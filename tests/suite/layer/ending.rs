@@ -34,6 +34,7 @@ async fn closing_ends_waiting_receives_and_every_later_call(servers: Servers) {
 }
 
 on_one_and_three_servers!(what_arrived_and_was_not_returned_goes_back_when_the_layer_is_closed);
+/// Shows R16.
 async fn what_arrived_and_was_not_returned_goes_back_when_the_layer_is_closed(servers: Servers) {
     let [layer, other] = layers(&options(&servers, "close-filled")).await;
     let mut receive = pin!(layer.receive::<u64>(["a"]));
@@ -246,6 +247,7 @@ fn a_receive_ends_when_the_runtime_of_its_layer_has_ended() {
     });
 }
 
+/// Shows R16.
 #[tokio::test]
 async fn closing_ends_the_lease() {
     let server = Server::private();

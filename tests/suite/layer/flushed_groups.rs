@@ -12,6 +12,7 @@ const LEASE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
 on_one_and_three_servers!(what_a_flush_has_ended_is_not_renewed);
+/// Shows R25.
 async fn what_a_flush_has_ended_is_not_renewed(servers: Servers) {
     let expiry = Duration::from_secs(2);
     let options = options(&servers, "flush-renewed").membership_lease(LEASE);

@@ -22,6 +22,7 @@ fn the_beat_comes_three_times_a_lease_of_60_seconds() {
     assert_eq!(ConfigBuilder::new().build().unwrap().lease(), Duration::from_secs(60));
 }
 
+/// Shows R7.
 #[tokio::test]
 async fn an_idle_receive_on_30_channels_costs_one_command_a_beat() {
     let server = Server::private();

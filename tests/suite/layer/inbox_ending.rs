@@ -71,6 +71,7 @@ async fn a_dropped_mailbox_does_not_leave_its_groups_one_answer_after_another() 
 }
 
 on_one_and_three_servers!(a_thousand_mailboxes_dropped_at_once_leave_their_group);
+/// Shows R28.
 async fn a_thousand_mailboxes_dropped_at_once_leave_their_group(servers: Servers) {
     let [owner, other] = layers(&options(&servers, "drop-thousand")).await;
     let inbox = owner.open_inbox("a").await.unwrap();
@@ -105,6 +106,7 @@ async fn an_inbox_whose_handles_are_dropped_leaves_its_groups_and_no_key(servers
 }
 
 on_one_and_three_servers!(closing_an_inbox_or_its_layer_ends_the_mailboxes_and_removes_the_keys);
+/// Shows R29.
 async fn closing_an_inbox_or_its_layer_ends_the_mailboxes_and_removes_the_keys(servers: Servers) {
     let options = options(&servers, "close-inbox");
     let [owner, other] = layers(&options).await;

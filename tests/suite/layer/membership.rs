@@ -144,6 +144,7 @@ async fn renewed_memberships_last_while_the_mailbox_is_open_and_no_longer(server
 }
 
 on_one_and_three_servers!(a_renewal_does_not_bring_back_who_was_discarded_while_the_inbox_was_not_read);
+/// Shows R26.
 async fn a_renewal_does_not_bring_back_who_was_discarded_while_the_inbox_was_not_read(servers: Servers) {
     let options = options(&servers, "renew-discarded")
         .capacity(2)

@@ -7,6 +7,7 @@ use futures::future::try_join_all;
 use super::{layers, options, soon};
 use crate::support::{Server, calls};
 
+/// Shows R19.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_script_is_loaded_once_for_all_layers_and_once_more_after_a_flush_and_never_sent_as_text() {
     let server = Server::private();

@@ -78,6 +78,7 @@ async fn a_blocked_receive_is_woken_by_a_message_on_any_server() {
     }
 }
 
+/// Shows R9 and R17.
 #[tokio::test]
 async fn a_receive_takes_one_message_though_all_servers_hand_it_one_at_once() {
     let server = Server::shared();

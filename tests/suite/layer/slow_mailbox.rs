@@ -26,6 +26,7 @@ on_one_and_three_servers!(
     one_mailbox_that_is_never_read_does_not_keep_999_others_from_their_messages,
     threads
 );
+/// Shows R27.
 async fn one_mailbox_that_is_never_read_does_not_keep_999_others_from_their_messages(servers: Servers) {
     let [owner, sender] = layers(&options(&servers, "slow")).await;
     let inbox = owner.open_inbox("member").await.unwrap();
@@ -59,6 +60,7 @@ async fn one_mailbox_that_is_never_read_does_not_keep_999_others_from_their_mess
 }
 
 on_one_and_three_servers!(what_was_accepted_for_a_full_mailbox_is_delivered_and_its_senders_are_told_to_wait);
+/// Shows R27.
 async fn what_was_accepted_for_a_full_mailbox_is_delivered_and_its_senders_are_told_to_wait(
     servers: Servers,
 ) {

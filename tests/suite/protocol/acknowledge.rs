@@ -21,6 +21,7 @@ async fn an_acknowledged_message_is_forgotten() {
 }
 
 /// With "the next call acknowledges", a call that was sent before the message came would acknowledge it.
+/// Shows R3.
 #[tokio::test]
 async fn a_call_that_does_not_name_a_message_acknowledges_none() {
     let shard = Shard::new().await;

@@ -52,6 +52,7 @@ async fn with_a_capacity_of_zero_only_a_waiting_ticket_gets_a_message() {
     assert_eq!(client.wake().await.entry.text(), "m2");
 }
 
+/// Shows R2.
 #[tokio::test]
 async fn concurrent_senders_never_exceed_it() {
     let shard = Shard::new().await;

@@ -294,6 +294,7 @@ async fn after_a_thousand_that_wait_one_entry_stands_for_all_further_ones() {
     assert_eq!(owner.read_all().await, ["+room new"]);
 }
 
+/// Shows R25.
 #[tokio::test]
 async fn an_owner_that_reads_its_groups_anew_is_told_of_changes_again() {
     let shard = Shard::new().await;

@@ -135,6 +135,7 @@ async fn a_message_that_expired_after_it_was_given_back_is_dropped() {
 }
 
 /// As long as a message may still be delivered, its ticket is known.
+/// Shows R4.
 #[tokio::test]
 async fn a_client_is_remembered_as_long_as_a_message_that_it_was_handed() {
     const TWO_HOURS: u64 = 7_200_000;

@@ -122,6 +122,7 @@ async fn a_ticket_that_took_a_message_after_it_had_waited_leaves_the_other_lines
 }
 
 /// Receiving again on a single-reader channel after a receive was dropped: the release travels before the new ticket.
+/// Shows R8 and R14.
 #[tokio::test]
 async fn a_release_in_the_call_of_the_next_ticket_gives_it_the_message_first() {
     let shard = Shard::new().await;

@@ -38,7 +38,7 @@ impl Model {
     }
 }
 
-/// Shows R24.
+/// Shows R23 and R24.
 #[tokio::test]
 async fn each_message_of_a_group_reaches_exactly_those_who_were_members_when_it_was_sent() {
     futures::future::join_all((1..=SEEDS).map(run)).await;

@@ -135,6 +135,7 @@ async fn an_owner_that_keeps_its_members_makes_no_membership_shorter() {
     assert_eq!(shard.group_list("room").await.0, ["one!a", "one!c"], "a longer one is longer");
 }
 
+/// Shows R20.
 #[tokio::test]
 async fn members_of_an_inbox_count_while_its_owner_lives_and_those_of_no_owner_do_not() {
     let shard = Shard::new().await;
@@ -157,6 +158,7 @@ async fn members_of_an_inbox_count_while_its_owner_lives_and_those_of_no_owner_d
     );
 }
 
+/// Shows R15.
 #[tokio::test]
 async fn what_a_replaced_connection_says_changes_nothing() {
     let shard = Shard::new().await;

@@ -87,7 +87,7 @@ async fn the_end_of_a_lease_takes_no_time_from_the_memory_of_a_client() {
 }
 
 /// The half-open socket of before still listens: had the new one not, the message would reach only the old one.
-/// Shows R6.
+/// Shows R6 and R7.
 #[tokio::test]
 async fn who_listens_before_hello_misses_no_message_and_who_does_not_gets_it_with_a_beat() {
     let shard = Shard::new().await;

@@ -9,6 +9,7 @@ fn texts(batch: &[Entry]) -> Vec<String> {
     batch.iter().map(Entry::text).collect()
 }
 
+/// Shows R22.
 #[tokio::test]
 async fn a_batch_is_all_that_waits_in_order_and_stays_until_it_is_acknowledged() {
     let shard = Shard::new().await;
@@ -88,6 +89,7 @@ async fn a_release_leaves_every_entry_where_it_was() {
     assert_eq!(client.ask_batch(2, INBOX).await.unwrap(), batch);
 }
 
+/// Shows R22.
 #[tokio::test]
 async fn a_batch_is_still_the_tickets_after_a_reconnection_and_a_lease_that_ended() {
     let shard = Shard::new().await;

@@ -12,6 +12,7 @@ fn full_mailbox(place: u64) -> (u64, Refusal) {
     (place, Refusal::FullMailbox)
 }
 
+/// Shows R20.
 #[tokio::test]
 async fn the_first_to_keep_an_inbox_owns_it_and_others_are_told() {
     let shard = Shard::new().await;
@@ -173,6 +174,7 @@ async fn closing_takes_the_members_out_of_their_groups_in_steps_and_then_removes
     assert_eq!(shard.inbox_close_step(INBOX, owner.id()).await, Some(0), "closing again is no error");
 }
 
+/// Shows R29.
 #[tokio::test]
 async fn who_closes_an_inbox_leaves_nothing_of_it() {
     let shard = Shard::new().await;

@@ -53,7 +53,7 @@ async fn a_lease_of_zero_ends_it() {
 }
 
 /// A lease revived by a pop would leave its other tickets, discarded meanwhile, without a place in any line.
-/// Shows R4.
+/// Shows R3 and R4.
 #[tokio::test]
 async fn a_pop_never_revives_a_lease() {
     let shard = Shard::new().await;

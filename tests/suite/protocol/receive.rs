@@ -11,7 +11,7 @@ fn texts(given: &[Given]) -> Vec<(u64, String, String)> {
     given.iter().map(text).collect()
 }
 
-/// Shows R3.
+/// Shows R3 and R5.
 #[tokio::test]
 async fn a_ticket_asked_again_is_answered_with_the_same_message_and_never_takes_two() {
     let shard = Shard::new().await;

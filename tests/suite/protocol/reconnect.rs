@@ -5,6 +5,7 @@ use super::client::Listening;
 use crate::support::{HelloReply, Pop, PopReply, Push, PushReply};
 
 /// Without generations the old pop would be executed: a message in the hands of a ticket that nobody knows.
+/// Shows R1.
 #[tokio::test]
 async fn a_delayed_pop_of_an_old_connection_is_refused() {
     let shard = Shard::new().await;
@@ -78,6 +79,7 @@ async fn a_pop_whose_reply_was_lost_is_asked_again_and_answered_alike() {
     assert_eq!(new.wake().await.ticket, 4);
 }
 
+/// Shows R8.
 #[tokio::test]
 async fn a_release_whose_reply_was_lost_gives_back_once() {
     let shard = Shard::new().await;
@@ -127,6 +129,7 @@ async fn after_a_loss_of_data_a_pop_is_stale_and_hello_heals_it() {
 }
 
 /// With counters that begin again, the old acknowledgement would name the new message.
+/// Shows R3.
 #[tokio::test]
 async fn an_acknowledgement_from_before_a_loss_of_data_deletes_nothing_after_it() {
     let shard = Shard::alone().await;

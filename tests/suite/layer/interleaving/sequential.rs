@@ -114,6 +114,7 @@ impl<I: Iterator<Item = String>> EqSet for I {
 }
 
 on_one_and_three_servers!(each_receiver_gets_exactly_what_was_sent_while_it_was_a_member, threads);
+/// Shows R24.
 async fn each_receiver_gets_exactly_what_was_sent_while_it_was_a_member(servers: Servers) {
     // Over several servers what is sent to a normal channel itself and to its groups has no common order.
     let normal_in_order = servers.all().len() == 1;

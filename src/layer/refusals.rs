@@ -93,6 +93,14 @@ pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the channel layer was closed")
 }
 
+/// A call on a layer whose runtime has shut down, and its tasks with it.
+pub(crate) fn runtime_ended() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the Tokio runtime in which this layer was connected has shut down; connect a layer in each runtime",
+    )
+}
+
 fn invalid<T>(why: String) -> Result<T> {
     Err(Error::new(ErrorKind::InvalidName, why))
 }

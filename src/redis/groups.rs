@@ -10,9 +10,9 @@ use super::calls::{
 use super::milliseconds::milliseconds;
 use super::shard::Shard;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layer::receipt::GroupReceipt;
-use crate::layer::refusals::{check_member, closed};
+use crate::layer::refusals::check_member;
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 
@@ -86,7 +86,7 @@ impl Shard {
                     cursor = next;
                 }
                 // Nobody answers stale here; the call is made again until it is not.
-                Ok(GroupSendReply::Stale) => return Err(closed()),
+                Ok(GroupSendReply::Stale) => return Err(Error::bug("a group send was answered stale")),
                 Err(error) if cursor.is_empty() => return Err(error),
                 // Some have it already.
                 Err(error) => return Err(error.with_perhaps_sent(true)),

@@ -19,6 +19,7 @@ use super::milliseconds::milliseconds;
 use super::receive::{NextCall, Tickets, closed};
 use super::script;
 use crate::error::{Error, ErrorKind, Result};
+use crate::layer::refusals::runtime_ended;
 
 /// The pause after a failed attempt to connect; it doubles from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -138,7 +139,8 @@ impl Link {
         let mut status = self.status.clone();
         async move {
             match status.wait_for(|status| matches!(status, Status::Closed(_))).await.as_deref() {
-                Ok(Status::Closed(Some(cause))) => Err(cause.to_error()),
+                // A runtime that ended has closed everything.
+                Ok(Status::Closed(Some(cause))) if cause.kind != ErrorKind::Closed => Err(cause.to_error()),
                 _ => Ok(()),
             }
         }
@@ -148,7 +150,7 @@ impl Link {
         let mut status = self.status.clone();
         match status.wait_for(wanted).await {
             Ok(status) => connection_of(&status),
-            Err(_) => Err(closed()),
+            Err(_) => Err(runtime_ended()),
         }
     }
 }
@@ -158,6 +160,7 @@ fn connection_of(status: &Status) -> Result<Connection> {
         Status::Up(connection) => Ok(connection.clone()),
         Status::Down(cause) => Err(cause.not_executed().to_error()),
         Status::Connecting => Err(Error::new(ErrorKind::Connection, "the server is not connected yet")),
+        Status::Closed(Some(cause)) if cause.kind == ErrorKind::Closed => Err(cause.to_error()),
         Status::Closed(_) => Err(closed()),
     }
 }
@@ -434,7 +437,9 @@ impl Drop for Task {
     /// A task that its runtime dropped leaves nobody waiting.
     fn drop(&mut self) {
         if !matches!(*self.status.borrow(), Status::Closed(_)) {
-            self.end(None);
+            self.tickets.end(runtime_ended);
+            let cause = Cause::new(ErrorKind::Closed, runtime_ended().to_string());
+            self.status.send_replace(Status::Closed(Some(cause)));
         }
     }
 }

@@ -41,7 +41,7 @@ use crate::error::{Error, Result};
 use crate::inbox::Inbox;
 use crate::layer::own_inboxes::OwnInboxes;
 use crate::layer::receipt::GroupReceipt;
-use crate::layer::refusals::{check_sendable, check_size, closed};
+use crate::layer::refusals::{check_sendable, check_size};
 use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
@@ -167,7 +167,12 @@ impl RedisChannelLayer {
             let Some(Received { shard, at, channel, entry }) = receiving.message().await? else {
                 return Ok(None);
             };
-            let shard = self.inner.shards.all().get(shard).ok_or_else(closed)?;
+            let shard = self
+                .inner
+                .shards
+                .all()
+                .get(shard)
+                .ok_or_else(|| Error::bug("a message came from a shard that is none"))?;
             if let Some(message) = shard.envelope().open_entry(channel.as_str(), entry, at)? {
                 return Ok(Some((channel, message)));
             }
@@ -212,7 +217,9 @@ impl ChannelLayer for RedisChannelLayer {
     ) -> BoxFuture<'a, Result<(ChannelName, PackedMessage)>> {
         Box::pin(async move {
             // A ticket that waits ends with a message or an error.
-            self.take(channels, true).await?.ok_or_else(closed)
+            self.take(channels, true)
+                .await?
+                .ok_or_else(|| Error::bug("a receive that waits ended with nothing"))
         })
     }
 

@@ -52,7 +52,8 @@ impl Ring {
             return 0;
         }
         let point = crc32fast::hash(self.names.queue(queue).as_bytes()) as usize % POINTS;
-        self.points.get(point).copied().unwrap_or_default()
+        #[expect(clippy::expect_used, reason = "a remainder of POINTS is a place among as many")]
+        *self.points.get(point).expect("the table has a shard for each point")
     }
 
     /// How much of a normal channel's capacity a shard has. The shares of all shards add up to the capacity; what

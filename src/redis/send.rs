@@ -20,7 +20,7 @@ use super::failure::{Failure, refusal};
 use super::link::{Link, MOST_TRIES};
 use super::script;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::refusals::{channel_full, closed, mailbox_full};
+use crate::layer::refusals::{channel_full, mailbox_full, runtime_ended};
 use crate::message::PackedMessage;
 use crate::name::ChannelName;
 
@@ -109,18 +109,22 @@ impl Sends {
     ///
     /// A dropped send has sent the message or not, and never sends it again.
     pub(super) async fn send(&self, message: Outgoing) -> Result<()> {
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| closed())?;
+        let room = Arc::clone(&self.room)
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::bug("the room of sends was closed"))?;
         let channel = message.channel.clone();
         let capacity = message.capacity;
         let outcome = match self.join(message, room) {
             Joined::Alone(message, _room) => {
                 let _under_way = UnderWay(self);
                 let mut outcomes = self.call(std::slice::from_ref(&message)).await;
-                outcomes.pop().unwrap_or(Ok(None))
+                outcomes.pop().ok_or_else(|| Error::bug("a call for one message gave no outcome"))?
             }
             Joined::Others(outcome) => match outcome.await {
                 Ok(outcome) => outcome,
-                Err(_) => return Err(closed()),
+                // The gatherer ended, which only its runtime does to it.
+                Err(_) => return Err(runtime_ended()),
             },
         };
         match outcome {
@@ -347,8 +351,11 @@ fn share(
             Some(this)
         })
         .collect();
-    let places =
-        spots.iter().map(|(number, spot)| starts.get(*number).map_or(0, |start| start + spot)).collect();
+    let place = |(number, spot): (usize, usize)| {
+        let start = starts.get(number).ok_or_else(|| Error::bug("a message of a call has no queue in it"))?;
+        Ok(start + spot)
+    };
+    let places = spots.into_iter().map(place).collect::<Result<_>>()?;
     Ok((queues, places))
 }
 

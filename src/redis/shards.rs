@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::future::join_all;
 
 use super::envelope::Envelopes;
-use super::receive::{Tickets, closed};
+use super::receive::Tickets;
 use super::ring::Ring;
 use super::send::Outgoing;
 use super::shard::Shard;
@@ -51,7 +51,7 @@ impl Shards {
             }
         }
         if down.len() == all.len() {
-            return Err(down.into_iter().next().unwrap_or_else(closed));
+            return Err(down.into_iter().next().unwrap_or_else(|| Error::bug("a layer without servers")));
         }
         let ring = Ring::new(all.len(), config.sealing().names.clone());
         Ok(Self { ring, all, envelopes, turn: AtomicU64::new(0) })
@@ -64,7 +64,10 @@ impl Shards {
 
     /// The shard on which a channel's queue lives; of a normal channel the first one.
     pub(super) fn of(&self, channel: &ChannelName) -> Result<&Arc<Shard>> {
-        self.all.get(self.ring.shard_of(channel.queue())).ok_or_else(closed)
+        let number = self.ring.shard_of(channel.queue());
+        self.all
+            .get(number)
+            .ok_or_else(|| Error::bug(format_args!("the ring names shard {number}, which is none")))
     }
 
     pub(super) fn all(&self) -> &[Arc<Shard>] {

@@ -4,6 +4,8 @@
 //! RULE: none; old (today's, in short); or one broken: nochain nofilter ownreply nounseen absentquiet noscrub noclock trustserver nofork unknownquiet fixleft resurrect
 //!   (caught); ghostalways fixover adopt noends ntag noera (not caught). FAULTS, letters after an x: b breaks, k beats' replies lost, r old state (one in seven empty), l empty
 //!   state, e keys lost, q list lost, c clock, d clock by -60 s, s slow owner (with r entries), f flush. Example: groups walk none xbkrecfq
+// Dense search code, to run and to switch rules in.
+#![allow(warnings, clippy::all)]
 #![allow(warnings)]
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 const NG: u8 = 4;

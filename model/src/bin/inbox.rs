@@ -1,4 +1,6 @@
 //! Inbox reader / numbered stream model. inbox <variant>
+// Dense search code, to run and to switch rules in.
+#![allow(warnings, clippy::all)]
 use std::collections::HashSet;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Cmd {

@@ -1,4 +1,6 @@
 //! Explicit-state model of the ticket protocol (variants A and C). Usage: proto <scenario> <variant> [max_states]
+// Dense search code, to run and to switch rules in.
+#![allow(warnings, clippy::all)]
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 const NQ: usize = 3; // queues

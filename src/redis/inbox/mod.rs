@@ -15,10 +15,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::keeper::Keeper;
 use self::mirror::{Member, Mirror};
 use super::entry::{Entry, Said};
-use super::receive::{Receiving, Tickets, closed};
+use super::receive::{Receiving, Tickets};
 use super::shard::Shard;
 use crate::config::Config;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::inbox::{Changes, Mailboxes, Slot, new_inbox_name};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
@@ -59,7 +59,8 @@ pub(super) async fn open(
         tokio::spawn(reader.run());
         return Ok(mailboxes);
     }
-    Err(failure.unwrap_or_else(closed))
+    Err(failure
+        .unwrap_or_else(|| Error::bug(format_args!("{MOST_NAMES} random names of an inbox were all taken"))))
 }
 
 struct Reader {

@@ -42,7 +42,8 @@ struct State {
     /// Tickets and the shards on which another ticket has what was handed to them.
     given_on: HashSet<(usize, u64)>,
     shards: Vec<Agenda>,
-    closed: bool,
+    /// Why no receive may begin any more.
+    closed: Option<fn() -> Error>,
 }
 
 /// What is to be said to one shard.
@@ -121,7 +122,7 @@ impl Tickets {
             single_readers: HashSet::new(),
             given_on: HashSet::new(),
             shards: std::iter::repeat_with(Agenda::default).take(shards).collect(),
-            closed: false,
+            closed: None,
         };
         Self { state: Mutex::new(state) }
     }
@@ -144,8 +145,8 @@ impl Tickets {
             .collect();
         let (future, arrival) = oneshot::channel();
         let mut state = self.lock();
-        if state.closed {
-            return Err(closed());
+        if let Some(why) = state.closed {
+            return Err(why());
         }
         for channel in single_readers(&places) {
             if state.single_readers.contains(channel) {
@@ -303,11 +304,16 @@ impl Tickets {
 
     /// Ends all receives, and lets no new one begin.
     pub(super) fn close(&self) {
+        self.end(closed);
+    }
+
+    /// Ends all receives with this error, and lets no new one begin. The first reason stays.
+    pub(super) fn end(&self, why: fn() -> Error) {
         let mut state = self.lock();
-        state.closed = true;
+        let why = *state.closed.get_or_insert(why);
         let open: Vec<u64> = state.open.keys().copied().collect();
         for ticket in open {
-            state.fail(ticket, closed());
+            state.fail(ticket, why());
         }
         for agenda in &mut state.shards {
             agenda.urgent = true;
@@ -517,7 +523,8 @@ impl Receiving {
             Ok(Arrival::Nothing) => Ok(None),
             Ok(Arrival::Failed(error)) => Err(error),
             // Inboxes have tickets of their own.
-            Ok(Arrival::Batch(_)) | Err(_) => Err(closed()),
+            Ok(Arrival::Batch(_)) => Err(Error::bug("a receive of channels was given a batch of an inbox")),
+            Err(_) => Err(Error::bug("a ticket ended without a word to its receive")),
         }
     }
 
@@ -528,7 +535,10 @@ impl Receiving {
         match (&mut self.arrival).await {
             Ok(Arrival::Batch(entries)) => Ok(entries),
             Ok(Arrival::Failed(error)) => Err(error),
-            _ => Err(closed()),
+            Ok(Arrival::Message(_) | Arrival::Nothing) => {
+                Err(Error::bug("the reader of an inbox was given no batch"))
+            }
+            Err(_) => Err(Error::bug("a ticket ended without a word to its reader")),
         }
     }
 

@@ -244,6 +244,14 @@ fn a_receive_ends_when_the_runtime_of_its_layer_has_ended() {
     runtime().block_on(async {
         let error = soon("the receive", layer.receive::<u64>(["a"])).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Closed);
+        for error in [error, soon("the send", layer.send("a", 1)).await.unwrap_err()] {
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("the Tokio runtime in which this layer was connected has shut down"),
+                "{error}"
+            );
+        }
     });
 }
 

@@ -7,7 +7,7 @@ mod layer;
 
 use std::time::Duration;
 
-use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, Result};
+use asgi_redis::prelude::*;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -25,7 +25,7 @@ async fn main() -> Result<()> {
                 let (_, number): (_, u32) = layer.receive(["frames.camera1"]).await?;
                 println!("        took {number}");
             }
-            Ok::<(), asgi_redis::Error>(())
+            Ok::<(), Error>(())
         }
     });
     for number in 0..10 {

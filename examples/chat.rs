@@ -8,7 +8,7 @@ mod layer;
 
 use std::pin::pin;
 
-use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, Result};
+use asgi_redis::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokio::signal::ctrl_c;
 use tokio::sync::mpsc;

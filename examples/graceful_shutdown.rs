@@ -8,7 +8,7 @@ mod layer;
 
 use std::pin::pin;
 
-use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, Result, Value};
+use asgi_redis::prelude::*;
 use tokio::signal::ctrl_c;
 
 #[tokio::main]

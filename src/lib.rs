@@ -1,62 +1,53 @@
 //! A channel layer on Redis: programs on many machines pass messages to one another by name, through queues with a
 //! capacity and an expiry.
 //!
-//! A **channel** is a name. Whoever sends to it puts a message into a queue, unless as many wait there as its capacity
-//! says; whoever receives from it, alone or with any number of others, takes one out, or waits for one. Nobody is given
-//! what another was given, and what nobody takes in time expires. A **group** is a set of channels; a message to it
-//! reaches each of them. A process that has many channels, one for each of its websockets say, opens an **inbox** with a
-//! **mailbox** for each: however many of them are in a group, its messages reach the process once. Every atomic step is a Lua script inside Redis;
-//! this crate names, packs and calls. Programs without it may call the same [`scripts`], by `lua/README.md`.
+//! A **channel** is a name. A send puts a message into its queue, unless as many wait there as its capacity allows; a
+//! receive takes one out, or waits for one, on any number of channels at once. Nobody is given what another was given,
+//! and what nobody takes in time expires. A **group** is a set of channels; a message to it reaches each of them. A
+//! process with many channels, one for each of its websockets say, opens an **inbox** with a **mailbox** for each.
+//! Every atomic step is a Lua script inside Redis; this crate names, packs and calls.
 //!
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use asgi_redis::{ChannelLayer, ChannelLayerExt, RedisChannelLayer, glob};
+//! use asgi_redis::prelude::*;
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Debug, Serialize, Deserialize)]
 //! struct Request {
 //!     path: String,
-//!     reply_channel: String,
+//!     reply_channel: ChannelName,
 //! }
 //!
 //! # async fn example() -> asgi_redis::Result<()> {
-//! let layer = RedisChannelLayer::builder()
-//!     .hosts(["redis://127.0.0.1:6379/0"])
-//!     .channel_capacity([(glob("http.*"), 200)])
-//!     .connect()
-//!     .await?;
+//! let layer = RedisChannelLayer::builder().hosts("redis://127.0.0.1:6379/0").connect().await?;
 //!
 //! let reply_channel = layer.new_channel("http.response?")?;
-//! let request = Request { path: "/".into(), reply_channel: reply_channel.to_string() };
-//! layer.send("http.request", &request).await?; // of ErrorKind::ChannelFull when 200 wait
+//! let request = Request { path: "/".into(), reply_channel: reply_channel.clone() };
+//! layer.send("http.request", &request).await?; // of ErrorKind::ChannelFull when its capacity waits
 //!
 //! // Elsewhere: waits on both, and may be dropped at any point.
 //! let (_, request): (_, Request) = layer.receive(["http.request", "http.disconnect"]).await?;
-//! layer.send_wait(&*request.reply_channel, "hello", Duration::from_secs(5)).await?;
+//! layer.send(&request.reply_channel, "hello").await?;
 //!
-//! let answer = layer.receive_timeout::<String>([reply_channel], Duration::from_secs(5)).await?;
+//! let answer = layer.receive_timeout::<String>(reply_channel, Duration::from_secs(5)).await?;
 //! layer.close().await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # What is here
+//! # Where to begin
 //!
-//! - [`RedisChannelLayer`] is the layer, [`MemoryLayer`] the same in one process, [`LocalAndRemote`] two as one;
-//!   [`ChannelLayer`] is what they promise, [`ChannelLayerExt`] the same for any serde type: most programs call these.
-//! - [`Inbox`] is a process's own prefix of channels, [`Mailbox`] one channel in it, [`InboxStatistics`] what became of
-//!   messages that were not taken. [`GroupReceipt`] is what became of a message to a group.
-//! - [`ConfigBuilder`] has the options, [`Config`] has them checked; [`HostSpec`] and [`Host`] are a server before and
-//!   after that. [`glob`] and [`regex()`] make a [`Pattern`] of channels with a capacity of their own.
-//! - [`ChannelLayers`] reads a `CHANNEL_LAYERS` document: for each alias a [`ConfiguredLayer`], which a URL makes too.
-//!   [`Backend`] is what it is. [`MemoryStatistics`] and [`ChannelStatistics`] tell what waits in memory.
-//! - [`ChannelName`] is a name that was checked, of one [`ChannelKind`]; [`GroupName`] is that of a group.
-//! - [`ShardHealth`] and [`ShardSurvey`] tell of a server how it is and what waits there, [`DrainReport`] what was moved
-//!   from it, [`UnreachedShard`] that a group's message did not reach it; [`SealStatistics`] counts what did not open.
-//! - [`Value`] is a message without a struct, [`PackedMessage`] one as bytes.
-//! - [`Error`] has an [`ErrorKind`], and tells whether a call may be repeated; [`Result`] is the result of every call.
-//! - [`scripts`] are the scripts, for those who call them by hand; [`BoxFuture`] is what the trait's methods return.
+//! - [`RedisChannelLayer`] is the layer, and its [`builder`](RedisChannelLayer::builder) has the options, see [`ConfigBuilder`].
+//! - [`ChannelLayerExt`] has the operations for any serde type: `send`, `receive`, `group_add`, `group_send` and the others.
+//!   [`prelude`] imports it with all that most programs name.
+//! - [`Inbox`] and [`Mailbox`] are a process's own channels, such as its websockets.
+//! - [`MemoryLayer`] is the same layer within one process, for tests and programs without a server.
+//! - [`Error`] has a [`kind`](Error::kind), and tells whether a call may be repeated.
+//!
+//! The other items serve special needs: [`LocalAndRemote`] is two layers as one, [`ChannelLayers`] reads a
+//! `CHANNEL_LAYERS` document, [`Value`] is a message without a struct, [`ChannelLayer`] is what a layer of one's own
+//! implements, and [`scripts`] are the engine for programs that call it by hand, as `lua/README.md` describes.
 //!
 //! # Scope
 //!

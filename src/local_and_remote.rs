@@ -3,7 +3,6 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::inbox::Inbox;
 use crate::layer::receipt::GroupReceipt;
-use crate::layer::refusals::closed;
 use crate::layer::sources::{Source, Taken, Turns, take_from};
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
@@ -117,7 +116,11 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
             return self.remote.receive_packed(channels);
         }
         // What waits ends with a message or an error.
-        Box::pin(async move { self.take_of_both(&local, &remote, true).await?.ok_or_else(closed) })
+        Box::pin(async move {
+            self.take_of_both(&local, &remote, true)
+                .await?
+                .ok_or_else(|| Error::bug("a receive that waits ended with nothing"))
+        })
     }
 
     fn try_receive_packed<'a>(

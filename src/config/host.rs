@@ -315,6 +315,12 @@ impl<H: Clone + Into<HostSpec>> HostSpecs for &[H] {
     }
 }
 
+impl<H: Clone + Into<HostSpec>, const COUNT: usize> HostSpecs for &[H; COUNT] {
+    fn into_specs(self) -> Vec<HostSpec> {
+        self.as_slice().into_specs()
+    }
+}
+
 impl<H: Clone + Into<HostSpec>> HostSpecs for &Vec<H> {
     fn into_specs(self) -> Vec<HostSpec> {
         self.as_slice().into_specs()

@@ -56,7 +56,7 @@ impl OwnInboxes {
                 return Err(Error::new(
                     ErrorKind::InvalidName,
                     format!(
-                        "channel {channel:?} is no inbox of this process; open one with `inbox`, and receive from its name"
+                        "channel {channel:?} is no inbox of this process; open one with `open_inbox`, and receive from its name"
                     ),
                 ));
             }

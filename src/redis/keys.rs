@@ -79,7 +79,7 @@ impl ClientId {
     pub(super) fn random() -> Result<Self> {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).map_err(|error| {
-            Error::new(ErrorKind::Config, "the system gives no random numbers, which client ids need")
+            Error::new(ErrorKind::Internal, "the system gives no random numbers, which client ids need")
                 .with_source(error)
         })?;
         Ok(Self(format!("{:032x}", u128::from_be_bytes(bits)).into()))

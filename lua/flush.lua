@@ -1,18 +1,24 @@
 #!lua flags=allow-oom
 -- Removes the messages and groups of one step of a scan. Clients, their waiting tickets and their inboxes stay.
--- reply: {cursor, removed}   the next step's cursor, "0" after the last one; how many keys went in this one
-local schema_key = KEYS[1]           -- [string]  <prefix>schema, which stays: it tells where to run
-local prefix     = ARGV[1]           -- [text]    of every key
-local cursor     = ARGV[2]           -- [text]    "0" at first, then what the step before said
-local count      = tonumber(ARGV[3]) -- [int]     about how many keys to look at
+-- reply: {cursor, removed}   the next step's cursor, "0" after the last one; how many keys this step removed
+local schema_key = KEYS[1]           -- [string]                 <prefix>schema, which stays; it tells where to run
+local prefix     = ARGV[1]           -- [prefix]                 of every key
+local cursor     = ARGV[2]           -- [int 0..999999999999999] "0" at first, then what the step before returned
+local count      = tonumber(ARGV[3]) -- [int 1..1000000]         about how many keys to look at
+-- @include "lib/key"
 -- @include "lib/pattern"
+-- @include "lib/rights"
+
+local denied = denied_command(prefix, COMMANDS) or denied_command(prefix, {'SCAN 0', 'TYPE q:'})
+if denied then
+    return redis.error_reply(no_right(denied))
+end
 
 local step = redis.call('SCAN', cursor, 'MATCH', pattern_of(prefix) .. '[qbgdmso]:*', 'COUNT', count)
 local types = {q = 'list', b = 'zset', g = 'zset', d = 'hash', m = 'zset', s = 'zset', o = 'list'}
 local removed = 0
 for _, key in ipairs(step[2]) do
-    local kind = string.sub(key, #prefix + 1, #prefix + 1)
-    if is_name(string.sub(key, #prefix + 3)) and redis.call('TYPE', key).ok == types[kind] then
+    if is_name(name_of(key, prefix)) and redis.call('TYPE', key).ok == types[kind_of(key, prefix)] then
         removed = removed + redis.call('UNLINK', key)
     end
 end

@@ -1,33 +1,31 @@
 #!lua flags=allow-oom
--- Takes members out of a group. Who is not in it is no error.
--- reply: {"ok", removed}   how many were in
+-- As group_change, for operations that take no memory: `-`, `x` and `e` alone. A server that is full does them too.
+-- reply: {"ok", now, n, left, place, error, ...}   the server's time in µs; the number of this change of the inbox, of
+--   other queues 0; how many were in that left; then the operations that failed, counted from 1, and why: they did nothing
 -- reply: {"stale"}   nothing was done: the call came over a connection that the client has since replaced
-local index               = KEYS[1]  -- [zset]     <prefix>g:<group>
-local prefix              = ARGV[1]  -- [text]     of every key
-local group               = ARGV[2]  -- [text]     the group's name
-local client              = ARGV[3]  -- [text]     the client that calls; else empty
-local generation          = ARGV[4]  -- [int]      of the client's connection; else empty
-local mode                = ARGV[5]  -- [text]     "tell", or "quiet" by an owner for its own members: the owner is not told
-local members, first_member = ARGV, 6 -- [text...] of each member its queue, and its address inside the inbox or empty
--- @include "lib/clock"
--- @include "lib/fence"
--- @include "lib/limits"
--- @include "lib/remove_member"
+local inbox_key       = KEYS[1]             -- [hash]                            <prefix>i:<queue>
+local queue_key       = KEYS[2]             -- [list]                            <prefix>q:<queue>
+local memberships_key = KEYS[3]             -- [zset]                            <prefix>s:<queue>
+local prefix          = ARGV[1]             -- [prefix]                          of every key
+local queue           = ARGV[2]             -- [name]                            the queue of the members
+local client          = ARGV[3]             -- [name or empty]                   the client that calls; else empty
+local generation      = ARGV[4]             -- [int 0..999999999999 or empty]    of the client's connection; else empty
+local call            = ARGV[5]             -- [int 0..999999999999999 or empty] higher with each change, page and sign of life of this client; else empty
+local capacity        = ARGV[6]             -- [int 0..9999999999]               how many messages the queue holds
+local operations, first_operation = ARGV, 7 -- [0..3500 text...]                 of each operation its kind, the group, the address inside the inbox or empty, and a time, as of group_change
+-- @include "lib/make_change"
+-- @include "lib/rights"
 
-local too_large = refuse_too_large(1, #members)
-if too_large then
-    return too_large
+local denied = client == '' and denied_command(prefix, COMMANDS)
+if denied then
+    return redis.error_reply(no_right(denied))
 end
 
-if is_stale(prefix, client, generation) then
-    return {'stale'}
-end
-
-local microseconds, now = clock()
-local removed = 0
-for slot = first_member, #members, 2 do
-    if remove_member(prefix, group, members[slot], members[slot + 1], mode == 'quiet', microseconds, slot, now) then
-        removed = removed + 1
+for slot = first_operation, #operations, OPERATION_SLOTS do
+    local kind = operations[slot]
+    if kind == '+' or kind == 'a' or kind == 's' then
+        return refuse('group_discard', 'ARGV[' .. slot .. '] kind of operation ' .. (slot - first_operation) / OPERATION_SLOTS + 1, kind,
+            '-, x or e: what may need memory is for group_change')
     end
 end
-return {'ok', removed}
+return make_change('group_discard', prefix, queue, client, generation, call, capacity, operations, first_operation)

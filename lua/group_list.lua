@@ -1,11 +1,12 @@
-#!lua flags=no-writes
--- Lists the members of a group, in steps of some 1,000. Who is in it all the while is listed, perhaps twice.
+#!lua flags=allow-oom
+-- Lists the members of a group, in steps of some 1,000. A channel that is a member during all steps is listed at least
+-- once, perhaps twice.
 -- reply: {queue, cursor, channel, ...}   where the next step begins, "" and "0" after the last one; and channels
-local index  = KEYS[1] -- [zset]  <prefix>g:<group>
-local prefix = ARGV[1] -- [text]  of every key
-local group  = ARGV[2] -- [text]  the group's name
-local queue  = ARGV[3] -- [text]  empty at first, then what the step before said
-local cursor = ARGV[4] -- [text]  "0" at first, then what the step before said
+local group_key = KEYS[1] -- [zset]                   <prefix>g:<group>
+local prefix    = ARGV[1] -- [prefix]                 of every key
+local group     = ARGV[2] -- [name]                   the group's name
+local queue     = ARGV[3] -- [text]                   empty at first, then what the step before returned
+local cursor    = ARGV[4] -- [int 0..999999999999999] "0" at first, then what the step before returned
 -- @include "lib/clock"
 -- @include "lib/groups"
 -- @include "lib/page"
@@ -16,7 +17,7 @@ local PAGE = 100
 local _, now = clock()
 local channels, visited = {}, 0
 
--- Lists members of a queue until enough were looked at; returns where it stopped, "0" at the end.
+-- Lists the members of a queue until enough were visited. Returns the cursor at which it stopped, "0" at the end.
 local function list(name, from)
     repeat
         local step = redis.call('ZSCAN', members_key(prefix, group, name), from, 'COUNT', ENOUGH)
@@ -35,7 +36,7 @@ if cursor ~= '0' then
     cursor = list(queue, cursor)
 end
 while cursor == '0' and visited < ENOUGH do
-    local names, more = page_of(index, queue, PAGE)
+    local names, more = page_of(group_key, queue, PAGE)
     for _, name in ipairs(names) do
         queue = name
         visited = visited + 1

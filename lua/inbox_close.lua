@@ -1,24 +1,36 @@
 #!lua flags=allow-oom
--- Ends an inbox: takes its members out of their groups, in steps of at most 100 groups, then removes it with all that
--- waits in it.
+-- Ends an inbox: takes its members out of their groups, in steps of at most 100 groups, then removes the inbox with all
+-- that waits in it.
 -- reply: {groups}   how many groups are left for further steps; 0 when the inbox is gone
 -- reply: {"taken"}   nothing was done: another client owns the inbox
-local inbox_key = KEYS[1] -- [hash]  <prefix>i:<inbox>
-local prefix    = ARGV[1] -- [text]  of every key
-local inbox     = ARGV[2] -- [text]  its name
-local owner     = ARGV[3] -- [text]  the client that reads it
+local inbox_key = KEYS[1] -- [hash]   <prefix>i:<inbox>
+local prefix    = ARGV[1] -- [prefix] of every key
+local inbox     = ARGV[2] -- [name]   its name
+local owner     = ARGV[3] -- [name]   the client that reads it
 -- @include "lib/groups"
 -- @include "lib/page"
+-- @include "lib/refuse"
+-- @include "lib/rights"
 
+local denied = denied_command(prefix, COMMANDS)
+if denied then
+    return redis.error_reply(no_right(denied))
+end
+
+local MAX_GROUPS = 100
+
+if not is_inbox(inbox) then
+    return refuse('inbox_close', 'ARGV[2] inbox', inbox, 'a name that ends in "!"')
+end
 local known = redis.call('HGET', inbox_key, 'owner')
 if known and known ~= owner then
     return {'taken'}
 end
-local groups = groups_key(prefix, inbox)
-for _, group in ipairs((page_of(groups, '', 100))) do
+local memberships_key = groups_key(prefix, inbox)
+for _, group in ipairs((page_of(memberships_key, '', MAX_GROUPS))) do
     remove_queue(prefix, group, inbox)
 end
-local left = redis.call('ZCARD', groups)
+local left = redis.call('ZCARD', memberships_key)
 if left == 0 then
     redis.call('UNLINK', inbox_key, prefix .. 'q:' .. inbox, prefix .. 'f:' .. inbox)
 end

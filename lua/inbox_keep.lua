@@ -1,44 +1,76 @@
 #!lua flags=allow-oom
 -- Begins or renews an inbox: its members of groups count until the lease ends. Reports which of its mailboxes take no
--- more messages, and which do again.
--- reply: {"ok", now}   the server's time in µs; the inbox was known
--- reply: {"new", now}   the server did not know the inbox, or no longer: it has no members, unless they were added
---   before, and no mailbox counts as full but those of this call
+-- more messages, and which do again. If the server's last change of the inbox is another than the owner's, or the owner is
+-- not sure, that stands in the inbox too, at this point among the changes.
+-- reply: {"ok", now, groups, marks}   the server's time in µs; in how many groups the inbox has members, and how many of its
+--   mailboxes count as full
 -- reply: {"taken"}   nothing was done: another client owns the inbox
-local inbox_key             = KEYS[1]           -- [hash]    <prefix>i:<inbox>
-local prefix                = ARGV[1]           -- [text]    of every key
-local inbox                 = ARGV[2]           -- [text]    its name, which ends in "!"
-local owner                 = ARGV[3]           -- [text]    the client that reads it
-local lease                 = tonumber(ARGV[4]) -- [int]     ms, for which its members count without a further call
-local full                  = tonumber(ARGV[5]) -- [int]     how many of the addresses are of full mailboxes
-local addresses, first_address = ARGV, 6        -- [text...] addresses of mailboxes that are full; then of those that have room again
+-- reply: {"stale"}   nothing was done: the server has forgotten the client, or the call came over a connection that the
+--   client has since replaced
+local inbox_key             = KEYS[1]     -- [hash]                            <prefix>i:<inbox>
+local memberships_key       = KEYS[2]     -- [zset]                            <prefix>s:<inbox>
+local marks_key             = KEYS[3]     -- [set]                             <prefix>f:<inbox>
+local prefix                = ARGV[1]     -- [prefix]                          of every key
+local inbox                 = ARGV[2]     -- [name]                            its name, which ends in "!"
+local owner                 = ARGV[3]     -- [name]                            the client that reads it
+local generation            = ARGV[4]     -- [int 0..999999999999 or empty]    of the client's connection; else empty
+local lease                 = ARGV[5]     -- [int 0..3600000 ms]               ms, for which its members count without a further call
+local call                  = ARGV[6]     -- [int 0..999999999999999]          higher with each change, page and sign of life of this client
+local last_n                = ARGV[7]     -- [int 0..999999999999999 or empty] the number of the last change that the owner has read, 0 if none; empty if it is not sure
+local last_tag              = ARGV[8]     -- [token]                           who made it, as it stands in the entry; a colon if none
+local marks                 = ARGV[9]     -- [word some, all]                  "some": marks of full mailboxes from before stay; "all": they are forgotten
+local full                  = ARGV[10]    -- [int 0..3490]                     how many of the addresses are of full mailboxes
+local addresses, first_address = ARGV, 11 -- [0..3490 name or empty...]          addresses of mailboxes that are full; then of those that have room again
 -- @include "lib/clock"
--- @include "lib/lease"
--- @include "lib/limits"
+-- @include "lib/fence"
+-- @include "lib/refuse"
+-- @include "lib/write_control"
+-- @include "lib/rights"
 
-local too_large = refuse_too_large(1, #addresses)
-if too_large then
-    return too_large
+local denied = generation == '' and denied_command(prefix, COMMANDS)
+if denied then
+    return redis.error_reply(no_right(denied))
 end
 
+if not is_inbox(inbox) then
+    return refuse('inbox_keep', 'ARGV[2] inbox', inbox, 'a name that ends in "!"')
+elseif tonumber(full) > #addresses - first_address + 1 then
+    return refuse('inbox_keep', 'ARGV[10] full', full, 'one of the addresses, which are ' .. #addresses - first_address + 1)
+end
+lease, full = tonumber(lease), tonumber(full)
+
+if generation ~= '' and is_stale(prefix, owner, generation) then
+    return {'stale'}
+end
 local microseconds, now = clock()
-local known = redis.call('HGET', inbox_key, 'owner')
-if known and known ~= owner then
+local state, why = inbox_state(inbox_key)
+if not state then
+    return redis.error_reply(why)
+elseif state[OWNER] and state[OWNER] ~= owner then
     return {'taken'}
 end
-redis.call('HSET', inbox_key, 'owner', owner, 'lease', string.format('%.0f', now + lease))
+local known = state[OWNER]
+state[OWNER], state[LEASE] = owner, string.format('%.0f', now + lease)
+redis.call('HSET', inbox_key, 'owner', owner, 'lease', state[LEASE])
 redis.call('PEXPIRE', inbox_key, lease + MEMORY)
 
-local marks = prefix .. 'f:' .. inbox
-if not known then
-    redis.call('UNLINK', marks)
+if not known or marks == 'all' then
+    redis.call('UNLINK', marks_key)
 end
 local first_roomy = first_address + full
 if full > 0 then
-    redis.call('SADD', marks, unpack(addresses, first_address, first_roomy - 1))
+    redis.call('SADD', marks_key, unpack(addresses, first_address, first_roomy - 1))
 end
 if first_roomy <= #addresses then
-    redis.call('SREM', marks, unpack(addresses, first_roomy))
+    redis.call('SREM', marks_key, unpack(addresses, first_roomy))
 end
-redis.call('PEXPIRE', marks, lease + MEMORY)
-return {known and 'ok' or 'new', microseconds}
+redis.call('PEXPIRE', marks_key, lease + MEMORY)
+
+local n, tag = state[N] or '0', state[BY] or ':'
+if n ~= last_n or tag ~= last_tag then
+    why = write_control(prefix, inbox, state, 'k' .. n .. ' ' .. tag .. ' ' .. call, microseconds, now, {})
+    if why then
+        return redis.error_reply(why)
+    end
+end
+return {'ok', microseconds, redis.call('ZCARD', memberships_key), redis.call('SCARD', marks_key)}

@@ -37,9 +37,27 @@ pub enum ErrorKind {
     InvalidName,
     /// An option whose name or value is wrong.
     Config,
+    /// The server, or this layer, cannot do it: a server that is too old, a backend that this crate does not have, a normal
+    /// channel in a group of a layer that keeps normal channels on one machine.
+    Unsupported,
+    /// The call needs a Tokio runtime with time and I/O enabled, and was made outside of one.
+    NoRuntime,
     /// The server cannot be reached, or the connection broke.
     Connection,
-    /// The server did not answer in time.
+    /// The server refuses the user or the password of the layer, or wants some and was given none.
+    Credentials,
+    /// The server does not have the database of the layer.
+    Database,
+    /// The server still loads its data.
+    Loading,
+    /// The server is a replica, which takes no writes.
+    Replica,
+    /// The server is there, but TLS with it fails: it speaks without TLS, or with it alone; its certificate is not trusted; it
+    /// wants a certificate. The text names which, and what helps.
+    Tls,
+    /// The user of the layer lacks a right on the server; the text names the right.
+    Rights,
+    /// The server did not answer in time, or nobody drives the Tokio runtime in which the layer was connected.
     Timeout,
     /// A script failed on the server, or answered what this version does not understand.
     Script,
@@ -59,6 +77,44 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// Whether it concerns the server or the way to it, and not what was asked: then the layer tries the server again by
+    /// itself, receives wait, and other servers of the layer serve on.
+    ///
+    /// ```
+    /// use asgi_redis::ErrorKind;
+    ///
+    /// assert!(ErrorKind::Credentials.is_outage() && ErrorKind::Loading.is_outage());
+    /// assert!(!ErrorKind::ChannelFull.is_outage());
+    /// ```
+    pub fn is_outage(self) -> bool {
+        match self {
+            Self::Connection
+            | Self::Timeout
+            | Self::Credentials
+            | Self::Database
+            | Self::Loading
+            | Self::Replica
+            | Self::Tls => true,
+            Self::ChannelFull
+            | Self::MessageTooLarge
+            | Self::InvalidName
+            | Self::Config
+            | Self::Unsupported
+            | Self::NoRuntime
+            | Self::Rights
+            | Self::Script
+            | Self::Encode
+            | Self::Decode
+            | Self::AlreadyReceiving
+            | Self::Closed
+            | Self::ServerFull
+            | Self::Schema
+            | Self::Internal => false,
+        }
+    }
+}
+
 impl Error {
     /// What went wrong.
     pub fn kind(&self) -> ErrorKind {
@@ -67,14 +123,12 @@ impl Error {
 
     /// Whether the same call may succeed later and cannot deliver a message twice.
     ///
-    /// True for a full channel or server, and for connection trouble and time-outs as long as the message was certainly not
+    /// True for a full channel or server, and for an [outage](ErrorKind::is_outage) as long as the message was certainly not
     /// sent. After an error with [`perhaps_sent`](Error::perhaps_sent) a second call could deliver a second copy, so
     /// the answer is no.
     pub fn may_retry(&self) -> bool {
-        let transient = matches!(
-            self.0.kind,
-            ErrorKind::ChannelFull | ErrorKind::ServerFull | ErrorKind::Connection | ErrorKind::Timeout
-        );
+        let is_full = matches!(self.0.kind, ErrorKind::ChannelFull | ErrorKind::ServerFull);
+        let transient = is_full || self.0.kind.is_outage();
         transient && !self.0.perhaps_sent
     }
 
@@ -137,6 +191,12 @@ impl Error {
     /// Adds on which channel it happened.
     pub(crate) fn on_channel(mut self, channel: &str) -> Self {
         self.0.message = format!("channel {channel:?}: {}", self.0.message);
+        self
+    }
+
+    /// Adds what helps.
+    pub(crate) fn with_remedy(mut self, remedy: &str) -> Self {
+        self.0.message = format!("{}; {remedy}", self.0.message);
         self
     }
 

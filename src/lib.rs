@@ -80,7 +80,10 @@ pub mod test_server;
 
 pub use config::capacity::{Pattern, glob, regex};
 pub use config::channel_layers::{Backend, ChannelLayers, ConfiguredLayer};
-pub use config::host::{Host, HostSpec, HostSpecs};
+pub use config::credentials::Credentials;
+pub use config::host::{Host, HostSpec};
+pub use config::host_specs::HostSpecs;
+pub use config::tls::Pem;
 pub use config::{Config, ConfigBuilder};
 pub use error::{Error, ErrorKind, Result};
 pub use inbox::{Inbox, InboxStatistics, Mailbox};

@@ -22,7 +22,7 @@ use crate::name::{ChannelKind, ChannelName, GroupName};
 /// from the same options, so that these hold for both.
 ///
 /// ```no_run
-/// use asgi_redis::{ChannelLayerExt, ConfigBuilder, LocalAndRemote, Value};
+/// use asgi_redis::prelude::*;
 ///
 /// # async fn example() -> asgi_redis::Result<()> {
 /// let options = ConfigBuilder::new().hosts(["redis://10.0.0.5:6379/0"]).capacity(200);
@@ -151,15 +151,32 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
         group: &'a GroupName,
         channel: &'a ChannelName,
     ) -> BoxFuture<'a, Result<()>> {
-        if channel.kind() == ChannelKind::Normal {
-            return Box::pin(std::future::ready(Err(Error::new(
-                ErrorKind::InvalidName,
-                format!(
-                    "channel {channel:?} is a normal channel, which a local and remote layer keeps on its own machine, where nobody would get what is sent to group {group:?}; add a mailbox or a `?` channel"
-                ),
-            ))));
+        match check_remote(channel, group) {
+            Ok(()) => self.remote.group_add_packed(group, channel),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
         }
-        self.remote.group_add_packed(group, channel)
+    }
+
+    fn group_add_many_packed<'a>(
+        &'a self,
+        groups: &'a [GroupName],
+        channels: &'a [ChannelName],
+    ) -> BoxFuture<'a, Result<()>> {
+        let refused = groups
+            .first()
+            .and_then(|group| channels.iter().find_map(|channel| check_remote(channel, group).err()));
+        match refused {
+            None => self.remote.group_add_many_packed(groups, channels),
+            Some(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn group_discard_many_packed<'a>(
+        &'a self,
+        groups: &'a [GroupName],
+        channels: &'a [ChannelName],
+    ) -> BoxFuture<'a, Result<()>> {
+        self.remote.group_discard_many_packed(groups, channels)
     }
 
     fn group_discard_packed<'a>(
@@ -215,4 +232,17 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
             local.and(remote)
         })
     }
+}
+
+/// Refuses a member whose queue is on this machine alone.
+fn check_remote(channel: &ChannelName, group: &GroupName) -> Result<()> {
+    if channel.kind() != ChannelKind::Normal {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "channel {channel:?} is a normal channel, which a local and remote layer keeps on its own machine, where nobody would get what is sent to group {group:?}; add a mailbox or a `?` channel"
+        ),
+    ))
 }

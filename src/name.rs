@@ -129,9 +129,9 @@ impl ChannelName {
 
     /// The address inside the inbox, empty for a channel that has its queue to itself.
     pub(crate) fn address(&self) -> &str {
-        match self.text.split_once('!') {
-            Some((_, address)) => address,
-            None => "",
+        match self.kind {
+            ChannelKind::ProcessSpecific => self.text.split_once('!').map_or("", |(_, address)| address),
+            ChannelKind::Normal | ChannelKind::SingleReader | ChannelKind::Inbox => "",
         }
     }
 }

@@ -11,8 +11,8 @@ cargo bench --bench side_by_side -- [OPTIONS]
   --quick             fewer rounds: shows that everything runs, in 20 s or so
   --json              one JSON object in place of the table
   --only MEASURE      one measure: lone-send, kinds, in-flight, blocked-receive, throughput, sealing, several-hosts,
-                      unix-socket, inbox, slow-mailbox, group-send, last-mailbox, group-add, idle, memory,
-                      memory-layer
+                      unix-socket, inbox, slow-mailbox, group-send, last-mailbox, group-add, joins, checks, idle,
+                      memory, memory-layer
   --placement WHERE   one placement: two, one, free
   --unix              over a unix socket in place of TCP
   --full-idle         counts idle commands at the default lease (42 s more) in place of a short one";

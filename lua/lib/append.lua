@@ -1,49 +1,75 @@
 -- @include "lib/hand_over"
+-- @include "lib/key"
 -- @include "lib/make_room"
+-- @include "lib/no_right"
 
--- Adds entries to a queue after RPUSHX: `length` is what it said, 0 when the queue was empty and they are still to be
--- added, else its length with them. Hands the first ones to who waits, and takes back the last ones for which there is
--- no room. Returns how many of the last were refused, and how many live messages wait or what failed.
-local function append(prefix, queue, capacity, batch, length, expiry, now)
-    if type(length) == 'table' then
-        return #batch, length.err
+-- Adds entries to a queue after RPUSHX. `pushed` is what RPUSHX returned: 0 if the queue was empty and the entries are
+-- still to be added, else the queue's length with them, or an error, which names in `command` what else gave it. Hands the
+-- first entries to tickets that wait, and takes back the last ones for which there is no room. Returns how many of the last
+-- were refused, and how many live messages wait, or the error.
+local function append(prefix, queue_key, capacity, batch, pushed, expiry, now)
+    if type(pushed) == 'table' then
+        return #batch, refusal_of(pushed.command or 'RPUSHX', pushed.err)
     end
-    local name = string.sub(queue, #prefix + 3)
-    local inbox = is_inbox(name)
-    local existed = length > 0
+    local queue = name_of(queue_key, prefix)
+    local inbox = is_inbox(queue)
+    local existed, length = pushed > 0, pushed
     local handed = 0
     if not existed then
-        while not inbox and handed < #batch and hand_over(prefix, name, batch[handed + 1], now) do
+        while not inbox and handed < #batch do
+            local done, why = hand_over(prefix, queue, batch[handed + 1], now)
+            if why then
+                return #batch - handed, why
+            elseif not done then
+                break
+            end
             handed = handed + 1
         end
         if handed == #batch then
             return 0
         end
-        length = redis.call('RPUSH', queue, unpack(batch, handed + 1))
+        length = redis.pcall('RPUSH', queue_key, unpack(batch, handed + 1))
+        if type(length) == 'table' then
+            return #batch - handed, refusal_of('RPUSH', length.err)
+        end
         if inbox then
-            -- It was empty: those that were counted are gone.
-            redis.pcall('HDEL', prefix .. 'i:' .. name, 'controls')
+            -- The inbox was empty, so the control entries that were counted are gone.
+            redis.pcall('HDEL', prefix .. 'i:' .. queue, 'controls', 'control_bytes')
         end
     end
 
     local refused, controls = 0, 0
     if length > capacity then
-        controls = inbox and waiting_controls(prefix, name) or 0
-        length = make_room(prefix, queue, length, capacity + controls, now)
+        local denied = refused_to_make_room(queue_key, prefix .. 'x:' .. queue)
+        if denied then
+            if denied == 'rpop' then
+                redis.call('LTRIM', queue_key, '0', handed - #batch - 1)
+            else
+                redis.call('RPOP', queue_key, #batch - handed)
+            end
+            return #batch - handed, no_right(denied)
+        end
+        controls = inbox and waiting_controls(prefix, queue) or 0
+        length = make_room(prefix, queue_key, length, capacity + controls, now)
         refused = math.max(0, math.min(length - controls - capacity, #batch - handed))
         if refused > 0 then
-            redis.call('RPOP', queue, refused)
+            redis.call('RPOP', queue_key, refused)
         end
     end
     if refused < #batch - handed then
-        if existed then
-            redis.call('PEXPIRE', queue, expiry, 'GT')
-        else
-            redis.call('PEXPIRE', queue, expiry)
+        local kept = existed and redis.pcall('PEXPIRE', queue_key, expiry, 'GT') or not existed and redis.pcall('PEXPIRE', queue_key, expiry)
+        if type(kept) == 'table' then
+            redis.call('RPOP', queue_key, #batch - handed - refused)
+            return #batch - handed, refusal_of('PEXPIRE', kept.err)
         end
     end
     if inbox and not existed and refused < #batch then
-        hand_over(prefix, name, batch[1], now)
+        local _, why = hand_over(prefix, queue, batch[1], now)
+        if why then
+            -- Its reader cannot be told. It was empty, and is so again: else nobody would be told of what comes later.
+            redis.call('UNLINK', queue_key)
+            return #batch, why
+        end
     end
     return refused, length - refused - controls
 end

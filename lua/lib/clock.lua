@@ -1,4 +1,4 @@
--- The server's clock, in microseconds and in whole milliseconds. No client's clock is ever used.
+-- Returns the server's time in microseconds and in whole milliseconds. No client's clock is ever used.
 local function clock()
     local time = redis.call('TIME')
     local microseconds = time[1] * 1000000 + time[2]

@@ -1,4 +1,6 @@
--- Whether a call comes over a connection that its client has since replaced. Who names no client is never late.
+-- Returns whether a call came over a connection that its client has since replaced. A call without a client is never
+-- stale.
 local function is_stale(prefix, client, generation)
-    return client ~= '' and redis.call('HGET', prefix .. 'c:' .. client, 'g') ~= generation
+    -- What another program put in the place of the client's record is an error, and none of its generations.
+    return client ~= '' and redis.pcall('HGET', prefix .. 'c:' .. client, 'g') ~= generation
 end

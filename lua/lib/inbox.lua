@@ -1,4 +1,5 @@
--- An inbox is the queue of one process; its name ends in "!".
+-- @include "lib/layout"
+
 local function is_inbox(queue)
-    return string.byte(queue, -1) == 33
+    return string.byte(queue, -1) == EXCLAMATION_MARK
 end

@@ -1,23 +1,19 @@
--- A client is remembered for an hour past its lease, or a late command of an old connection would be taken for a
--- new one; and for as long as it was handed a message. So the time is only ever extended.
-local MEMORY = 3600000
+-- A client is remembered for an hour past its lease: without its generation, a late command of an old connection would
+-- pass for one of a new connection. A client is also remembered as long as an entry that it was handed. So the time is
+-- only ever extended.
+-- @include "lib/layout"
 
--- A waiting line lives for an hour too after a ticket came into it. Every lease is shorter, so whoever still waits
--- comes again before the line ends.
-local function bounded_lease(lease)
-    return math.min(lease, MEMORY)
-end
-
-local function keep_client(client, lease, new)
-    if new then
-        redis.call('PEXPIRE', client, lease + MEMORY)
+local function keep_client(client_key, lease, is_new)
+    if is_new then
+        redis.call('PEXPIRE', client_key, lease + MEMORY)
     else
-        redis.call('PEXPIRE', client, lease + MEMORY, 'GT')
+        redis.call('PEXPIRE', client_key, lease + MEMORY, 'GT')
     end
 end
 
-local function keep_handed(client, deadline, now)
+-- Keeps a client as long as an entry that it was handed.
+local function keep_handed(client_key, deadline, now)
     if deadline - now > MEMORY then
-        redis.call('PEXPIRE', client, deadline - now, 'GT')
+        redis.call('PEXPIRE', client_key, deadline - now, 'GT')
     end
 end

@@ -1,9 +1,10 @@
--- A prefix as part of a pattern, in which it means itself.
+-- Returns a prefix as part of a pattern that matches only the prefix itself.
 local function pattern_of(prefix)
     return (string.gsub(prefix, '[%*%?%[%]%\\%^%-]', '\\%0'))
 end
 
--- The keys of a layer with a longer prefix may look like ours, but no name has a colon in it.
+-- Returns whether the end of a key is a name. A key of a layer whose prefix is longer matches the pattern too, but what
+-- follows the kind there has a colon in it, and no name has one.
 local function is_name(name)
     return not string.find(name, ':', 1, true)
 end

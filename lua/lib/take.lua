@@ -1,22 +1,25 @@
 -- @include "lib/entry"
+-- @include "lib/key"
+-- @include "lib/no_right"
 
--- Takes the next live entry of some queues: first one that was given back, else the head of the first queue that
--- has one. Returns the queue's name and the entry; nil when all are empty; '' and the error when a key is not ours.
--- Expired entries that it meets are dropped.
-local function take(prefix, names, now)
-    local start = #prefix + 3
-    local lists, given_back = {#names}, {#names}
-    for i, name in ipairs(names) do
-        lists[i + 1] = prefix .. 'q:' .. name
-        given_back[i + 1] = prefix .. 'b:' .. name
+local expired_met = 0
+
+-- Takes the next live entry of some queues: first one that was given back, else the head of the first queue that has
+-- one. Drops the expired entries that it meets. Returns the queue and the entry; nil if all queues are empty; '' and the
+-- error if a key belongs to another program; false if it has dropped as many as one call may, so others may stand there still.
+local function take(prefix, queues, now)
+    local pop_lists, pop_given_back = {#queues}, {#queues}
+    for i, queue in ipairs(queues) do
+        pop_lists[i + 1] = prefix .. 'q:' .. queue
+        pop_given_back[i + 1] = prefix .. 'b:' .. queue
     end
-    lists[#names + 2] = 'LEFT'
-    given_back[#names + 2] = 'MIN'
-    while true do
-        local found = redis.pcall('ZMPOP', unpack(given_back))
+    pop_lists[#queues + 2] = 'LEFT'
+    pop_given_back[#queues + 2] = 'MIN'
+    while expired_met < MAX_EXPIRED do
+        local found, command = redis.pcall('ZMPOP', unpack(pop_given_back)), 'ZMPOP'
         local entry
         if not found then
-            found = redis.pcall('LMPOP', unpack(lists))
+            found, command = redis.pcall('LMPOP', unpack(pop_lists)), 'LMPOP'
             entry = found and found[2] and found[2][1]
         else
             entry = found[2] and found[2][1][1]
@@ -24,10 +27,12 @@ local function take(prefix, names, now)
         if not found then
             return nil
         elseif found.err then
-            return '', found.err
+            return '', refusal_of(command, found.err)
         end
         if entry_deadline(entry) > now then
-            return string.sub(found[1], start), entry
+            return name_of(found[1], prefix), entry
         end
+        expired_met = expired_met + 1
     end
+    return false
 end

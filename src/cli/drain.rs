@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::options::LayerOptions;
 use super::outcome::{Failure, Status};
-use super::output;
+use super::output::{self, counted};
 use super::signals::Signals;
 
 #[derive(Args, Debug)]
@@ -16,6 +16,15 @@ pub(crate) struct Drain {
     /// The server that is to be taken out, as a URL. The new list, without it, is --redis or --config.
     #[arg(long, value_name = "URL")]
     from: String,
+
+    /// Put back what an earlier drain has aside, because a server to which it was to go is gone. Moves nothing.
+    #[arg(long)]
+    abandon: bool,
+}
+
+#[derive(Serialize)]
+struct Abandoned {
+    put_back: usize,
 }
 
 #[derive(Serialize)]
@@ -31,6 +40,9 @@ struct Drained<'a> {
 impl Drain {
     pub(crate) async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
         let mut signals = Signals::listen()?;
+        if self.abandon {
+            return self.abandon(options, &mut signals).await;
+        }
         let new = options.connect_servers().await?;
         let old = options.connect_to(&self.from).await?;
         let drained = tokio::select! {
@@ -42,40 +54,60 @@ impl Drain {
         let report = drained?;
         if options.json {
             output::json(&Drained {
-                moved: report.moved,
-                unopened: report.unopened,
-                expired: report.expired,
-                put_before: report.put_before,
-                left_in_inboxes: &report.inboxes,
-                left: &report.left,
+                moved: report.moved(),
+                unopened: report.unopened(),
+                expired: report.expired(),
+                put_before: report.put_before(),
+                left_in_inboxes: report.inboxes(),
+                left: report.left(),
             })?;
             return ended(&report);
         }
-        output::line(&format!("moved {} messages, {} more had expired", report.moved, report.expired))?;
-        if report.unopened > 0 {
+        output::line(&format!(
+            "moved {}, {} more had expired",
+            counted(report.moved(), "message"),
+            report.expired()
+        ))?;
+        if report.unopened() > 0 {
             output::line(&format!(
                 "{} of them do not open with the keys given here, and were moved as they are",
-                report.unopened
+                report.unopened()
             ))?;
         }
-        if report.put_before > 0 {
-            output::line(&format!("{} had been moved by an earlier drain", report.put_before))?;
+        if report.put_before() > 0 {
+            output::line(&format!("{} had been moved by an earlier drain", report.put_before()))?;
         }
-        for (inbox, entries) in &report.inboxes {
+        for (inbox, entries) in report.inboxes() {
             output::line(&format!("{entries} stay in inbox {inbox}: its process reads them there"))?;
         }
-        for (queue, entries) in &report.left {
+        for (queue, entries) in report.left() {
             output::line(&format!(
                 "{entries} stay in queue {queue}: it belongs to no channel of this layer"
             ))?;
         }
         ended(&report)
     }
+
+    async fn abandon(&self, options: &LayerOptions, signals: &mut Signals) -> Result<Status, Failure> {
+        let old = options.connect_to(&self.from).await?;
+        let put_back = tokio::select! {
+            put_back = old.abandon_drain() => put_back,
+            interrupted = signals.next() => return Ok(interrupted),
+        };
+        let _ = old.close().await;
+        let put_back = put_back?;
+        if options.json {
+            output::json(&Abandoned { put_back })?;
+        } else {
+            output::line(&format!("put back {}", counted(put_back, "message")))?;
+        }
+        Ok(Status::Done)
+    }
 }
 
 /// Messages that would be lost with the server make the command fail.
 fn ended(report: &DrainReport) -> Result<Status, Failure> {
-    if report.left.is_empty() {
+    if report.left().is_empty() {
         return Ok(Status::Done);
     }
     Err(Failure::new(
@@ -83,8 +115,8 @@ fn ended(report: &DrainReport) -> Result<Status, Failure> {
         format!(
             "{} messages stay in {} queues that belong to no channel of this layer: is the key of `hide_names` the one under \
              which they were sent?",
-            report.left.values().sum::<usize>(),
-            report.left.len()
+            report.left().values().sum::<usize>(),
+            report.left().len()
         ),
     ))
 }

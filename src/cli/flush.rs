@@ -1,20 +1,125 @@
-//! `flush`: removes what is under the prefix.
+//! `flush`: removes what is under the prefix, after it has said what that is.
 
+use std::io::{IsTerminal, stderr, stdin};
+
+use asgi_redis::{ChannelLayer, Error, ShardSurvey};
+use clap::Args;
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 
 use super::options::LayerOptions;
-use super::outcome::{Failure, Status};
-use super::output;
+use super::outcome::{Failure, Status, tell};
+use super::output::{self, counted};
+use super::signals::Signals;
 
-#[derive(Serialize)]
-struct Flushed {
-    flushed: bool,
+#[derive(Args, Debug)]
+pub(crate) struct Flush {
+    /// Do not ask; needed where standard input or standard error is no terminal.
+    #[arg(long)]
+    yes: bool,
+
+    /// Only print what would be removed.
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
 }
 
-pub(crate) async fn run(options: &LayerOptions) -> Result<Status, Failure> {
-    options.with_layer(async |layer| Ok(layer.flush().await?)).await?;
-    if options.json {
-        output::json(&Flushed { flushed: true })?;
+#[derive(Serialize)]
+struct Flushed<'a> {
+    flushed: bool,
+    prefix: &'a str,
+    servers: Vec<Server<'a>>,
+}
+
+#[derive(Serialize)]
+struct Server<'a> {
+    host: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    messages: usize,
+    queues: usize,
+    groups: usize,
+}
+
+impl<'a> Server<'a> {
+    fn new(host: &'a str, survey: Result<&'a ShardSurvey, &'a Error>) -> Self {
+        match survey {
+            Ok(survey) => Self {
+                host,
+                error: None,
+                messages: survey.messages(),
+                queues: survey.queues().len() + survey.unrevealed().len(),
+                groups: survey.groups(),
+            },
+            Err(error) => Self { host, error: Some(error.to_string()), messages: 0, queues: 0, groups: 0 },
+        }
     }
-    Ok(Status::Done)
+
+    fn in_words(&self) -> String {
+        match &self.error {
+            Some(error) => format!("{}  unknown: {error}", self.host),
+            None => format!(
+                "{}  {} in {}, {}",
+                self.host,
+                counted(self.messages, "message"),
+                counted(self.queues, "queue"),
+                counted(self.groups, "group")
+            ),
+        }
+    }
+}
+
+impl Flush {
+    pub(crate) async fn run(&self, options: &LayerOptions) -> Result<Status, Failure> {
+        let mut signals = Signals::listen()?;
+        let prefix = options.prefix()?;
+        let servers = options.connect_servers().await?;
+        let (health, surveys) = (servers.health().await, servers.survey().await);
+        let _ = servers.close().await;
+        let found: Vec<Server<'_>> = health
+            .iter()
+            .zip(&surveys)
+            .map(|(shard, survey)| Server::new(shard.host(), survey.as_ref()))
+            .collect();
+        if !self.dry_run && !self.yes {
+            let confirmed = tokio::select! {
+                confirmed = ask(&prefix, &found) => confirmed?,
+                interrupted = signals.next() => return Ok(interrupted),
+            };
+            if !confirmed {
+                return Err(Failure::wrong_use("nothing was removed"));
+            }
+        }
+        if !self.dry_run {
+            options.with_layer(async |layer| Ok(layer.flush().await?)).await?;
+        }
+        if options.json {
+            output::json(&Flushed { flushed: !self.dry_run, prefix: &prefix, servers: found })?;
+        } else if self.dry_run {
+            for server in &found {
+                output::line(&format!("would remove {prefix}* from {}", server.in_words()))?;
+            }
+        }
+        Ok(Status::Done)
+    }
+}
+
+/// Asks on a terminal whether to remove what was found. Elsewhere that is refused.
+async fn ask(prefix: &str, found: &[Server<'_>]) -> Result<bool, Failure> {
+    let servers: Vec<String> = found.iter().map(Server::in_words).collect();
+    if !(stdin().is_terminal() && stderr().is_terminal()) {
+        return Err(Failure::wrong_use(format!(
+            "flush removes everything under prefix {prefix:?}: {}; repeat it with --yes, or look with --dry-run",
+            servers.join("; ")
+        )));
+    }
+    for server in &servers {
+        tell(&format!("flush removes everything under prefix {prefix:?} from {server}"));
+    }
+    tell("type yes to remove it");
+    let answer = spawn_blocking(|| {
+        let mut answer = String::new();
+        stdin().read_line(&mut answer).map(|_| answer)
+    });
+    let answer = answer.await.ok().and_then(Result::ok).unwrap_or_default();
+    Ok(answer.trim() == "yes")
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::message::Message;
 use super::options::LayerOptions;
-use super::outcome::{EXIT_STATUS, Failure, Status, tell};
+use super::outcome::{EXIT_STATUS, Failure, MORE, Status, tell};
 use super::output;
 
 #[derive(Args, Debug)]
@@ -21,23 +21,23 @@ enum Command {
     ///
     /// They stay for `group_expiry` of --config, by default a day. An address inside an inbox counts while the process
     /// of that inbox lives. Channels of any kind may be added, in use or not.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Add(Members),
     /// Remove channels from a group. A channel that is not in it is no error.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Discard(Members),
     /// Print the channels in a group, one on each line, in order of their names.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     List(Named),
     /// Print how many channels are in a group.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Len(Named),
     /// Send one message to all channels in a group, and print what became of it.
     ///
     /// The counts are of queues: all addresses inside one inbox share one. `delivered` queues have the message; `full` ones
     /// had no room for it, and make the exit status 3 although the others have it; `expired` ones had no member any more;
     /// in place of `failed` ones another program has keys, and they make it 5. A group without members is no error.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Send(Send),
 }
 

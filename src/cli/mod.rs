@@ -24,11 +24,11 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use self::options::LayerOptions;
-use self::outcome::{EXIT_STATUS, Failure, Status};
+use self::outcome::{EXIT_STATUS, Failure, MORE, Status};
 
 /// Passes messages between programs by name, through Redis.
 #[derive(Debug, Parser)]
-#[command(name = "asgi-redis", version, after_help = EXIT_STATUS)]
+#[command(name = "asgi-redis", version, after_help = MORE, after_long_help = EXIT_STATUS)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -43,41 +43,43 @@ enum Command {
     ///
     /// It uses the server of --redis, ASGI_REDIS_URL or --config, under a prefix of its own that it cleans up. With
     /// none of them it starts a private redis-server or valkey-server from PATH, and removes it afterwards.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Demo,
     /// Send one message.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Send(send::Send),
     /// Wait for messages, and print each as one line of JSON.
     ///
     /// Each line is {"channel": ..., "message": ...}; `send --help` shows how values without a form in JSON are written.
     /// Bytes that are no message are printed as {"channel": ..., "undecoded": {"$bytes": "<base64>"}}, reported on standard
     /// error, and make the exit status 5. SIGINT, SIGTERM and SIGHUP end the command after a message in flight went back.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Receive(receive::Receive),
     /// Print the name of a new single-reader channel.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     NewChannel(new_channel::NewChannel),
     /// Add channels to a group, remove them, list them, and send to all of them.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Group(group::Group),
     /// Remove all messages and groups under the prefix. Receives that wait continue to wait.
-    #[command(after_help = EXIT_STATUS)]
-    Flush,
+    ///
+    /// It names servers, prefix and counts, and asks on a terminal. Elsewhere it wants --yes.
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
+    Flush(flush::Flush),
     /// Show how each server is, and what waits on it.
     ///
     /// The exit status is 4 if one is down.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Shards(shards::Shards),
     /// Move the waiting messages of a server that is to be taken out to where the new list puts them.
     ///
     /// First give all programs the new list, then drain: a program with the old list would send to the old server again.
     /// A drain that ended early is finished by running it again; nothing is lost, and nothing is moved twice. Messages in
     /// inboxes stay, because the processes that own them read them where they are.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Drain(drain::Drain),
     /// Show the engine's scripts, or load them.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Scripts(scripts::Scripts),
 }
 
@@ -114,7 +116,7 @@ impl Cli {
             Command::Receive(receive) => receive.run(options).await,
             Command::NewChannel(new_channel) => new_channel.run(options),
             Command::Group(group) => group.run(options).await,
-            Command::Flush => flush::run(options).await,
+            Command::Flush(flush) => flush.run(options).await,
             Command::Shards(shards) => shards.run(options).await,
             Command::Drain(drain) => drain.run(options).await,
             Command::Scripts(scripts) => scripts.run(options).await,

@@ -5,53 +5,81 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asgi_redis::{
-    Backend, ChannelLayer, ChannelLayers, ConfigBuilder, ConfiguredLayer, RedisChannelLayer, Value,
+    Backend, ChannelLayer, ChannelLayers, ConfigBuilder, ConfiguredLayer, HostSpecs, RedisChannelLayer, Value,
 };
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::outcome::Failure;
+use super::outcome::{Failure, tell};
+use super::output::counted;
 
 const VARIABLE: &str = "ASGI_REDIS_URL";
+
+/// Keys of fewer bytes may be guessed.
+const SAFE_KEY: usize = 32;
 
 /// The options that name servers.
 const SERVERS: [&str; 4] = ["hosts", "host", "port", "db"];
 
+/// How URLs of servers with TLS begin.
+const HAVE_TLS: [&str; 2] = ["rediss://", "valkeys://"];
+
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct LayerOptions {
-    /// A server, such as redis://:password@host:6379/0 or unix:///path. Repeat the option for several servers. `demo` also
-    /// takes memory://, which is no server. Defaults to ASGI_REDIS_URL, then to the servers of --config, then to
-    /// redis://localhost:6379/0.
-    #[arg(long, global = true, value_name = "URL")]
+    /// A server, such as redis://:password@host:6379/0, host:6379 or unix:///path.
+    ///
+    /// Repeat the option for several servers, or separate them by commas. `demo` also takes memory://, which is no server.
+    /// Defaults to the servers of --config, then to ASGI_REDIS_URL, then to redis://localhost:6379/0.
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL")]
     redis: Vec<String>,
 
+    /// A file that holds the password and nothing else; the user is that of the URL.
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+
+    /// A PEM file with the certificates that rediss:// servers are trusted by: of a CA, or their own if self-signed.
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+
+    /// A PEM file with the certificate to show to rediss:// servers.
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// A PEM file with the private key of --tls-cert.
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// The name that the certificates of rediss:// servers have [default: their host names]
+    #[arg(long, global = true, hide_short_help = true, value_name = "NAME")]
+    tls_server_name: Option<String>,
+
     /// A JSON file with a CHANNEL_LAYERS document or the CONFIG of one layer. Other options override it.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
     /// The layer's alias in --config [default: default]
-    #[arg(long, global = true, value_name = "ALIAS")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "ALIAS")]
     layer: Option<String>,
 
     /// What every key begins with [default: asgi:]
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     prefix: Option<String>,
 
     /// How long a message waits to be received [default: 60]
-    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     expiry: Option<Duration>,
 
     /// How many messages a channel holds; capacities by pattern in --config stay [default: 100]
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "N", allow_negative_numbers = true)]
     capacity: Option<usize>,
 
     /// A file with encryption keys, one on each line: the first seals, all of them open. Overrides those of --config.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
     keys: Option<PathBuf>,
 
     /// Print JSON instead of text.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(crate) json: bool,
 }
 
@@ -93,19 +121,34 @@ impl LayerOptions {
         Ok(layer.config().connect().await?)
     }
 
+    /// Returns the prefix of the layer.
+    pub(crate) fn prefix(&self) -> Result<String, Failure> {
+        Ok(self.settings(|_| true)?.config().build()?.prefix().to_owned())
+    }
+
     /// Connects a layer with the same settings to another server.
     pub(crate) async fn connect_to(&self, url: &str) -> Result<RedisChannelLayer, Failure> {
-        let layer = self.settings(|option| !SERVERS.contains(&option))?;
-        Ok(layer.into_config().hosts([url]).connect().await?)
+        // A server without TLS may be drained into others that have it.
+        let with_tls = HAVE_TLS.iter().any(|scheme| url.starts_with(scheme));
+        let wanted = |option: &str| {
+            !SERVERS.contains(&option)
+                && (with_tls || !(option.starts_with("tls_") || option.starts_with("ssl_")))
+        };
+        let settings = self.layer(wanted)?.map_config(|settings| self.apply(settings));
+        let settings =
+            settings.map_config(|settings| if with_tls { self.apply_tls(settings) } else { settings });
+        Ok(self.with_keys(settings)?.into_config().hosts([url]).connect().await?)
     }
 
     /// Returns a layer of the servers that were named, without the other options; `None` if none were named.
     pub(crate) fn servers(&self) -> Result<Option<ConfiguredLayer>, Failure> {
-        const REACHING: [&str; 2] = ["connect_timeout", "response_timeout"];
+        const REACHING: [&str; 3] = ["connect_timeout", "response_timeout", "password_file"];
+        let is_tls = |option: &str| option.starts_with("tls_") || option.starts_with("ssl_");
         if self.config.is_none() && self.urls()?.is_empty() {
             return Ok(None);
         }
-        let reaching = |option: &str| SERVERS.contains(&option) || REACHING.contains(&option);
+        let reaching =
+            |option: &str| SERVERS.contains(&option) || REACHING.contains(&option) || is_tls(option);
         self.settings(reaching).map(Some)
     }
 
@@ -123,41 +166,73 @@ impl LayerOptions {
     /// Returns the layer: the wanted options of the file, overridden by those of the command line.
     fn settings(&self, wanted: impl Fn(&str) -> bool) -> Result<ConfiguredLayer, Failure> {
         let urls = self.urls()?;
-        let layer = match &self.config {
-            Some(file) => {
-                self.read(file, |option| wanted(option) && (urls.is_empty() || !SERVERS.contains(&option)))?
+        let layer = self.layer(|option| wanted(option) && (urls.is_empty() || !SERVERS.contains(&option)))?;
+        let layer = layer.map_config(|settings| {
+            let settings = self.apply_tls(self.apply(settings));
+            if urls.is_empty() {
+                return settings;
             }
-            None if self.layer.is_some() => {
-                return Err(Failure::wrong_use(
-                    "--layer names a layer of a file; give the file with --config",
-                ));
-            }
-            None => ConfiguredLayer::new(ConfigBuilder::new()),
-        };
-        let keys = self.keys.as_deref().map(read_keys).transpose()?;
-        Ok(layer.map_config(|mut settings| {
-            if !urls.is_empty() {
-                settings = settings.hosts(urls);
-            }
-            if let Some(prefix) = &self.prefix {
-                settings = settings.prefix(prefix);
-            }
-            if let Some(expiry) = self.expiry {
-                settings = settings.expiry(expiry);
-            }
-            if let Some(capacity) = self.capacity {
-                settings = settings.capacity(capacity);
-            }
-            if let Some(keys) = keys {
-                settings = settings.symmetric_encryption_keys(keys.iter().map(|key| key.as_bytes()));
-            }
-            settings
-        }))
+            settings.hosts(urls.iter().flat_map(HostSpecs::into_specs).collect::<Vec<_>>())
+        });
+        self.with_keys(layer)
     }
 
+    /// Returns the layer of the file, with its wanted options only; without a file one with no options.
+    fn layer(&self, wanted: impl Fn(&str) -> bool) -> Result<ConfiguredLayer, Failure> {
+        match &self.config {
+            Some(file) => self.read(file, wanted),
+            None if self.layer.is_some() => {
+                Err(Failure::wrong_use("--layer names a layer of a file; give the file with --config"))
+            }
+            None => Ok(ConfiguredLayer::new(ConfigBuilder::new())),
+        }
+    }
+
+    /// Adds the options of the command line, but for servers, TLS and keys.
+    fn apply(&self, mut settings: ConfigBuilder) -> ConfigBuilder {
+        if let Some(file) = &self.password_file {
+            settings = settings.password_file(file);
+        }
+        if let Some(prefix) = &self.prefix {
+            settings = settings.prefix(prefix);
+        }
+        if let Some(expiry) = self.expiry {
+            settings = settings.expiry(expiry);
+        }
+        if let Some(capacity) = self.capacity {
+            settings = settings.capacity(capacity);
+        }
+        settings
+    }
+
+    fn apply_tls(&self, mut settings: ConfigBuilder) -> ConfigBuilder {
+        if let Some(ca) = &self.tls_ca {
+            settings = settings.tls_ca(ca.clone());
+        }
+        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            settings = settings.tls_certificate(certificate.clone(), key.clone());
+        }
+        if let Some(name) = &self.tls_server_name {
+            settings = settings.tls_server_name(name);
+        }
+        settings
+    }
+
+    fn with_keys(&self, layer: ConfiguredLayer) -> Result<ConfiguredLayer, Failure> {
+        let Some(file) = &self.keys else { return Ok(layer) };
+        let keys = read_keys(file)?;
+        Ok(layer
+            .map_config(|settings| settings.symmetric_encryption_keys(keys.iter().map(|key| key.as_bytes()))))
+    }
+
+    /// The servers that the command line names, or else the environment, unless the file names some.
     fn urls(&self) -> Result<Vec<String>, Failure> {
         if !self.redis.is_empty() {
             return Ok(self.redis.clone());
+        }
+        // What was written on the command line, as this file was, counts more than what happens to be in the environment.
+        if self.config.as_deref().map(|file| self.names_servers(file)).transpose()?.unwrap_or(false) {
+            return Ok(Vec::new());
         }
         match std::env::var(VARIABLE) {
             Ok(url) if !url.is_empty() => Ok(vec![url]),
@@ -168,15 +243,28 @@ impl LayerOptions {
         }
     }
 
+    /// Whether the layer in a file says where its servers are.
+    fn names_servers(&self, file: &Path) -> Result<bool, Failure> {
+        let document = parse(file)?;
+        let alias = self.layer.as_deref().unwrap_or("default");
+        let config = document.get(alias).and_then(|layer| layer.get("CONFIG")).unwrap_or(&document);
+        Ok(SERVERS.iter().any(|option| config.get(option).is_some()))
+    }
+
     fn read(&self, file: &Path, wanted: impl Fn(&str) -> bool) -> Result<ConfiguredLayer, Failure> {
         let refused = |why: &dyn std::fmt::Display| Failure::wrong_use(format!("{}: {why}", file.display()));
-        let text = std::fs::read_to_string(file).map_err(|error| refused(&error))?;
-        let document: Value = serde_json::from_str(&text).map_err(|error| refused(&error))?;
+        let document = parse(file)?;
         // The whole document first, because an option that is not wanted may still be wrong.
         ChannelLayers::try_from(document.clone()).map_err(|error| refused(&error))?;
         let mut layers = ChannelLayers::try_from(only(document, &wanted)).map_err(|error| refused(&error))?;
         layers.take(self.layer.as_deref().unwrap_or("default")).map_err(|error| refused(&error))
     }
+}
+
+fn parse(file: &Path) -> Result<Value, Failure> {
+    let refused = |why: &dyn std::fmt::Display| Failure::wrong_use(format!("{}: {why}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| refused(&error))?;
+    serde_json::from_str(&text).map_err(|error| refused(&error))
 }
 
 /// The lines of a file of keys, without the empty ones.
@@ -187,6 +275,14 @@ fn read_keys(file: &Path) -> Result<Vec<Zeroizing<String>>, Failure> {
     let keys: Vec<_> = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
     if keys.is_empty() {
         return Err(refused(&"it has no key; write one on each line"));
+    }
+    let short = keys.iter().filter(|key| key.len() < SAFE_KEY).count();
+    if short > 0 {
+        tell(&format!(
+            "{}: {} of fewer than {SAFE_KEY} bytes may be guessed; use longer ones",
+            file.display(),
+            counted(short, "key")
+        ));
     }
     Ok(keys)
 }
@@ -228,5 +324,5 @@ fn only_in_config(layer: Value, keep: impl Fn(Vec<(Value, Value)>) -> Vec<(Value
 /// A number of seconds.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| "not a number of seconds".to_owned())
+    seconds.ok_or_else(|| "not a number of seconds, such as 0.5 or 60".to_owned())
 }

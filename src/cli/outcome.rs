@@ -7,16 +7,23 @@ use std::sync::LazyLock;
 use asgi_redis::{Error, ErrorKind};
 use regex::Regex;
 
+/// Where `-h` ends.
+pub(crate) const MORE: &str = "--help has more, the options of every command, and the exit statuses.";
+
 /// The part of `--help` about [`Status`].
 pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
-  0    done; also when the reader of the output has closed it
+  0    done; also when the reader of the output has closed it, and nothing was lost by that
   1    nothing, or too little, arrived in time; demo: messages were lost or repeated, or the sums differ
-  2    wrong use, name, message or option
+  2    wrong use, name, message or option; also what the server or the layer cannot do, such as a server too old
   3    the channel is full; group send: at least one queue of the group was full
-  4    no server: it cannot be reached, or it did not answer
+  4    no server: it cannot be reached, did not answer, is still loading, or is a replica
   5    any other failure: a message too large or undecodable, a server without memory, a script that failed;
        drain: messages stay that belong to no channel of this layer
+  6    the server refuses the user or password, or wants some
+  7    the server does not have the database
+  8    the user lacks a right on the server; the text names it
+  9    no TLS with the server, or TLS alone; a certificate that is not trusted
   129, 130, 143    ended by SIGHUP, SIGINT or SIGTERM, with nothing in flight lost";
 
 /// How a command ended.
@@ -30,6 +37,10 @@ pub(crate) enum Status {
     ChannelFull,
     NoServer,
     Failed,
+    BadCredentials,
+    NoDatabase,
+    NoRight,
+    NoTls,
     /// By the signal of this number.
     Interrupted(u8),
 }
@@ -43,6 +54,10 @@ impl From<Status> for ExitCode {
             Status::ChannelFull => 3,
             Status::NoServer => 4,
             Status::Failed => 5,
+            Status::BadCredentials => 6,
+            Status::NoDatabase => 7,
+            Status::NoRight => 8,
+            Status::NoTls => 9,
             Status::Interrupted(signal) => 128 + signal,
         })
     }
@@ -78,8 +93,12 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = match error.kind() {
             ErrorKind::ChannelFull => Status::ChannelFull,
-            ErrorKind::InvalidName | ErrorKind::Config => Status::WrongUse,
-            ErrorKind::Connection | ErrorKind::Timeout => Status::NoServer,
+            ErrorKind::InvalidName | ErrorKind::Config | ErrorKind::Unsupported => Status::WrongUse,
+            ErrorKind::Credentials => Status::BadCredentials,
+            ErrorKind::Database => Status::NoDatabase,
+            ErrorKind::Rights => Status::NoRight,
+            ErrorKind::Tls => Status::NoTls,
+            kind if kind.is_outage() => Status::NoServer,
             _ => Status::Failed,
         };
         Self::new(status, error.to_string())
@@ -108,7 +127,8 @@ pub(crate) fn one_line(report: &str) -> String {
 fn without_passwords(text: &str) -> String {
     #[expect(clippy::expect_used, reason = "the pattern is a constant, and a test uses it")]
     static SECRET: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r#"(://)[^\s"'`]*(@)|([?&]pass=)[^\s"'`&]*()"#).expect("the pattern is well-formed")
+        Regex::new(r#"(://)[^\s"'`]*(@)|([?&]pass(?:word)?=)[^\s"'`&]*()"#)
+            .expect("the pattern is well-formed")
     });
     SECRET.replace_all(text, "$1$3***$2").into_owned()
 }
@@ -126,6 +146,7 @@ mod tests {
             ),
             ("\"rediss://me:s@cret@host\" and redis://host", "\"rediss://***@host\" and redis://host"),
             ("unix:///s?db=1&pass=secret&user=me", "unix:///s?db=1&pass=***&user=me"),
+            ("redis://h?password=secret&db=1", "redis://h?password=***&db=1"),
             ("redis://***@host: characters such as `@`", "redis://***@host: characters such as `@`"),
         ] {
             assert_eq!(without_passwords(text), shown);

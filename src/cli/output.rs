@@ -30,3 +30,8 @@ pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string(value)
         .map_err(|error| Failure::new(Status::Failed, format!("cannot write as JSON: {error}")))
 }
+
+/// A number with what it counts, in the singular or plural.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -24,7 +24,7 @@ pub(crate) struct Receive {
     channels: Vec<String>,
 
     /// How long to wait for each message; 0 takes only what is there. Without it, as long as it takes.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     timeout: Option<Duration>,
 
     /// How many messages to receive; 0 is any number, until the timeout or a signal.
@@ -125,13 +125,16 @@ impl Receive {
     }
 
     fn nothing_arrived(&self, received: u64) -> Failure {
-        let within =
-            self.timeout.map(|patience| format!(" within {patience:?}")).into_iter().collect::<String>();
         let what = match received {
             0 => "nothing".to_owned(),
             _ => format!("only {received} of {} messages", self.count),
         };
-        Failure::new(Status::NothingArrived, format!("{what} arrived{within}"))
+        let how = match self.timeout {
+            Some(Duration::ZERO) => " arrived at once".to_owned(),
+            Some(patience) => format!(" arrived within {} s", patience.as_secs_f64()),
+            None => " arrived".to_owned(),
+        };
+        Failure::new(Status::NothingArrived, format!("{what}{how}"))
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::options::LayerOptions;
 use super::outcome::{Failure, Status};
-use super::output;
+use super::output::{self, counted};
 
 #[derive(Args, Debug)]
 pub(crate) struct Shards {
@@ -95,8 +95,11 @@ impl Shards {
         };
         let Contents { queues, messages, groups, by_queue, unrevealed } = contents;
         output::line(&format!(
-            "{}  {version}, {latency} us: {messages} messages in {queues} queues, {groups} groups",
-            shown.host
+            "{}  {version}, {latency} us: {} in {}, {}",
+            shown.host,
+            counted(messages, "message"),
+            counted(queues, "queue"),
+            counted(groups, "group"),
         ))?;
         for (queue, entries) in by_queue.into_iter().flatten() {
             output::line(&format!("  {queue}  {entries}"))?;

@@ -1,14 +1,14 @@
 //! The options as they are written in code.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::capacity::{Capacities, Pattern};
-use super::checked::Config;
-use super::checks::{
-    self, DEFAULT_MAX_MESSAGE_SIZE, HOUR, MAX_CAPACITY, MAX_CHANNELS_PER_RECEIVE, MAX_MESSAGE_SIZE,
-    MAX_SENDS_IN_FLIGHT, MILLISECOND, SECOND, SingleHost, TEN_YEARS, count, time,
-};
-use super::host::{HostSpec, HostSpecs};
+use super::capacity::Pattern;
+use super::checks::{SingleHost, names_memory};
+use super::credentials::{Credentials, Source};
+use super::host::{Host, HostSpec};
+use super::host_specs::HostSpecs;
+use super::tls::{self, Pem};
 use crate::error::Result;
 use crate::seal::Secret;
 
@@ -39,23 +39,26 @@ use crate::seal::Secret;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ConfigBuilder {
-    hosts: Option<Vec<HostSpec>>,
-    single: SingleHost,
-    prefix: Option<String>,
-    expiry: Option<Duration>,
-    group_expiry: Option<Duration>,
-    capacity: Option<usize>,
-    channel_capacity: Vec<(Pattern, usize)>,
-    encryption_keys: Option<Vec<Secret>>,
-    name_key: Option<Secret>,
-    max_message_size: Option<usize>,
-    lease: Option<Duration>,
-    membership_lease: Option<Duration>,
-    renew_memberships: Option<bool>,
-    response_timeout: Option<Duration>,
-    connect_timeout: Option<Duration>,
-    max_channels_per_receive: Option<usize>,
-    max_sends_in_flight: Option<usize>,
+    pub(super) hosts: Option<Vec<HostSpec>>,
+    pub(super) single: SingleHost,
+    pub(super) credentials: Option<Source>,
+    pub(super) login_file: Option<PathBuf>,
+    pub(super) tls: tls::Written,
+    pub(super) prefix: Option<String>,
+    pub(super) expiry: Option<Duration>,
+    pub(super) group_expiry: Option<Duration>,
+    pub(super) capacity: Option<usize>,
+    pub(super) channel_capacity: Vec<(Pattern, usize)>,
+    pub(super) encryption_keys: Option<Vec<Secret>>,
+    pub(super) name_key: Option<Secret>,
+    pub(super) max_message_size: Option<usize>,
+    pub(super) lease: Option<Duration>,
+    pub(super) membership_lease: Option<Duration>,
+    pub(super) renew_memberships: Option<bool>,
+    pub(super) response_timeout: Option<Duration>,
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) max_channels_per_receive: Option<usize>,
+    pub(super) max_sends_in_flight: Option<usize>,
 }
 
 impl ConfigBuilder {
@@ -91,6 +94,94 @@ impl ConfigBuilder {
     #[must_use]
     pub fn db(mut self, db: u32) -> Self {
         self.single.db = Some(db);
+        self
+    }
+
+    /// Whom to ask for user and password, at each connection that is made: for credentials that change. The server is given,
+    /// so that each may have its own. Without it, they are those of the URL. An error counts as an outage of the server, and
+    /// so does an answer that takes longer than `connect_timeout`: the layer asks again when it tries the server again. Once
+    /// credentials have changed, connections that are open stay open as long as the server leaves them. Not together with
+    /// `password_file`, or with a password in a URL.
+    ///
+    /// ```no_run
+    /// use asgi_redis::{Credentials, Error, ErrorKind, RedisChannelLayer};
+    ///
+    /// # async fn token() -> Result<String, std::io::Error> { Ok(String::new()) }
+    /// # async fn example() -> asgi_redis::Result<()> {
+    /// let layer = RedisChannelLayer::builder()
+    ///     .hosts("rediss://cache.example:6379")
+    ///     .credentials(|_host| async {
+    ///         let token = token().await.map_err(|error| Error::new(ErrorKind::Credentials, error.to_string()))?;
+    ///         Ok(Credentials::new("worker", token))
+    ///     })
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn credentials<F, R>(mut self, ask: F) -> Self
+    where
+        F: Fn(Host) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Credentials>> + Send + 'static,
+    {
+        self.credentials = Some(Source::callback(ask));
+        self
+    }
+
+    /// A file that holds the password and nothing else, and is read again at each connection that is made. The user is that
+    /// of the URL. Not together with `credentials`, or with a password in a URL.
+    #[must_use]
+    pub fn password_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.login_file = Some(file.into());
+        self
+    }
+
+    /// Whose certificates are trusted, of servers with TLS: those of a CA, or a server's own certificate if it is self-signed.
+    /// As PEM, or as the file that holds it and is read again at each connection. Defaults to what the system trusts.
+    ///
+    /// A server that shows one of these certificates itself is trusted too, as those are that `openssl req -x509` makes: it is
+    /// checked for its time, and for its name if it has names.
+    ///
+    /// ```no_run
+    /// use asgi_redis::ConfigBuilder;
+    ///
+    /// let config = ConfigBuilder::new()
+    ///     .hosts("rediss://redis.internal:6379")
+    ///     .tls_ca("/etc/redis/ca.pem")
+    ///     .tls_certificate("/etc/redis/client.pem", "/etc/redis/client.key")
+    ///     .build()?;
+    /// # Ok::<(), asgi_redis::Error>(())
+    /// ```
+    #[must_use]
+    pub fn tls_ca(mut self, certificates: impl Into<Pem>) -> Self {
+        self.tls.ca = Some(certificates.into());
+        self
+    }
+
+    /// The certificate that this program shows to servers with TLS, and its private key, as in
+    /// [`tls_ca`](Self::tls_ca). In a document these are two options, `tls_certificate` and `tls_key`. Defaults to none.
+    #[must_use]
+    pub fn tls_certificate(self, certificate: impl Into<Pem>, key: impl Into<Pem>) -> Self {
+        self.certificate_alone(certificate.into()).tls_key(key)
+    }
+
+    /// The private key of [`tls_certificate`](Self::tls_certificate), in place of the one given there.
+    #[must_use]
+    pub fn tls_key(mut self, key: impl Into<Pem>) -> Self {
+        self.tls.key = Some(key.into());
+        self
+    }
+
+    pub(super) fn certificate_alone(mut self, certificate: Pem) -> Self {
+        self.tls.certificate = Some(certificate);
+        self
+    }
+
+    /// The name that the certificates of servers with TLS must have. Defaults to the host name of each.
+    #[must_use]
+    pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
+        self.tls.server_name = Some(name.into());
         self
     }
 
@@ -241,15 +332,15 @@ impl ConfigBuilder {
         self
     }
 
-    /// On how many channels one receive may wait, from 1 to 5,000. Defaults to 1,000.
+    /// On how many channels one receive may wait, from 1 to 1,000, which is the default.
     #[must_use]
     pub fn max_channels_per_receive(mut self, channels: usize) -> Self {
         self.max_channels_per_receive = Some(channels);
         self
     }
 
-    /// How many sends to one server may be under way at once, from 1 to 1,000,000; more wait their turn. Defaults to
-    /// 4,096.
+    /// How many sends to one server may be under way at once, and besides how many changes of memberships, from 1 to
+    /// 1,000,000; more wait their turn. Defaults to 4,096.
     #[must_use]
     pub fn max_sends_in_flight(mut self, sends: usize) -> Self {
         self.max_sends_in_flight = Some(sends);
@@ -258,70 +349,18 @@ impl ConfigBuilder {
 
     /// Reports whether the one host is `memory://`.
     pub(crate) fn names_memory(&self) -> bool {
-        self.hosts.as_deref().is_some_and(checks::names_memory)
+        self.hosts.as_deref().is_some_and(names_memory)
     }
 
-    /// Returns the same options without hosts.
+    /// Returns the same options without hosts, and without how these are logged in to.
     pub(crate) fn without_hosts(&self) -> Self {
-        Self { hosts: None, single: SingleHost::default(), ..self.clone() }
-    }
-
-    /// Checks all options. Connects nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Config`](crate::ErrorKind::Config), naming the option, its value and what is allowed. Passwords are masked.
-    ///
-    /// ```
-    /// use asgi_redis::ConfigBuilder;
-    ///
-    /// let error = ConfigBuilder::new().capacity(0).build().unwrap_err();
-    /// assert_eq!(error.to_string(), "option `capacity`: 0 is not allowed, only 1 to 1000000000");
-    /// ```
-    pub fn build(&self) -> Result<Config> {
-        let capacity = count("capacity", self.capacity, 100, 1..=MAX_CAPACITY)?;
-        checks::channel_capacity(&self.channel_capacity)?;
-        let seconds = Duration::from_secs;
-        Ok(Config {
-            hosts: checks::hosts(self.hosts.as_deref(), &self.single)?,
-            prefix: checks::prefix(self.prefix.as_deref())?,
-            expiry: time("expiry", self.expiry, seconds(60), MILLISECOND..=TEN_YEARS)?,
-            group_expiry: time("group_expiry", self.group_expiry, seconds(86_400), MILLISECOND..=TEN_YEARS)?,
-            capacities: Capacities::new(&self.channel_capacity, capacity)?,
-            sealing: checks::sealing(self.encryption_keys.as_deref(), self.name_key.as_ref())?,
-            max_message_size: count(
-                "max_message_size",
-                self.max_message_size,
-                DEFAULT_MAX_MESSAGE_SIZE,
-                1..=MAX_MESSAGE_SIZE,
-            )?,
-            lease: time("lease", self.lease, seconds(60), SECOND..=HOUR)?,
-            membership_lease: time("membership_lease", self.membership_lease, seconds(60), SECOND..=HOUR)?,
-            renew_memberships: self.renew_memberships.unwrap_or(false),
-            response_timeout: time(
-                "response_timeout",
-                self.response_timeout,
-                seconds(5),
-                MILLISECOND..=TEN_YEARS,
-            )?,
-            connect_timeout: time(
-                "connect_timeout",
-                self.connect_timeout,
-                seconds(5),
-                MILLISECOND..=TEN_YEARS,
-            )?,
-            max_channels_per_receive: count(
-                "max_channels_per_receive",
-                self.max_channels_per_receive,
-                1_000,
-                1..=MAX_CHANNELS_PER_RECEIVE,
-            )?,
-            max_sends_in_flight: count(
-                "max_sends_in_flight",
-                self.max_sends_in_flight,
-                4_096,
-                1..=MAX_SENDS_IN_FLIGHT,
-            )?,
-        })
+        Self {
+            hosts: None,
+            single: SingleHost::default(),
+            credentials: None,
+            login_file: None,
+            tls: tls::Written::default(),
+            ..self.clone()
+        }
     }
 }

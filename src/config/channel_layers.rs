@@ -6,10 +6,13 @@ use serde::{Deserialize, Deserializer};
 use super::builder::ConfigBuilder;
 use super::host::{HostSpec, MEMORY};
 use super::options::{OPTIONS, entries, host};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::value::Value;
 
 const DEFAULT_ALIAS: &str = "default";
+
+/// What a layer has in a document.
+const LAYER_KEYS: [&str; 3] = ["BACKEND", "ROUTING", "CONFIG"];
 
 /// The layers that a `CHANNEL_LAYERS` document names, by their aliases.
 ///
@@ -41,7 +44,8 @@ pub struct ChannelLayers(Vec<(String, ConfiguredLayer)>);
 /// One layer: which it is, and its settings, as a document or a URL has them.
 ///
 /// ```
-/// use asgi_redis::{ChannelLayerExt, ConfiguredLayer, Value};
+/// use asgi_redis::ConfiguredLayer;
+/// use asgi_redis::prelude::*;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> asgi_redis::Result<()> {
@@ -116,9 +120,9 @@ impl ConfiguredLayer {
         Self { backend: Backend::Redis, config, local: None }
     }
 
-    /// A layer with the default options on one server, or in memory: `memory://`.
+    /// A layer with the default options on one server, on several, separated by commas, or in memory: `memory://`.
     pub fn from_url(url: &str) -> Self {
-        Self::new(ConfigBuilder::new().hosts([url]))
+        Self::new(ConfigBuilder::new().hosts(url))
     }
 
     /// Which layer it is.
@@ -165,10 +169,15 @@ impl TryFrom<Value> for ChannelLayers {
 
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config) for an unknown backend, key or option, and for a value of another type.
+    /// [`Config`](crate::ErrorKind::Config) for an unknown key or option, and for a value of another type;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a backend that this crate does not have.
     fn try_from(document: Value) -> Result<Self> {
         let aliases = entries(&document, "CHANNEL_LAYERS")?;
-        if aliases.is_empty() || aliases.iter().any(|(key, _)| OPTIONS.contains(key)) {
+        let is_layer = |(key, value): &(&str, &Value)| {
+            *key == DEFAULT_ALIAS || LAYER_KEYS.iter().any(|key| value.get(key).is_some())
+        };
+        // Without any layer it is a bare CONFIG, whose options may be misspelt.
+        if aliases.iter().any(|(key, _)| OPTIONS.contains(key)) || !aliases.iter().any(is_layer) {
             let layer = ConfiguredLayer::new(document.try_into()?);
             return Ok(Self(vec![(DEFAULT_ALIAS.to_owned(), layer)]));
         }
@@ -215,11 +224,13 @@ fn read_backend(what: &str, value: &Value) -> Result<Backend> {
     if let Some((_, backend)) = Backend::KNOWN.iter().find(|(name, _)| value.as_str() == Some(name)) {
         return Ok(*backend);
     }
+    let unsupported = |text: String| Error::new(ErrorKind::Unsupported, text);
     let known = Backend::KNOWN.map(|(name, _)| name).join("\", \"");
     Err(match value.as_str() {
+        None => Error::config(format!("{what}: BACKEND {value} is no text; known are \"{known}\"")),
         Some("asgi_redis.RedisSentinelChannelLayer") => {
-            Error::config(format!("{what}: BACKEND {value} is not supported yet; known are \"{known}\""))
+            unsupported(format!("{what}: BACKEND {value} is not supported yet; known are \"{known}\""))
         }
-        _ => Error::config(format!("{what}: BACKEND {value} is unknown; known are \"{known}\"")),
+        Some(_) => unsupported(format!("{what}: BACKEND {value} is unknown; known are \"{known}\"")),
     })
 }

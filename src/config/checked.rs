@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::capacity::Capacities;
+use super::credentials::Source;
 use super::host::Host;
+use super::tls::Tls;
 use crate::name::ChannelName;
 use crate::seal::Sealing;
 
@@ -11,6 +13,8 @@ use crate::seal::Sealing;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(super) hosts: Vec<Host>,
+    pub(super) credentials: Option<Source>,
+    pub(super) tls: Tls,
     pub(super) prefix: String,
     pub(super) expiry: Duration,
     pub(super) group_expiry: Duration,
@@ -30,6 +34,16 @@ impl Config {
     /// The servers, each of them once; empty if the one host is `memory://`.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
+    }
+
+    /// Who is asked for users and passwords.
+    pub(crate) fn credentials(&self) -> Option<&Source> {
+        self.credentials.as_ref()
+    }
+
+    /// How servers with TLS are connected to.
+    pub(crate) fn tls(&self) -> &Tls {
+        &self.tls
     }
 
     /// The beginning of every key.

@@ -1,11 +1,15 @@
 //! The checks of options: what each may be, and the error that names the option, its value and what is allowed.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::capacity::Pattern;
-use super::host::{HOW_TO_WRITE, Host, HostSpec};
+use super::credentials::Source;
+use super::host::{Host, HostSpec};
+use super::tls::{Tls, Written};
+use super::url::HOW_TO_WRITE;
 use crate::error::{Error, Result};
 use crate::seal::{Keyring, Names, Sealing, Secret};
 
@@ -27,7 +31,7 @@ pub(super) const MAX_MESSAGE_SIZE: usize = 16 << 20;
 pub(super) const DEFAULT_MAX_MESSAGE_SIZE: usize = 9 << 18;
 
 /// Lua's stack, through which the keys of a call go, has room for fewer than 8,000 values.
-pub(super) const MAX_CHANNELS_PER_RECEIVE: usize = 5_000;
+pub(super) const MAX_CHANNELS_PER_RECEIVE: usize = 1_000;
 
 /// Each server has a part of the 4096 points to which names are spread.
 const MAX_HOSTS: usize = 1024;
@@ -86,6 +90,40 @@ pub(super) fn hosts(list: Option<&[HostSpec]>, single: &SingleHost) -> Result<Ve
         hosts.push(host);
     }
     Ok(hosts)
+}
+
+/// Checks who is asked for users and passwords.
+pub(super) fn credentials(
+    callback: Option<&Source>,
+    file: Option<&PathBuf>,
+    hosts: &[Host],
+) -> Result<Option<Source>> {
+    let (option, source) = match (callback, file) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            return Err(Error::config(
+                "options `credentials` and `password_file` are both given; leave one out",
+            ));
+        }
+        (Some(callback), None) => ("credentials", callback.clone()),
+        (None, Some(file)) => ("password_file", Source::File(file.clone())),
+    };
+    match hosts.iter().find(|host| host.has_password()) {
+        Some(host) => Err(Error::config(format!(
+            "option `{option}`: {host} has a password of its own in `hosts`; leave one of them out"
+        ))),
+        None => Ok(Some(source)),
+    }
+}
+
+/// Checks the options about TLS, and reads their files once.
+pub(super) fn tls(written: &Written, hosts: &[Host]) -> Result<Tls> {
+    match written.first() {
+        Some(option) if !hosts.is_empty() && !hosts.iter().any(Host::has_tls) => Err(Error::config(format!(
+            "option `{option}`: no server is connected to with TLS; write rediss:// in place of redis://"
+        ))),
+        _ => written.check(),
+    }
 }
 
 /// Checks the keys. No error and no log line shows a key.

@@ -4,30 +4,25 @@ use std::fmt;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 
+use super::url::{self, DEFAULT_PORT, tcp_address};
 use crate::error::{Error, Result};
 
 /// The URL of the memory of the process, which is no server.
 pub(crate) const MEMORY: &str = "memory://";
 
 const DEFAULT_HOST: &str = "localhost";
-const DEFAULT_PORT: u16 = 6379;
-
-/// The remedy in errors about a server that is not understood.
-pub(crate) const HOW_TO_WRITE: &str =
-    "write a URL such as \"redis://localhost:6379/0\" or a pair of host and port";
-
-const SCHEMES: &str =
-    "redis://, rediss:// (TLS), valkey://, valkeys:// (TLS), unix://, redis+unix:// and valkey+unix://";
-
 /// One server as it is written: a URL, or a pair of host name and port.
 ///
 /// | URL | |
 /// |---|---|
-/// | `redis://[[user]:password@]host[:port][/db]` | TCP; `valkey://` is the same |
+/// | `redis://[[user]:password@]host[:port][/db]` | TCP; `valkey://` is the same, and so is `host[:port][/db]` alone |
 /// | `rediss://...` | TCP with TLS; `valkeys://` is the same |
-/// | `unix:///path[?db=0&user=...&pass=...]` | a unix socket; `redis+unix://` and `valkey+unix://` are the same |
+/// | `unix://[[user]:password@]/path[?db=0]` | a unix socket; `redis+unix://`, `valkey+unix://` and `redis+socket://` are the same, and so is `/path` alone |
 ///
-/// In user and password, characters with a meaning in URLs are percent-encoded: `@` is `%40`, `#` is `%23`.
+/// The parameters `?db=`, `&user=` or `&username=`, and `&pass=` or `&password=` may stand in any of them.
+///
+/// In user and password, characters with a meaning in URLs are percent-encoded: `@` is `%40`, `#` is `%23`. A user without a
+/// password logs in with an empty one, and a password without a user is that of the user `default`.
 /// [`ConfigBuilder::build`](crate::ConfigBuilder::build) checks that it is well-formed. Neither its text nor its debug output
 /// shows a password.
 ///
@@ -107,7 +102,7 @@ pub struct Host(ConnectionInfo);
 impl Host {
     pub(crate) fn new(spec: &HostSpec) -> Result<Self> {
         match &spec.0 {
-            Written::Url(url) => Self::from_url(url),
+            Written::Url(url) => url::read(url).and_then(|(address, settings)| Self::at(address, settings)),
             Written::Pair(host, port) => {
                 tcp_address(host, *port).and_then(|it| Self::at(it, RedisConnectionInfo::default()))
             }
@@ -129,6 +124,16 @@ impl Host {
         &self.0
     }
 
+    /// Whether the server was written with a password.
+    pub(crate) fn has_password(&self) -> bool {
+        self.0.redis_settings().password().is_some_and(|password| !password.is_empty())
+    }
+
+    /// Whether it is connected to with TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        matches!(self.0.addr(), ConnectionAddr::TcpTls { .. })
+    }
+
     /// Returns an identity: two hosts with the same one are the same keyspace.
     pub(crate) fn identity(&self) -> (String, i64) {
         (self.0.addr().to_string().to_ascii_lowercase(), self.0.redis_settings().db())
@@ -136,58 +141,11 @@ impl Host {
 
     fn at(address: ConnectionAddr, settings: RedisConnectionInfo) -> Result<Self, String> {
         let info = address.into_connection_info().map_err(|error| error.to_string())?;
+        // Without a password the client would not name the user, and would be `default`.
+        let has_user_alone = settings.username().is_some() && settings.password().is_none();
+        let settings = if has_user_alone { settings.set_password("") } else { settings };
         // Wake-ups are pushes, which RESP2 has not.
         Ok(Self(info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3))))
-    }
-
-    fn from_url(text: &str) -> Result<Self, String> {
-        let Some(url) = redis::parse_redis_url(text) else {
-            return Err(match text.split_once("://") {
-                Some((scheme, _)) if is_known(scheme) => {
-                    "it is not a URL; characters such as `@`, `/` and `#` in a password are percent-encoded"
-                        .into()
-                }
-                Some(("memory", _)) => format!(
-                    "the memory of this process is {MEMORY}, with nothing after it and without other hosts"
-                ),
-                Some(_) => format!("known schemes are {SCHEMES}"),
-                None => HOW_TO_WRITE.into(),
-            });
-        };
-        if url.fragment() == Some("insecure") {
-            return Err("TLS certificates are always checked; remove `#insecure`".into());
-        }
-        if url.fragment().is_some() {
-            return Err("a `#` in a password is written %23".into());
-        }
-        let is_unix = url.scheme().ends_with("unix");
-        for (key, value) in url.query_pairs() {
-            match key.as_ref() {
-                "db" if !is_unix => {
-                    return Err("`?db=` has no effect here; write the database as the path: /3".into());
-                }
-                "db" | "user" | "pass" if is_unix => {}
-                "protocol" if value == "3" || value == "resp3" => {}
-                "protocol" => return Err("this layer speaks RESP3 only; remove `protocol`".into()),
-                _ => return Err(format!("the parameter `{key}` is unknown")),
-            }
-        }
-        let database = match url.query_pairs().find(|(key, _)| key == "db") {
-            Some((_, database)) => database.into_owned(),
-            None if is_unix => String::new(),
-            None => url.path().trim_matches('/').to_owned(),
-        };
-        if !database.is_empty() && database.parse::<u32>().is_err() {
-            return Err("its database is not a number".into());
-        }
-        if is_unix && url.to_file_path().is_err() {
-            return Err("a unix socket is written unix:///absolute/path".into());
-        }
-        if !is_unix {
-            tcp_address(url.host_str().unwrap_or_default(), url.port().unwrap_or(DEFAULT_PORT))?;
-        }
-        let info = url.into_connection_info().map_err(|error| error.to_string())?;
-        Self::at(info.addr().clone(), info.redis_settings().clone())
     }
 }
 
@@ -214,32 +172,12 @@ impl fmt::Debug for Host {
     }
 }
 
-fn is_known(scheme: &str) -> bool {
-    SCHEMES
-        .split(", ")
-        .flat_map(|part| part.split(" "))
-        .any(|known| known.strip_suffix("://") == Some(scheme))
-}
-
-fn tcp_address(host: &str, port: u16) -> Result<ConnectionAddr, String> {
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() {
-        return Err("the host name is empty".into());
-    }
-    if host.contains(|c: char| c == '/' || c == '@' || c.is_whitespace() || c.is_control()) {
-        return Err("this is no host name; URLs go into `hosts`".into());
-    }
-    if host == "0.0.0.0" || host == "::" {
-        return Err("a server listens there, but no client can connect to it; write its address".into());
-    }
-    if port == 0 {
-        return Err("port 0 is no port".into());
-    }
-    Ok(ConnectionAddr::Tcp(host.to_owned(), port))
-}
-
 /// Returns a URL without user, password and parameters, however broken it is.
 pub(crate) fn masked(url: &str) -> String {
+    if !url.contains("://") && url.contains('=') {
+        // As `host,password=...` of other clients.
+        return "***".to_owned();
+    }
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), url),
@@ -255,76 +193,6 @@ pub(crate) fn masked(url: &str) -> String {
         None => place.to_owned(),
     };
     format!("{scheme}{credentials}{place}").escape_debug().to_string()
-}
-
-/// The servers of a layer: one, or several in an array, a slice or a `Vec`. A server is a URL, a pair of host name and
-/// port, or a [`HostSpec`].
-///
-/// ```
-/// use asgi_redis::ConfigBuilder;
-///
-/// let one = ConfigBuilder::new().hosts("redis://127.0.0.1:6379/0").build()?;
-/// let pair = ConfigBuilder::new().hosts(("127.0.0.1", 6379)).build()?;
-/// let three = ConfigBuilder::new().hosts(["redis://a", "redis://b", "redis://c"]).build()?;
-/// assert_eq!((one.hosts().len(), pair.hosts().len(), three.hosts().len()), (1, 1, 3));
-/// # Ok::<(), asgi_redis::Error>(())
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` names no servers",
-    label = "neither a server nor some servers",
-    note = "write one URL, `\"redis://localhost:6379/0\"`, or several, `[\"redis://a\", \"redis://b\"]`; collect an iterator into a `Vec` first"
-)]
-pub trait HostSpecs {
-    /// Returns the servers in their order.
-    fn into_specs(self) -> Vec<HostSpec>;
-}
-
-macro_rules! one_host {
-    ($($host:ty),+) => {
-        $(impl HostSpecs for $host {
-            fn into_specs(self) -> Vec<HostSpec> {
-                vec![self.into()]
-            }
-        })+
-    };
-}
-
-one_host!(&str, String, (&str, u16), (String, u16), HostSpec);
-
-impl HostSpecs for &String {
-    fn into_specs(self) -> Vec<HostSpec> {
-        vec![self.as_str().into()]
-    }
-}
-
-impl<H: Into<HostSpec>, const COUNT: usize> HostSpecs for [H; COUNT] {
-    fn into_specs(self) -> Vec<HostSpec> {
-        self.into_iter().map(Into::into).collect()
-    }
-}
-
-impl<H: Into<HostSpec>> HostSpecs for Vec<H> {
-    fn into_specs(self) -> Vec<HostSpec> {
-        self.into_iter().map(Into::into).collect()
-    }
-}
-
-impl<H: Clone + Into<HostSpec>> HostSpecs for &[H] {
-    fn into_specs(self) -> Vec<HostSpec> {
-        self.iter().cloned().map(Into::into).collect()
-    }
-}
-
-impl<H: Clone + Into<HostSpec>, const COUNT: usize> HostSpecs for &[H; COUNT] {
-    fn into_specs(self) -> Vec<HostSpec> {
-        self.as_slice().into_specs()
-    }
-}
-
-impl<H: Clone + Into<HostSpec>> HostSpecs for &Vec<H> {
-    fn into_specs(self) -> Vec<HostSpec> {
-        self.as_slice().into_specs()
-    }
 }
 
 #[cfg(test)]
@@ -356,6 +224,20 @@ mod tests {
             ("redis://[::1]:7000", "redis://[::1]:7000/0"),
             ("unix:///run/redis.sock", "unix:///run/redis.sock?db=0"),
             ("redis+unix:///run/redis.sock?db=2&pass=x@y", "unix://***@/run/redis.sock?db=2"),
+            ("unix://:pw@/run/redis.sock?db=1", "unix://***@/run/redis.sock?db=1"),
+            ("unix://me:pw@/run/redis.sock", "unix://***@/run/redis.sock?db=0"),
+            ("unix://me@/run/redis.sock", "unix://***@/run/redis.sock?db=0"),
+            ("redis+socket:///run/redis.sock?virtual_host=3", "unix:///run/redis.sock?db=3"),
+            ("/run/redis.sock", "unix:///run/redis.sock?db=0"),
+            ("redis://localhost?db=3", "redis://localhost:6379/3"),
+            ("redis://localhost/3?db=3", "redis://localhost:6379/3"),
+            ("redis://localhost?username=me&password=pw", "redis://***@localhost:6379/0"),
+            ("redis://me:pw@h:6380/4?allowUsernameInURI=true", "redis://***@h:6380/4"),
+            ("localhost", "redis://localhost:6379/0"),
+            ("localhost:6380", "redis://localhost:6380/0"),
+            ("redis_1.internal:6380/2", "redis://redis_1.internal:6380/2"),
+            ("[::1]:7000", "redis://[::1]:7000/0"),
+            (" redis://localhost\n", "redis://localhost:6379/0"),
             ("valkey+unix:///run/redis.sock", "unix:///run/redis.sock?db=0"),
         ] {
             assert_eq!(host(url).to_string(), shown, "{url}");
@@ -365,9 +247,18 @@ mod tests {
 
     #[test]
     fn user_and_password_reach_the_client_decoded() {
-        let host = host("redis://me:p%40ss@redis1");
-        let settings = host.connection_info().redis_settings();
-        assert_eq!((settings.username(), settings.password()), (Some("me"), Some("p@ss")));
+        for (url, user, password) in [
+            ("redis://me:p%40ss@redis1", Some("me"), "p@ss"),
+            ("unix://me:p%40ss@/sock", Some("me"), "p@ss"),
+            ("unix:///sock?username=me&password=p%40ss", Some("me"), "p@ss"),
+            ("redis://redis1?user=me&pass=p%40ss", Some("me"), "p@ss"),
+            ("redis://:100%25%@redis1", None, "100%%"),
+            ("redis://m%C3%A9@redis1", Some("m\u{e9}"), ""),
+        ] {
+            let host = host(url);
+            let settings = host.connection_info().redis_settings();
+            assert_eq!((settings.username(), settings.password()), (user, Some(password)), "{url}");
+        }
     }
 
     #[test]
@@ -377,13 +268,32 @@ mod tests {
                 "memory://",
                 "the memory of this process is memory://, with nothing after it and without other hosts",
             ),
-            ("redis-sentinel://a", "known schemes are redis://"),
+            ("redis-sentinel://a", "Sentinel is not supported; name the primary itself: redis://host:6379/0"),
+            ("sentinel://a", "Sentinel is not supported"),
+            ("redis+cluster://a", "Redis Cluster is not supported; name servers that are no part of one"),
+            ("http://a", "known schemes are redis://"),
+            ("tcp://a:6379", "write redis:// in place of tcp://"),
+            ("redis-socket:///a", "a unix socket is written unix:///absolute/path"),
+            ("tls://a", "TLS is written rediss://host:port/db"),
             (
-                "localhost:6379",
+                "localhost:6379:0",
                 r#"write a URL such as "redis://localhost:6379/0" or a pair of host and port"#,
             ),
             ("", "write a URL such as"),
-            ("redis://localhost?db=3", "`?db=` has no effect here; write the database as the path: /3"),
+            ("redis:/localhost", "write a URL such as"),
+            ("6379", "this is a number; write localhost:6379 for a port"),
+            (":pw@localhost:6379", "write a user or password as in redis://user:password@host:6379/0"),
+            ("localhost:6380,password=x,ssl=True", "this is a list"),
+            ("redis://a,localhost:6379", "this is a list; write each server as a URL"),
+            ("redis://a,redis://b", "this is a list; give each server as a text of its own"),
+            ("\"redis://a\"", "remove the quotes around it"),
+            ("redis://localhost/2?db=3", "it names two databases, 3 and 2; leave one"),
+            ("redis://localhost?db=1&db=2", "it names two databases, 1 and 2; leave one"),
+            ("redis://:a@localhost?password=b", "its password is given twice; leave one"),
+            ("redis://localhost?ssl=true", "TLS is written rediss://host:port/db; remove `ssl`"),
+            ("redis://localhost?socket_timeout=2", "write the option `response_timeout`"),
+            ("redis://localhost?socket_connect_timeout=2", "write the option `connect_timeout`"),
+            ("redis://localhost?max_connections=2", "`max_connections` has no meaning here; remove it"),
             ("redis://localhost/three", "its database is not a number"),
             ("redis://localhost/-1", "its database is not a number"),
             ("redis://localhost/0/1", "its database is not a number"),
@@ -420,6 +330,12 @@ mod tests {
             "unix:///run/r.sock?db=x&pass=secret@secret",
             ":secret@localhost:6379",
             "redis://:se\u{0}secret@local host",
+            "unix://:sec/secret@/sock",
+            "unix://me:secret@/sock?db=x",
+            "redis://host?password=secret&x=1",
+            "host:6380,password=secret,ssl=True",
+            "host:6380 password=secret",
+            "redis://a?db=1,redis://:secret@b",
         ] {
             let (refusal, debug) = (refusal(url), format!("{:?}", HostSpec::from(url)));
             assert!(!refusal.contains("sec") && !debug.contains("sec"), "{refusal} {debug}");

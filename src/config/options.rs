@@ -9,16 +9,23 @@ use serde::{Deserialize, Deserializer};
 
 use super::builder::ConfigBuilder;
 use super::capacity::Pattern;
-use super::host::{HOW_TO_WRITE, HostSpec, masked};
+use super::host::{HostSpec, masked};
+use super::host_map;
+use super::url::HOW_TO_WRITE;
 use crate::error::{Error, Result};
 use crate::message::value::Value;
 
 /// Every option, by the name that documents and asgi_redis use.
-pub(crate) const OPTIONS: [&str; 19] = [
+pub(crate) const OPTIONS: [&str; 24] = [
     "hosts",
     "host",
     "port",
     "db",
+    "password_file",
+    "tls_ca",
+    "tls_certificate",
+    "tls_key",
+    "tls_server_name",
     "prefix",
     "expiry",
     "group_expiry",
@@ -84,11 +91,16 @@ pub(crate) fn entries<'a>(document: &'a Value, what: &str) -> Result<Vec<(&'a st
 }
 
 fn read(builder: ConfigBuilder, option: &str, value: &Value) -> Result<ConfigBuilder> {
+    if let Some(read) = host_map::tls_option(builder.clone(), option, value) {
+        return read;
+    }
     Ok(match option {
-        "hosts" => builder.hosts(hosts(value)?),
+        "hosts" => hosts(builder, value)?,
         "host" => builder.host(value.as_str().ok_or_else(|| wrong_place(option, value, "a host name"))?),
         "port" => builder.port(small(option, value, "the number of a port, 1 to 65535")?),
         "db" => builder.db(small(option, value, "the number of a database, 0 or more")?),
+        "password_file" => builder
+            .password_file(value.as_str().ok_or_else(|| wrong_place(option, value, "the path of a file"))?),
         "prefix" => builder.prefix(value.as_str().ok_or_else(|| wrong(option, value, "a text"))?),
         "expiry" => builder.expiry(seconds(option, value)?),
         "group_expiry" => builder.group_expiry(seconds(option, value)?),
@@ -113,10 +125,10 @@ fn read(builder: ConfigBuilder, option: &str, value: &Value) -> Result<ConfigBui
     })
 }
 
-fn hosts(value: &Value) -> Result<Vec<HostSpec>> {
+fn hosts(builder: ConfigBuilder, value: &Value) -> Result<ConfigBuilder> {
     match value {
-        Value::Text(url) => Ok(vec![url.as_str().into()]),
-        Value::List(hosts) => hosts.iter().map(|value| host("hosts", value)).collect(),
+        Value::Text(urls) => Ok(builder.hosts(urls)),
+        Value::List(list) => host_map::hosts(builder, list, |value| host("hosts", value)),
         other => Err(wrong_place("hosts", other, "a list of servers")),
     }
 }
@@ -297,7 +309,11 @@ mod tests {
             r#""redis://:secret@a""#,
             r#"{"hosts": "redis://:secret@a/x"}"#,
             r#"{"hosts": {"url": "redis://:secret@a"}}"#,
-            r#"{"hosts": [{"address": "redis://:secret@a"}]}"#,
+            r#"{"hosts": [{"address": "redis://:secret@a/x"}]}"#,
+            r#"{"hosts": [{"host": "a", "password": "secret", "db": -1}]}"#,
+            r#"{"hosts": [{"host": "a b", "password": "secret"}]}"#,
+            r#"{"hosts": ["rediss://a"], "tls_key": "-----BEGIN secret", "tls_certificate": "-----BEGIN secret"}"#,
+            r#"{"tls_key": ["secret"]}"#,
             r#"{"hosts": [["redis://:secret@a", 1, 2]]}"#,
             r#"{"host": ["secret"]}"#,
             r#"{"password": "secret"}"#,

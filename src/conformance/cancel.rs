@@ -290,7 +290,7 @@ pub(super) async fn a_dropped_group_send_reaches_nobody_twice(subject: &dyn Subj
     }
     let last = 100;
     moment().await;
-    sender.group_send("room", &last).await.unwrap();
+    let _ = sender.group_send("room", &last).await.unwrap();
     let mut mail = vec![mailed(&mut mailbox).await];
     while mail.last() != Some(&last) {
         mail.push(mailed(&mut mailbox).await);

@@ -7,7 +7,8 @@ use futures_util::future::{join, join_all};
 
 use super::subject::Subject;
 use super::support::{
-    Client, PATIENCE, address, mailed, moment, number, plain, poll_once, soon, until, waiting,
+    Client, PATIENCE, address, capacity, clients, mailed, moment, number, plain, poll_once, soon, until,
+    waiting,
 };
 use crate::internals::{Ledger, Sent};
 use crate::{ChannelLayerExt, ErrorKind, Result};
@@ -32,6 +33,18 @@ pub(super) async fn receives_that_wait_end_when_their_layer_is_closed(subject: &
     for ended in soon("the end of the receives", join_all(waits)).await {
         assert_closed(ended.unwrap());
     }
+}
+
+pub(super) async fn a_sender_that_waits_for_room_ends_when_its_layer_is_closed(subject: &dyn Subject) {
+    let [client] = clients(subject, &capacity(1)).await;
+    client.send("a?1", &1).await.unwrap();
+    let waits = tokio::spawn({
+        let client = client.clone();
+        async move { client.send_wait("a?1", &2, 2 * PATIENCE).await }
+    });
+    moment().await;
+    close(&client).await;
+    assert_closed(soon("the end of the sender", waits).await.unwrap());
 }
 
 pub(super) async fn every_later_call_says_that_the_layer_was_closed(subject: &dyn Subject) {
@@ -77,7 +90,7 @@ pub(super) async fn other_clients_go_on(subject: &dyn Subject) {
     assert_eq!(number(&one, "a?1").await, 1, "what it had sent stays");
     two.send("b", &2).await.unwrap();
     assert_eq!(waits.await.unwrap(), 2);
-    two.group_send("room", &3).await.unwrap();
+    let _ = two.group_send("room", &3).await.unwrap();
     assert_eq!(mailed(&mut mailbox).await, 3, "whom it had added stays");
 }
 

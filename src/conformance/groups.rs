@@ -58,7 +58,7 @@ pub(super) async fn a_normal_channel_is_a_member_or_is_refused_by_name(subject: 
     let [client, other] = plain(subject).await;
     if subject.refuses_normal_channels_in_groups() {
         let refused = client.group_add("room", "normal").await.unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::InvalidName, "{refused}");
+        assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
         assert!(refused.to_string().contains("normal"), "{refused}");
         assert!(other.group_is_empty("room").await.unwrap());
         return;
@@ -82,7 +82,7 @@ pub(super) async fn an_address_without_a_mailbox_may_be_a_member(subject: &dyn S
     }
     let mut mailbox = inbox.open_mailbox().unwrap();
     sender.group_add("room", mailbox.name()).await.unwrap();
-    sender.group_send("room", &1).await.unwrap();
+    let _ = sender.group_send("room", &1).await.unwrap();
     let got = [next(&inbox).await, next(&inbox).await];
     assert!(got.iter().all(|(_, number)| *number == 1));
     assert_eq!(
@@ -102,7 +102,7 @@ pub(super) async fn a_message_to_a_group_wakes_who_waits(subject: &dyn Subject) 
     let waits = tokio::spawn(async move { number(&reader, "a?1").await });
     let mail = tokio::spawn(async move { mailed(&mut mailbox).await });
     moment().await;
-    sender.group_send("room", &1).await.unwrap();
+    let _ = sender.group_send("room", &1).await.unwrap();
     assert_eq!((waits.await.unwrap(), mail.await.unwrap()), (1, 1));
 }
 
@@ -203,7 +203,7 @@ pub(super) async fn messages_to_several_groups_reach_a_member_of_all_once_for_ea
     sender.group_add("one", first.name()).await.unwrap();
     for group in ["one", "two"] {
         sender.group_add(group, both.name()).await.unwrap();
-        sender.group_send(group, group).await.unwrap();
+        let _ = sender.group_send(group, group).await.unwrap();
     }
     for expected in ["one", "two"] {
         assert_eq!(soon("a copy", both.receive::<String>()).await.unwrap(), expected);

@@ -198,6 +198,7 @@ macro_rules! __conformance_list {
             close {
                 "This crate", "Closing ends receives that wait and every later call; again does nothing" =>
                     receives_that_wait_end_when_their_layer_is_closed,
+                    a_sender_that_waits_for_room_ends_when_its_layer_is_closed,
                     every_later_call_says_that_the_layer_was_closed, closing_again_does_nothing,
                     a_closed_inbox_ends_alone, mailboxes_give_what_they_have_and_end;
                 "This crate", "What was on its way to a closed or dropped layer goes back" =>
@@ -208,6 +209,14 @@ macro_rules! __conformance_list {
                     other_clients_go_on;
                 "This crate", "The mailboxes of a closed layer leave their groups" =>
                     the_mailboxes_of_a_closed_layer_leave_their_groups;
+            }
+            runtimes {
+                "This crate", "Outside of a runtime a call does its work or returns an error that names it" =>
+                    calls_outside_of_a_runtime_do_their_work_or_say_what_is_missing;
+                "This crate", "A runtime that ends takes no message along" =>
+                    what_waits_in_a_runtime_that_ends_takes_nothing_along;
+                "This crate", "When the runtime of a layer has ended, everything ends" =>
+                    every_call_ends_after_the_runtime_of_the_layer_has_ended;
             }
         }
     };

@@ -73,6 +73,7 @@ mod memory;
 mod messages;
 mod names;
 mod order;
+mod runtimes;
 mod slow;
 mod subject;
 mod support;

@@ -178,7 +178,7 @@ pub(super) async fn messages_to_a_group_keep_their_order_on_a_single_reader_chan
     sender.group_add("room", "a?1").await.unwrap();
     for number in 0..50_u64 {
         if number % 2 == 0 {
-            sender.group_send("room", &number).await.unwrap();
+            let _ = sender.group_send("room", &number).await.unwrap();
         } else {
             sender.send("a?1", &number).await.unwrap();
         }

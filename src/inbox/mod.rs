@@ -1,8 +1,10 @@
 //! Inboxes: the channels of one process, and the mailboxes in them.
 //!
 //! [`Inbox`] and [`Mailbox`] are what a program holds; [`mailboxes`] is what they share with the task that reads the
-//! inbox, and [`slot`] what waits in one mailbox. A layer makes an inbox by [`Inbox::new`] and posts to its mailboxes.
+//! inbox, [`slot`] what waits in one mailbox, and [`fan_out`] gives a group's message to all its members here. A layer
+//! makes an inbox by [`Inbox::new`] and posts to its mailboxes.
 
+mod fan_out;
 mod mailboxes;
 mod slot;
 
@@ -15,6 +17,7 @@ use std::task::{Context, Poll};
 use futures_util::Stream;
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::fan_out::{Recipient, fan_out, fan_out_at_once};
 pub use self::mailboxes::InboxStatistics;
 pub(crate) use self::mailboxes::{Changes, Mailboxes, closed};
 pub(crate) use self::slot::Slot;
@@ -101,7 +104,7 @@ impl Inbox {
     /// [`Internal`](ErrorKind::Internal) when the system gives no random numbers.
     ///
     /// ```no_run
-    /// use asgi_redis::{ChannelLayer, ChannelLayerExt, RedisChannelLayer, Value};
+    /// use asgi_redis::prelude::*;
     ///
     /// # async fn example(layer: RedisChannelLayer) -> asgi_redis::Result<()> {
     /// let inbox = layer.open_inbox("websocket.send").await?;

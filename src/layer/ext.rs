@@ -5,21 +5,18 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::ChannelLayer;
-use super::channel_names::ChannelNames;
-use crate::error::{Error, ErrorKind, Result};
+use super::typed::{group_and_channel, group_and_message, groups_and_channels, pack, parse, unpack};
+use super::until_room::until_room;
+use super::{ChannelLayer, ChannelNames};
+use crate::error::{Error, Result};
 use crate::layer::receipt::GroupReceipt;
-use crate::message::PackedMessage;
+use crate::layer::refusals::current_runtime;
 use crate::name::{ChannelName, GroupName};
-
-/// The first pause of a sender that waits for space; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The operations of a [`ChannelLayer`] for any serde type. Every layer has them.
 ///
 /// ```no_run
-/// use asgi_redis::{ChannelLayerExt, RedisChannelLayer, Value};
+/// use asgi_redis::prelude::*;
 ///
 /// # async fn example() -> asgi_redis::Result<()> {
 /// let layer = RedisChannelLayer::builder().hosts(["redis://127.0.0.1:6380/0"]).connect().await?;
@@ -33,8 +30,8 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// # Errors
     ///
-    /// As [`ChannelLayer::send_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name, and
-    /// [`Encode`](ErrorKind::Encode) for a message that MessagePack cannot express.
+    /// As [`ChannelLayer::send_packed`]; also [`InvalidName`](crate::ErrorKind::InvalidName) for a malformed name, and
+    /// [`Encode`](crate::ErrorKind::Encode) for a message that MessagePack cannot express.
     ///
     /// # Cancel safety
     ///
@@ -57,7 +54,8 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send); [`ChannelFull`](ErrorKind::ChannelFull) when there was no space in all that time.
+    /// As [`send`](Self::send); [`ChannelFull`](crate::ErrorKind::ChannelFull) when there was no space in all that time;
+    /// [`NoRuntime`](crate::ErrorKind::NoRuntime) outside of a Tokio runtime.
     ///
     /// # Cancel safety
     ///
@@ -75,20 +73,7 @@ pub trait ChannelLayerExt: ChannelLayer {
         let sent = pack(channel, message);
         async move {
             let (channel, message) = sent?;
-            let started = tokio::time::Instant::now();
-            let mut pause = FIRST_PAUSE;
-            loop {
-                let full = match self.send_packed(&channel, message.clone()).await {
-                    Err(error) if error.kind() == ErrorKind::ChannelFull => error,
-                    other => return other,
-                };
-                let left = patience.saturating_sub(started.elapsed());
-                if left.is_zero() {
-                    return Err(full);
-                }
-                tokio::time::sleep(pause.min(left)).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+            until_room(patience, || self.send_packed(&channel, message.clone())).await
         }
     }
 
@@ -96,8 +81,8 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// # Errors
     ///
-    /// As [`ChannelLayer::receive_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name, and
-    /// [`Decode`](ErrorKind::Decode) for a message of another type, which [`Error::undecoded`] then holds.
+    /// As [`ChannelLayer::receive_packed`]; also [`InvalidName`](crate::ErrorKind::InvalidName) for a malformed name, and
+    /// [`Decode`](crate::ErrorKind::Decode) for a message of another type, which [`Error::undecoded`] then holds.
     ///
     /// # Cancel safety
     ///
@@ -107,11 +92,7 @@ pub trait ChannelLayerExt: ChannelLayer {
         T: DeserializeOwned,
     {
         let channels = channels.into_names();
-        async move {
-            let (channel, message) = self.receive_packed(&channels?).await?;
-            let message = unpack(&channel, &message)?;
-            Ok((channel, message))
-        }
+        async move { unpack(self.receive_packed(&channels?).await?) }
     }
 
     /// Takes a message that waits on any of some channels and unpacks it; `None` when there is none.
@@ -131,20 +112,14 @@ pub trait ChannelLayerExt: ChannelLayer {
         T: DeserializeOwned,
     {
         let channels = channels.into_names();
-        async move {
-            let Some((channel, message)) = self.try_receive_packed(&channels?).await? else {
-                return Ok(None);
-            };
-            let message = unpack(&channel, &message)?;
-            Ok(Some((channel, message)))
-        }
+        async move { self.try_receive_packed(&channels?).await?.map(unpack).transpose() }
     }
 
     /// Waits up to `patience` for the next message on any of some channels; `None` when none came in time.
     ///
     /// # Errors
     ///
-    /// As [`receive`](Self::receive).
+    /// As [`receive`](Self::receive); also [`NoRuntime`](crate::ErrorKind::NoRuntime) outside of a Tokio runtime.
     ///
     /// # Cancel safety
     ///
@@ -160,12 +135,9 @@ pub trait ChannelLayerExt: ChannelLayer {
         let channels = channels.into_names();
         async move {
             let channels = channels?;
-            let Ok(received) = tokio::time::timeout(patience, self.receive_packed(&channels)).await else {
-                return Ok(None);
-            };
-            let (channel, message) = received?;
-            let message = unpack(&channel, &message)?;
-            Ok(Some((channel, message)))
+            current_runtime("a receive with a time limit is made")?;
+            let in_time = tokio::time::timeout(patience, self.receive_packed(&channels)).await.ok();
+            in_time.transpose()?.map(unpack).transpose()
         }
     }
 
@@ -173,7 +145,7 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// # Errors
     ///
-    /// As [`ChannelLayer::group_add_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
+    /// As [`ChannelLayer::group_add_packed`]; also [`InvalidName`](crate::ErrorKind::InvalidName) for a malformed name.
     ///
     /// # Cancel safety
     ///
@@ -187,6 +159,70 @@ pub trait ChannelLayerExt: ChannelLayer {
         async move {
             let (group, channel) = names?;
             self.group_add_packed(&group, &channel).await
+        }
+    }
+
+    /// Adds each of some channels to each of some groups. See [`ChannelLayer::group_add_many_packed`]; one round trip for
+    /// each 128 memberships of an inbox.
+    ///
+    /// ```
+    /// use asgi_redis::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> asgi_redis::Result<()> {
+    /// let layer = MemoryLayer::builder().in_memory()?;
+    /// let inbox = layer.open_inbox("chat").await?;
+    /// let mailboxes = [inbox.open_mailbox()?, inbox.open_mailbox()?];
+    /// layer.group_add_many(["room-1", "room-2"], mailboxes.each_ref().map(|mailbox| mailbox.name())).await?;
+    /// assert_eq!(layer.group_len("room-2").await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ChannelLayer::group_add_many_packed`]; also [`InvalidName`](crate::ErrorKind::InvalidName) for a malformed name, before
+    /// any is added.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::group_add_many_packed`].
+    fn group_add_many<G>(
+        &self,
+        groups: impl IntoIterator<Item = G>,
+        channels: impl ChannelNames,
+    ) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+    {
+        let names = groups_and_channels(groups, channels);
+        async move {
+            let (groups, channels) = names?;
+            self.group_add_many_packed(&groups, &channels).await
+        }
+    }
+
+    /// Takes each of some channels out of each of some groups. See [`ChannelLayer::group_discard_many_packed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`group_add_many`](Self::group_add_many).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::group_discard_many_packed`].
+    fn group_discard_many<G>(
+        &self,
+        groups: impl IntoIterator<Item = G>,
+        channels: impl ChannelNames,
+    ) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+    {
+        let names = groups_and_channels(groups, channels);
+        async move {
+            let (groups, channels) = names?;
+            self.group_discard_many_packed(&groups, &channels).await
         }
     }
 
@@ -212,10 +248,10 @@ pub trait ChannelLayerExt: ChannelLayer {
     }
 
     /// Packs a message and sends it to a group. See [`ChannelLayer::group_send_packed`]; one round trip for each
-    /// 1,000 queues in the group, whatever the number of its members.
+    /// 1,000 queues in the group, or 2 MiB in all, whatever the number of its members.
     ///
     /// ```no_run
-    /// use asgi_redis::{ChannelLayer, ChannelLayerExt, RedisChannelLayer, Value};
+    /// use asgi_redis::prelude::*;
     ///
     /// # async fn example(layer: RedisChannelLayer) -> asgi_redis::Result<()> {
     /// let inbox = layer.open_inbox("websocket.send").await?;
@@ -230,8 +266,8 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// # Errors
     ///
-    /// As [`ChannelLayer::group_send_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name, and
-    /// [`Encode`](ErrorKind::Encode) for a message that MessagePack cannot express.
+    /// As [`ChannelLayer::group_send_packed`]; also [`InvalidName`](crate::ErrorKind::InvalidName) for a malformed name, and
+    /// [`Encode`](crate::ErrorKind::Encode) for a message that MessagePack cannot express.
     ///
     /// # Cancel safety
     ///
@@ -277,7 +313,7 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// # Errors
     ///
-    /// As [`ChannelLayer::group_channels_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
+    /// As [`ChannelLayer::group_channels_packed`]; also [`InvalidName`](crate::ErrorKind::InvalidName) for a malformed name.
     ///
     /// # Cancel safety
     ///
@@ -328,7 +364,7 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// # Errors
     ///
-    /// As [`ChannelLayer::channel_groups_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
+    /// As [`ChannelLayer::channel_groups_packed`]; also [`InvalidName`](crate::ErrorKind::InvalidName) for a malformed name.
     ///
     /// # Cancel safety
     ///
@@ -345,7 +381,7 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// # Errors
     ///
-    /// As [`ChannelLayer::leave_groups_packed`]; also [`InvalidName`](ErrorKind::InvalidName) for a malformed name.
+    /// As [`ChannelLayer::leave_groups_packed`]; also [`InvalidName`](crate::ErrorKind::InvalidName) for a malformed name.
     ///
     /// # Cancel safety
     ///
@@ -360,35 +396,3 @@ pub trait ChannelLayerExt: ChannelLayer {
 }
 
 impl<L: ChannelLayer + ?Sized> ChannelLayerExt for L {}
-
-fn parse<N: TryInto<ChannelName, Error: Into<Error>>>(name: N) -> Result<ChannelName> {
-    name.try_into().map_err(Into::into)
-}
-
-fn pack<N, T>(channel: N, message: T) -> Result<(ChannelName, PackedMessage)>
-where
-    N: TryInto<ChannelName, Error: Into<Error>>,
-    T: Serialize,
-{
-    Ok((parse(channel)?, PackedMessage::pack(&message)?))
-}
-
-fn group_and_channel<G, N>(group: G, channel: N) -> Result<(GroupName, ChannelName)>
-where
-    G: TryInto<GroupName, Error: Into<Error>>,
-    N: TryInto<ChannelName, Error: Into<Error>>,
-{
-    Ok((group.try_into().map_err(Into::into)?, parse(channel)?))
-}
-
-fn group_and_message<G, T>(group: G, message: T) -> Result<(GroupName, PackedMessage)>
-where
-    G: TryInto<GroupName, Error: Into<Error>>,
-    T: Serialize,
-{
-    Ok((group.try_into().map_err(Into::into)?, PackedMessage::pack(&message)?))
-}
-
-fn unpack<T: DeserializeOwned>(channel: &ChannelName, message: &PackedMessage) -> Result<T> {
-    message.unpack_owned().map_err(|error| error.on_channel(channel.as_str()))
-}

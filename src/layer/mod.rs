@@ -11,6 +11,8 @@ pub(crate) mod receipt;
 pub(crate) mod refusals;
 mod shared;
 pub(crate) mod sources;
+mod typed;
+mod until_room;
 
 use std::pin::Pin;
 
@@ -147,6 +149,32 @@ pub trait ChannelLayer: Send + Sync {
         channel: &'a ChannelName,
     ) -> BoxFuture<'a, Result<()>>;
 
+    /// Adds each of some channels to each of some groups, in order, as [`group_add_packed`](Self::group_add_packed) adds
+    /// one. What belongs to one inbox shares calls, some 128 memberships each, which come one after another.
+    ///
+    /// # Errors
+    ///
+    /// As [`group_add_packed`](Self::group_add_packed): the first error. Others may have been added; calling it again does no
+    /// harm.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has added some, all or none; adding them again does no harm.
+    fn group_add_many_packed<'a>(
+        &'a self,
+        groups: &'a [GroupName],
+        channels: &'a [ChannelName],
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            for group in groups {
+                for channel in channels {
+                    self.group_add_packed(group, channel).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Takes a channel out of a group; one that is not in it is no error ("Groups").
     ///
     /// # Errors
@@ -162,8 +190,33 @@ pub trait ChannelLayer: Send + Sync {
         channel: &'a ChannelName,
     ) -> BoxFuture<'a, Result<()>>;
 
+    /// Takes each of some channels out of each of some groups, as [`group_discard_packed`](Self::group_discard_packed) takes
+    /// out one. Calls are shared as in [`group_add_many_packed`](Self::group_add_many_packed).
+    ///
+    /// # Errors
+    ///
+    /// As [`group_add_many_packed`](Self::group_add_many_packed).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has taken out some, all or none; doing it again does no harm.
+    fn group_discard_many_packed<'a>(
+        &'a self,
+        groups: &'a [GroupName],
+        channels: &'a [ChannelName],
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            for group in groups {
+                for channel in channels {
+                    self.group_discard_packed(group, channel).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Takes a channel out of all its groups, as a closed socket leaves them ("Groups", on what may be dropped). One round
-    /// trip for each 500 groups of its inbox.
+    /// trip for each 200 groups of its inbox.
     ///
     /// # Errors
     ///

@@ -1,11 +1,14 @@
 //! What became of a message that was sent to a group.
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::name::ChannelName;
 
 /// What became of a message that was sent to a group: a group send never fails for a full member, it tells.
 ///
 /// It counts queues, not members: all mailboxes of one inbox share one queue, and one entry in it reaches all of them.
+///
+/// A send that reached some of its members is no error, so that `?` alone does not tell; [`reached_all`](Self::reached_all) does.
+#[must_use = "a group send that missed members is no error: look at the receipt, or call `reached_all()?` on it"]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupReceipt {
     delivered: usize,
@@ -76,6 +79,61 @@ impl GroupReceipt {
         &self.unreached
     }
 
+    /// Fails unless the message is with every queue of the group, as far as that can be known. Queues whose members are gone
+    /// do not count.
+    ///
+    /// # Errors
+    ///
+    /// - [`Connection`](crate::ErrorKind::Connection): a server is down. If members lived there they were missed; if none did,
+    ///   nobody was, and the text says that this is not known. [`unreached`](Self::unreached) names the servers.
+    /// - [`ChannelFull`](crate::ErrorKind::ChannelFull): queues were full, and their members were missed.
+    /// - [`Script`](crate::ErrorKind::Script): keys of another program stand in the place of queues.
+    ///
+    /// Others have the message, so [`perhaps_sent`](Error::perhaps_sent) is true: sent again, it would reach these twice.
+    ///
+    /// ```
+    /// use asgi_redis::{ErrorKind, GroupReceipt};
+    ///
+    /// assert!(GroupReceipt::new(4, 0, 1, 0).reached_all().is_ok());
+    /// let missed = GroupReceipt::new(3, 1, 0, 0).reached_all().unwrap_err();
+    /// assert_eq!(missed.kind(), ErrorKind::ChannelFull);
+    /// assert_eq!(missed.to_string(), "the message did not reach 1 of 4 queues of the group: 1 full");
+    /// ```
+    pub fn reached_all(&self) -> crate::Result<()> {
+        let missed = self.full + self.failed;
+        let mut why = Vec::new();
+        if self.full > 0 {
+            why.push(format!("{} full", self.full));
+        }
+        if self.failed > 0 {
+            why.push(format!("{} with keys of another program in their place", self.failed));
+        }
+        let servers: Vec<&str> = self.unreached.iter().map(UnreachedShard::host).collect();
+        let kind = match (self.unreached.is_empty(), self.failed) {
+            (false, _) => ErrorKind::Connection,
+            (true, 1..) => ErrorKind::Script,
+            (true, 0) => ErrorKind::ChannelFull,
+        };
+        let queues = format!(
+            "the message did not reach {missed} of {} queues of the group: {}",
+            self.delivered + missed,
+            why.join(", ")
+        );
+        let down = format!(
+            "members may have been missed, if any live on {}: {}",
+            servers.join(", "),
+            self.unreached.first().map_or("", UnreachedShard::reason)
+        );
+        let text = match (missed, self.unreached.is_empty()) {
+            (0, true) => return Ok(()),
+            (0, false) => down,
+            (_, true) => queues,
+            (_, false) => format!("{queues}; {down}"),
+        };
+        let perhaps_sent = self.delivered > 0 || self.unreached.iter().any(UnreachedShard::perhaps_sent);
+        Err(Error::new(kind, text).with_perhaps_sent(perhaps_sent))
+    }
+
     pub(crate) fn note_unreached(&mut self, shard: UnreachedShard) {
         self.unreached.push(shard);
     }
@@ -86,14 +144,12 @@ impl GroupReceipt {
     }
 
     /// The same receipt with the names of the full queues.
-    #[must_use]
     pub fn with_full_queues(mut self, names: Vec<ChannelName>) -> Self {
         self.full_queues = names;
         self
     }
 
     /// Both receipts as one, of a message that was sent in two parts.
-    #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.delivered += other.delivered;
         self.full += other.full;

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use tokio::runtime::Handle;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName};
@@ -99,6 +101,15 @@ pub(crate) fn runtime_ended() -> Error {
         ErrorKind::Closed,
         "the Tokio runtime in which this layer was connected has shut down; connect a layer in each runtime",
     )
+}
+
+/// Returns the Tokio runtime that this thread is in; `NoRuntime` outside of one. `what` is the call, as in "an inbox is
+/// opened".
+pub(crate) fn current_runtime(what: impl Display) -> Result<Handle> {
+    Handle::try_current().map_err(|error| {
+        Error::new(ErrorKind::NoRuntime, format!("{what} inside a Tokio runtime, and there is none here"))
+            .with_source(error)
+    })
 }
 
 fn invalid<T>(why: String) -> Result<T> {

@@ -44,6 +44,20 @@ macro_rules! forward {
             ) -> BoxFuture<'a, Result<()>> {
                 (**self).group_add_packed(group, channel)
             }
+            fn group_add_many_packed<'a>(
+                &'a self,
+                groups: &'a [GroupName],
+                channels: &'a [ChannelName],
+            ) -> BoxFuture<'a, Result<()>> {
+                (**self).group_add_many_packed(groups, channels)
+            }
+            fn group_discard_many_packed<'a>(
+                &'a self,
+                groups: &'a [GroupName],
+                channels: &'a [ChannelName],
+            ) -> BoxFuture<'a, Result<()>> {
+                (**self).group_discard_many_packed(groups, channels)
+            }
             fn group_discard_packed<'a>(
                 &'a self,
                 group: &'a GroupName,

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::error::Result;
 use crate::layer::BoxFuture;
+use crate::layer::refusals::current_runtime;
 use crate::message::PackedMessage;
 use crate::name::ChannelName;
 
@@ -22,9 +23,18 @@ pub(crate) type Source<'a> = Box<dyn Fn(bool) -> BoxFuture<'a, Taken> + Send + S
 /// How long a receive that waits looks at one source alone.
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
 
-/// Counts receives, each of which begins with another of its sources.
-#[derive(Debug, Default)]
+/// Counts sends or receives, each of which begins with another of its places.
+///
+/// The first place is random, so that programs that do one thing and end do not all begin with the same one.
+#[derive(Debug)]
 pub(crate) struct Turns(AtomicU64);
+
+impl Default for Turns {
+    fn default() -> Self {
+        // Without randomness all begin with the same one, which is only slower.
+        Self(AtomicU64::new(getrandom::u64().unwrap_or_default()))
+    }
+}
 
 impl Turns {
     pub(crate) fn next(&self) -> u64 {
@@ -64,6 +74,7 @@ pub(crate) async fn take_from(mut sources: Vec<Source<'_>>, waits: bool, count: 
         }
         return failed.map_or(Ok(None), Err);
     }
+    current_runtime("a receive from several places at once is made")?;
     if let Some(first) = sources.first() {
         match timeout(LONGEST_LOOK, first(false)).await {
             // What cannot be asked, or answers late, is waited for with the others.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::inboxes::{Owner, PrefixQueue, Recipient};
+use super::inboxes::{Owner, PrefixQueue};
 use crate::error::Result;
-use crate::inbox::Slot;
+use crate::inbox::{Recipient, Slot};
 use crate::name::{ChannelKind, ChannelName, GroupName};
 
 /// Inboxes by their names, which end in `!`.
@@ -204,10 +204,9 @@ impl Groups {
     ) -> (Vec<Reached>, usize) {
         let (mut reached, mut ended) = (Vec::new(), Vec::new());
         for (key, row) in self.rows.get(group).into_iter().flatten() {
-            let mut recipients = row.live(inboxes, now).map(|(address, member)| Recipient {
-                address: Arc::clone(address),
-                mailbox: member.mailbox.clone(),
-            });
+            let mut recipients = row
+                .live(inboxes, now)
+                .map(|(address, member)| Recipient::new(address, member.mailbox.as_ref()));
             let (is_reached, recipients) = if row.queue.kind() == ChannelKind::Inbox {
                 let recipients: Vec<Recipient> = recipients.collect();
                 (!recipients.is_empty(), recipients)

@@ -7,10 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::queue::Entry;
-use crate::inbox::{Mailboxes, Slot};
-
-/// After this many copies of one message other tasks get a turn.
-const COPIES_A_TURN: usize = 512;
+use crate::inbox::{Mailboxes, Recipient, fan_out, fan_out_at_once};
 
 /// The queue of an inbox, in which messages wait that its program has not read yet.
 #[derive(Debug, Default)]
@@ -32,25 +29,6 @@ pub(super) struct Owner {
 pub(super) enum To {
     Address(Arc<str>),
     Members(Vec<Recipient>),
-}
-
-/// A member of a group that is to get a message.
-#[derive(Clone, Debug)]
-pub(super) struct Recipient {
-    pub(super) address: Arc<str>,
-    /// `None` for an address that only reads of the whole inbox serve.
-    pub(super) mailbox: Option<Arc<Slot>>,
-}
-
-impl Recipient {
-    /// Gives it a message. Returns the address if it has no mailbox and the inbox is read as a whole.
-    fn give(self, mailboxes: &Mailboxes, entry: &Entry) -> Option<Arc<str>> {
-        let Some(mailbox) = self.mailbox else {
-            return mailboxes.is_read_whole().then_some(self.address);
-        };
-        mailboxes.post_from_group(&mailbox, entry.deadline, entry.message.clone());
-        None
-    }
 }
 
 impl PrefixQueue {
@@ -144,10 +122,7 @@ fn post(mailboxes: &Mailboxes, to: To, entry: Entry) {
     match to {
         // What this returns, a mailbox that is now full, is not needed: each send asks its mailbox.
         To::Address(address) => drop(mailboxes.post(&address, entry.deadline, entry.message)),
-        To::Members(members) => {
-            let without_mailbox = members.into_iter().filter_map(|member| member.give(mailboxes, &entry));
-            mailboxes.post_to_whole(without_mailbox.collect(), entry.deadline, entry.message.clone());
-        }
+        To::Members(members) => fan_out_at_once(mailboxes, members, entry.deadline, entry.message),
     }
 }
 
@@ -163,13 +138,7 @@ impl FanOut {
     /// Gives the message to each member, without the lock of the store.
     pub(super) async fn run(self) {
         let Self { mailboxes, members, entry } = self;
-        let mut without_mailbox = Vec::new();
-        for (number, member) in (1..).zip(members) {
-            without_mailbox.extend(member.give(&mailboxes, &entry));
-            if number % COPIES_A_TURN == 0 {
-                tokio::task::yield_now().await;
-            }
-        }
-        mailboxes.post_to_whole(without_mailbox, entry.deadline, entry.message);
+        // Which mailboxes are full now is not needed: each send asks its mailbox.
+        drop(fan_out(&mailboxes, members, entry.deadline, entry.message).await);
     }
 }

@@ -21,7 +21,6 @@ pub use self::statistics::{ChannelStatistics, MemoryStatistics};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use self::attendant::attend;
@@ -33,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::inbox::{Inbox, Mailboxes, new_inbox_name};
 use crate::layer::own_inboxes::OwnInboxes;
 use crate::layer::receipt::GroupReceipt;
-use crate::layer::refusals::{check_member, check_sendable, check_size, closed};
+use crate::layer::refusals::{check_member, check_sendable, check_size, closed, current_runtime};
 use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
@@ -58,10 +57,12 @@ use crate::name::{ChannelName, GroupName};
 ///
 /// # Runtime
 ///
-/// Only [`inbox`](ChannelLayer::open_inbox), and a receive from one, needs a Tokio runtime. Time is Tokio's, which tests can pause.
+/// Only [`open_inbox`](ChannelLayer::open_inbox), a receive from an inbox, and the calls with a time limit, `send_wait` and
+/// `receive_timeout`, need a Tokio runtime; outside of one they fail with [`NoRuntime`](crate::ErrorKind::NoRuntime). Time is
+/// Tokio's, which tests can pause.
 ///
 /// ```
-/// use asgi_redis::{ChannelLayerExt, MemoryLayer, Value};
+/// use asgi_redis::prelude::*;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> asgi_redis::Result<()> {
@@ -240,10 +241,7 @@ impl ChannelLayer for MemoryLayer {
         Box::pin(async move {
             let Client { config, store, inboxes, .. } = &*self.client;
             self.client.open().await?;
-            let runtime = Handle::try_current().map_err(|error| {
-                Error::config("an inbox is opened inside a Tokio runtime, and there is none here")
-                    .with_source(error)
-            })?;
+            let runtime = current_runtime("an inbox is opened")?;
             loop {
                 let name = new_inbox_name(name)?;
                 let mailboxes = Arc::new(Mailboxes::new(name.clone(), config.capacity_of(&name)));

@@ -9,11 +9,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::groups::{Groups, Inboxes};
-use super::inboxes::{FanOut, Owner, PrefixQueue, Recipient, To};
+use super::inboxes::{FanOut, Owner, PrefixQueue, To};
 use super::queue::Entry;
 use super::receives::{ClientId, Queues};
 use super::statistics::{ChannelStatistics, MemoryStatistics};
 use crate::error::Result;
+use crate::inbox::Recipient;
 use crate::layer::refusals::{channel_full, mailbox_full};
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName};

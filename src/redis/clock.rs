@@ -4,7 +4,9 @@
 //! two clocks drift apart meanwhile does not count.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::milliseconds::milliseconds;
 use crate::seal::ALLOWANCE_MS;
@@ -17,11 +19,29 @@ pub(super) struct ShardClock {
     reading: Mutex<Option<Reading>>,
 }
 
-/// The server's time, and ours when it was read.
+/// What a server's clock showed, and ours at that time.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
-    at: Instant,
-    server_ms: u64,
+pub(super) struct Reading {
+    pub(super) at: Instant,
+    pub(super) server_ms: u64,
+    /// How long the answer took; so `at` is exact to half of it.
+    pub(super) took: Duration,
+}
+
+impl Reading {
+    /// A reading of which the answer has just come. The server told its time since it was asked: most likely in the middle.
+    pub(super) fn new(asked: Instant, server_ms: u64) -> Self {
+        let took = asked.elapsed();
+        Self { at: asked + took / 2, server_ms, took }
+    }
+
+    /// Returns what the server's clock shows at a time of ours, in ms.
+    pub(super) fn at(&self, instant: Instant) -> u64 {
+        match instant.checked_duration_since(self.at) {
+            Some(later) => self.server_ms.saturating_add(milliseconds(later)),
+            None => self.server_ms.saturating_sub(milliseconds(self.at.duration_since(instant))),
+        }
+    }
 }
 
 impl ShardClock {
@@ -33,26 +53,26 @@ impl ShardClock {
         self.is_needed
     }
 
-    /// The server said its time, between when it was asked and now: most likely in the middle. Whether that was quick
-    /// enough to rely on; what took longer, as in a process that was frozen meanwhile, counts only until it is known
-    /// better.
+    /// Takes the time that the server told in an answer that has just come. Returns whether the answer was quick enough to
+    /// rely on. One that took longer, as in a process that was frozen meanwhile, counts only until a better one comes.
     pub(super) fn learn(&self, asked: Instant, server_ms: u64) -> bool {
-        let took = asked.elapsed();
-        let is_exact = took <= Duration::from_millis(ALLOWANCE_MS);
+        let new = Reading::new(asked, server_ms);
+        let is_exact = new.took <= Duration::from_millis(ALLOWANCE_MS);
         let mut reading = self.lock();
         if is_exact || reading.is_none() {
-            *reading = Some(Reading { at: asked + took / 2, server_ms });
+            *reading = Some(new);
         }
         is_exact
     }
 
-    /// The server's time at one of ours, in milliseconds; nothing before it was ever reached.
+    /// Whether it was read a moment ago, so that to read it again would tell nothing new.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.lock().is_some_and(|reading| reading.at.elapsed() < Duration::from_secs(1))
+    }
+
+    /// The server's time at one of ours, in ms; `None` before the server was ever reached.
     pub(super) fn at(&self, instant: Instant) -> Option<u64> {
-        let Reading { at, server_ms } = (*self.lock())?;
-        Some(match instant.checked_duration_since(at) {
-            Some(later) => server_ms.saturating_add(milliseconds(later)),
-            None => server_ms.saturating_sub(milliseconds(at.duration_since(instant))),
-        })
+        self.lock().map(|reading| reading.at(instant))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Reading>> {

@@ -1,169 +1,132 @@
-//! One open connection to a server: its set-up, and calls of scripts over it.
+//! One open connection to a server, and calls of scripts over it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, PushInfo, PushKind, Value};
+use redis::{Cmd, Value};
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
-use super::calls::{self, Call};
-use super::failure::{Cause, Failure, lost_reply, refusal, refused, unexpected_reply};
+use super::calls::Call;
+use super::failure::{Failure, unexpected_reply};
 use super::keys::Keys;
-use super::receive::Tickets;
+use super::refusal::Asked;
 use super::script;
 use super::silence::Answers;
 use crate::error::ErrorKind;
 
-/// How long a silent network is trusted before the system asks whether the other side is still there.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-/// How many calls may wait to be written; a further one waits for its turn.
-const WRITE_QUEUE: usize = 1024;
+/// How long a token is kept, in ms.
+const TOKEN_MS: u64 = 10_000;
 
-/// A connection that carries commands and pushes. Clones share it.
+/// What a server tells about itself.
+pub(super) struct Introduction {
+    /// Its name and version, such as `redis 7.0.15`.
+    pub(super) version: String,
+    /// Whether it takes writes, and follows no other server.
+    pub(super) is_primary: bool,
+    /// Whether it is part of a cluster.
+    pub(super) is_in_cluster: bool,
+}
+
+/// A connection that carries commands and pushes. Clones share it; each send makes one.
 #[derive(Clone)]
 pub(super) struct Connection {
-    wire: MultiplexedConnection,
-    keys: Keys,
-    host: Arc<str>,
-    /// Told when the connection is of no more use.
-    broken: Arc<Notify>,
-    answers: Arc<Answers>,
+    open: Arc<Open>,
     /// The client's generation on it.
     pub(super) generation: u64,
     /// Rises whenever the server was given scripts or a generation anew.
     pub(super) epoch: u64,
 }
 
-/// What is needed to open connections to one server.
-#[derive(Debug)]
-pub(super) struct Target {
-    pub(super) info: ConnectionInfo,
-    /// For messages; without credentials.
-    pub(super) host: Arc<str>,
-    pub(super) shard: usize,
-    pub(super) connect_timeout: Duration,
-    pub(super) response_timeout: Duration,
+/// What the clones of a connection share.
+struct Open {
+    wire: MultiplexedConnection,
+    driver: Driver,
+    keys: Keys,
+    host: Arc<str>,
+    /// Told when the connection is of no more use.
+    broken: Arc<Notify>,
+    /// Told when the server takes the client's lease for over.
+    outlived: Arc<Notify>,
+    answers: Answers,
 }
 
-impl Target {
-    /// Opens a connection whose pushes go to the tickets.
-    pub(super) async fn connect(
-        &self,
-        keys: &Keys,
-        tickets: &Arc<Tickets>,
-        patience: Duration,
-    ) -> Result<Connection, Cause> {
-        let broken = Arc::new(Notify::new());
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(patience))
-            .set_response_timeout(Some(self.response_timeout))
-            .set_pipeline_buffer_size(WRITE_QUEUE)
-            .set_push_sender(receive_pushes(
-                self.shard,
-                keys.clone(),
-                Arc::clone(tickets),
-                Arc::clone(&broken),
-            ));
-        let tcp =
-            TcpSettings::default().set_nodelay(true).set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE));
-        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-        let tcp = tcp.set_user_timeout(self.response_timeout);
-        let info = self.info.clone().set_tcp_settings(tcp);
-        let unreachable = |error: redis::RedisError| {
-            if error.kind() == redis::ErrorKind::RESP3NotSupported {
-                return too_old(&self.host, "it does not speak RESP3");
-            }
-            lost_reply(&self.host, error, false)
-        };
-        if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-            // Where a program links several providers none is the default, and TLS would panic; a default that the
-            // program chose itself stays.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        let client = redis::Client::open(info).map_err(unreachable)?;
-        let wire = client.get_multiplexed_async_connection_with_config(&config).await.map_err(unreachable)?;
-        Ok(Connection {
-            wire,
-            keys: keys.clone(),
-            host: Arc::clone(&self.host),
-            broken,
-            answers: Answers::new(),
-            generation: 0,
-            epoch: 0,
-        })
+/// The task that reads and writes the socket. Dropped, it ends, and the socket is closed.
+#[derive(Debug)]
+pub(super) struct Driver(AbortHandle);
+
+impl Driver {
+    pub(super) fn new(task: AbortHandle) -> Self {
+        Self(task)
     }
 }
 
-/// Entries go to their tickets right here, in the task that reads the socket: no further wake-up on their way.
-fn receive_pushes(
-    shard: usize,
-    keys: Keys,
-    tickets: Arc<Tickets>,
-    broken: Arc<Notify>,
-) -> impl Fn(PushInfo) -> Result<(), std::convert::Infallible> + Send + Sync {
-    move |push| {
-        match push.kind {
-            PushKind::Message => {
-                let message = push.data.into_iter().nth(1);
-                let wake = match message {
-                    Some(Value::BulkString(message)) => calls::decode_wake(message),
-                    _ => None,
-                };
-                match wake {
-                    Some((ticket, mut handed)) => {
-                        handed.reveal(keys.names());
-                        tickets.arrived(shard, ticket, handed);
-                    }
-                    None => tracing::warn!("ignored a wake-up that is none"),
-                }
-            }
-            PushKind::Disconnection => broken.notify_one(),
-            _ => {}
-        }
-        Ok(())
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Ends a connection, also for those who wait for its answers.
+#[derive(Debug)]
+pub(super) struct End(AbortHandle);
+
+impl End {
+    pub(super) fn now(self) {
+        self.0.abort();
     }
 }
 
 impl Connection {
+    /// A connection that was just opened, on which the client has no generation yet.
+    pub(super) fn new(
+        wire: MultiplexedConnection,
+        driver: Driver,
+        keys: Keys,
+        host: Arc<str>,
+        broken: Arc<Notify>,
+        outlived: Arc<Notify>,
+    ) -> Self {
+        let answers = Answers::new();
+        let open = Open { wire, driver, keys, host, broken, outlived, answers };
+        Self { open: Arc::new(open), generation: 0, epoch: 0 }
+    }
+
     /// Calls a script.
     pub(super) async fn call<C: Call>(&self, call: &C) -> Result<C::Reply, Failure> {
         let script = C::script();
-        let command = call.command(&self.keys);
-        let owed = self.answers.owe();
-        let answer = self.wire.clone().send_packed_command(&command).await;
+        let command = call.command(&self.open.keys);
+        let owed = self.open.answers.owe();
+        let answer = self.open.wire.clone().send_packed_command(&command).await;
         owed.came();
         match answer {
             Ok(Value::ServerError(error)) => {
-                let failure = refused(&self.host, Some(script), &error);
-                if matches!(&failure, Failure::Other(cause) if cause.is_outage()) {
+                let failure = self.asked().refused(Some(script), &error);
+                if failure.is_outage() {
                     // Another server may have its name by now.
-                    self.broken.notify_one();
+                    self.open.broken.notify_one();
                 }
                 Err(failure)
             }
+            Ok(reply) if C::is_stale(&reply) => Err(Failure::forgotten(&self.open.host)),
             Ok(reply) => match C::decode(reply) {
                 Ok(mut reply) => {
-                    if !self.keys.names().are_plain() {
-                        C::reveal(&mut reply, self.keys.names());
+                    if !self.open.keys.names().are_plain() {
+                        C::reveal(&mut reply, self.open.keys.names());
                     }
                     Ok(reply)
                 }
-                Err(reply) => Err(unexpected_reply(&self.host, script, &reply).into()),
+                Err(reply) => Err(unexpected_reply(&self.open.host, script, &reply)),
             },
-            Err(error) => Err(self.lost(error).into()),
+            Err(error) => Err(self.lost(error)),
         }
     }
 
-    /// What the server calls itself, such as `redis 7.0.15`. HELLO needs no right.
-    pub(super) async fn version(&self) -> Result<String, Cause> {
-        let said = match self.wire.clone().send_packed_command(&redis::cmd("HELLO")).await {
+    /// What the server tells about itself. HELLO needs no right.
+    pub(super) async fn introduction(&self) -> Result<Introduction, Failure> {
+        let said = match self.open.wire.clone().send_packed_command(&redis::cmd("HELLO")).await {
             Ok(Value::Map(said)) => said,
-            Ok(Value::ServerError(error)) => match refused(&self.host, None, &error) {
-                Failure::Other(cause) => return Err(cause),
-                Failure::NoScript => Vec::new(),
-            },
+            Ok(Value::ServerError(error)) => return Err(self.asked().refused(None, &error)),
             Ok(_) => Vec::new(),
             Err(error) => return Err(self.lost(error)),
         };
@@ -175,11 +138,30 @@ impl Connection {
                 _ => None,
             })
         };
-        Ok([text("server"), text("version")].into_iter().flatten().collect::<Vec<_>>().join(" "))
+        let version = [text("server"), text("version")].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        Ok(Introduction {
+            version,
+            is_primary: text("role").is_none_or(|role| role == "master"),
+            is_in_cluster: text("mode").is_some_and(|mode| mode == "cluster"),
+        })
+    }
+
+    /// Whether the server has a key.
+    pub(super) async fn has_key(&self, key: &str) -> Result<bool, Failure> {
+        let mut command = redis::cmd("EXISTS");
+        command.arg(key);
+        Ok(self.command(&command).await? == Value::Int(1))
+    }
+
+    /// Writes a key that is gone after a few seconds.
+    pub(super) async fn put_token(&self, key: &str) -> Result<(), Failure> {
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg("").arg("PX").arg(TOKEN_MS);
+        self.command(&command).await.map(drop)
     }
 
     /// The time of the server's clock, in ms.
-    pub(super) async fn time(&mut self) -> Result<u64, Failure> {
+    pub(super) async fn time(&self) -> Result<u64, Failure> {
         match self.command(&redis::cmd("TIME")).await? {
             Value::Array(parts) => match parts.as_slice() {
                 [Value::BulkString(seconds), Value::BulkString(microseconds)] => {
@@ -193,24 +175,24 @@ impl Connection {
             _ => None,
         }
         .ok_or_else(|| {
-            let said = format!("server {} answered TIME with something else", self.host);
-            Cause::new(ErrorKind::Script, said).into()
+            let said = format!("server {} answered TIME with something else", self.open.host);
+            Failure::new(ErrorKind::Script, said)
         })
     }
 
     /// Has the server push to this connection what is published on a channel.
-    pub(super) async fn subscribe(&mut self, channel: &str) -> Result<(), Cause> {
-        self.wire.subscribe(channel).await.map_err(|error| match error.code() {
+    pub(super) async fn subscribe(&self, channel: &str) -> Result<(), Failure> {
+        self.open.wire.clone().subscribe(channel).await.map_err(|error| match error.code() {
             // The server's own words, for example about the rights of the user.
             Some(code) => {
-                refusal(&self.host, None, &format!("{code} {}", error.detail().unwrap_or_default()))
+                self.asked().refusal(None, &format!("{code} {}", error.detail().unwrap_or_default()))
             }
             None => self.lost(error),
         })
     }
 
     /// Loads the scripts that the server does not have.
-    pub(super) async fn load_missing_scripts(&mut self) -> Result<(), Failure> {
+    pub(super) async fn load_missing_scripts(&self) -> Result<(), Failure> {
         let mut exists = redis::cmd("SCRIPT");
         exists.arg("EXISTS");
         for script in script::all() {
@@ -219,30 +201,27 @@ impl Connection {
         let there = match self.command(&exists).await? {
             Value::Array(there) if there.len() == script::all().len() => there,
             reply => {
-                return Err(Cause::new(
+                return Err(Failure::new(
                     ErrorKind::Script,
-                    format!("server {} answered SCRIPT EXISTS with {reply:?}", self.host),
-                )
-                .into());
+                    format!("server {} answered SCRIPT EXISTS with {reply:?}", self.open.host),
+                ));
             }
         };
         for (script, there) in script::all().iter().zip(there) {
             if matches!(there, Value::Int(0) | Value::Boolean(false)) {
                 match self.command(redis::cmd("SCRIPT").arg("LOAD").arg(script.source())).await {
                     Ok(_) => {}
-                    Err(Failure::Other(cause)) if !cause.is_outage() => {
-                        return Err(self.old_version().await?.unwrap_or(cause).into());
-                    }
-                    Err(failure) => return Err(failure),
+                    Err(failure) if failure.is_forgotten || failure.is_outage() => return Err(failure),
+                    Err(failure) => return Err(self.old_version().await?.unwrap_or(failure)),
                 }
-                tracing::debug!(host = %self.host, script = script.name(), "loaded a script");
+                tracing::debug!(host = %self.open.host, script = script.name(), "loaded a script");
             }
         }
         Ok(())
     }
 
     /// Returns an error if the server is of a version that does not know our kind of scripts.
-    async fn old_version(&mut self) -> Result<Option<Cause>, Failure> {
+    async fn old_version(&self) -> Result<Option<Failure>, Failure> {
         let info = match self.command(redis::cmd("INFO").arg("server")).await? {
             Value::BulkString(info) => String::from_utf8_lossy(&info).into_owned(),
             Value::VerbatimString { text, .. } => text,
@@ -251,32 +230,51 @@ impl Connection {
         let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
         Ok(version
             .filter(|version| is_too_old(version))
-            .map(|version| too_old(&self.host, &format!("it is Redis {}", version.trim()))))
+            .map(|version| too_old(&self.open.host, &format!("it is Redis {}", version.trim()))))
+    }
+
+    /// The keys of the layer.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.open.keys
     }
 
     /// The answers that the server owes.
     pub(super) fn answers(&self) -> &Answers {
-        &self.answers
+        &self.open.answers
+    }
+
+    /// Waits until the server takes the client's lease for over, though it lives: its clock was perhaps set.
+    pub(super) async fn outlived(&self) {
+        self.open.outlived.notified().await;
     }
 
     /// Waits until the connection is of no more use.
     pub(super) async fn broken(&self) {
-        self.broken.notified().await;
+        self.open.broken.notified().await;
     }
 
-    async fn command(&mut self, command: &Cmd) -> Result<Value, Failure> {
-        match self.wire.send_packed_command(command).await {
-            Ok(Value::ServerError(error)) => Err(refused(&self.host, None, &error)),
+    /// What ends the connection for all who hold it.
+    pub(super) fn end(&self) -> End {
+        End(self.open.driver.0.clone())
+    }
+
+    async fn command(&self, command: &Cmd) -> Result<Value, Failure> {
+        match self.open.wire.clone().send_packed_command(command).await {
+            Ok(Value::ServerError(error)) => Err(self.asked().refused(None, &error)),
             Ok(reply) => Ok(reply),
-            Err(error) => Err(self.lost(error).into()),
+            Err(error) => Err(self.lost(error)),
         }
     }
 
-    fn lost(&self, error: redis::RedisError) -> Cause {
-        let cause = lost_reply(&self.host, error, true);
+    fn asked(&self) -> Asked<'_> {
+        Asked { host: &self.open.host, prefix: self.open.keys.prefix() }
+    }
+
+    fn lost(&self, error: redis::RedisError) -> Failure {
+        let failure = self.asked().lost_reply(error, true);
         // A server that does not answer one call is not asked another: its task connects anew.
-        self.broken.notify_one();
-        cause
+        self.open.broken.notify_one();
+        failure
     }
 }
 
@@ -284,9 +282,9 @@ fn is_too_old(version: &str) -> bool {
     version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 7)
 }
 
-fn too_old(host: &str, why: &str) -> Cause {
-    Cause::new(
-        ErrorKind::Config,
+pub(super) fn too_old(host: &str, why: &str) -> Failure {
+    Failure::new(
+        ErrorKind::Unsupported,
         format!("server {host} is too old: {why}; this layer needs Redis 7.0 or Valkey 7.2, or newer"),
     )
 }
@@ -294,7 +292,7 @@ fn too_old(host: &str, why: &str) -> Cause {
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection")
-            .field("host", &self.host)
+            .field("host", &self.open.host)
             .field("generation", &self.generation)
             .finish_non_exhaustive()
     }
@@ -317,6 +315,6 @@ mod tests {
             error.to_string(),
             "server redis://a:1 is too old: it is Redis 6.2.14; this layer needs Redis 7.0 or Valkey 7.2, or newer"
         );
-        assert_eq!(error.kind(), ErrorKind::Config);
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
 }

@@ -6,11 +6,15 @@
 //! point an earlier drain ended, finishes it and moves nothing twice.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use super::calls::{DrainDone, DrainPut, DrainTake, Listing, QueueList, Taken};
+use futures_util::future::join_all;
+
+use super::calls::{DrainBatch, DrainDone, DrainPut, DrainTake, Listing, QueueList};
 use super::shard::Shard;
-use super::{Inner, RedisChannelLayer};
+use super::shards::Shards;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::name::{ChannelKind, ChannelName, random_text};
 
@@ -54,120 +58,173 @@ impl ShardSurvey {
 
 /// What a drain did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct DrainReport {
-    /// Messages that were moved.
-    pub moved: usize,
-    /// Of those, messages that did not open with the keys of this layer, or were sealed although it has none: they were
-    /// moved as they are, and a receiver that can open them no better drops them.
-    pub unopened: usize,
-    /// Messages that had expired when they arrived, or were sealed longer ago than they are good for.
-    pub expired: usize,
-    /// Messages of batches that an earlier drain had put already.
-    pub put_before: usize,
-    /// Inboxes with what waits in each: it stays, for the processes that own them read it there.
-    pub inboxes: BTreeMap<String, usize>,
-    /// Queues that stay with what waits in each, for they are of no channel of this layer, by their names as they stand
-    /// on the server: if the layer hides names, those that were hidden under another key or not at all; else what others
-    /// wrote there. Find out whose they are before the server is taken out: what waits in them is lost with it.
-    pub left: BTreeMap<String, usize>,
+    moved: usize,
+    unopened: usize,
+    expired: usize,
+    put_before: usize,
+    inboxes: BTreeMap<String, usize>,
+    left: BTreeMap<String, usize>,
 }
 
-impl RedisChannelLayer {
-    /// Looks through all servers, at once: which queues hold how much, and how many groups there are. Walks all keys of
-    /// each server in bounded steps: one round trip for each 1,000.
-    ///
-    /// # Errors
-    ///
-    /// For each server its own: [`Connection`](crate::ErrorKind::Connection), [`Timeout`](crate::ErrorKind::Timeout),
-    /// [`Closed`](crate::ErrorKind::Closed).
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing, so dropping it does not either.
-    pub async fn survey(&self) -> Vec<Result<ShardSurvey>> {
-        futures_util::future::join_all(self.inner.shards.all().iter().map(|shard| survey(shard))).await
+impl DrainReport {
+    /// How many messages were moved.
+    pub fn moved(&self) -> usize {
+        self.moved
     }
 
-    /// Moves all waiting messages of this layer's servers to where another layer's host list puts them: those of a `?`
-    /// channel to its server, those of a normal channel to any. There they are in front of what was sent there, and do
-    /// not count in the capacity. Messages in inboxes stay, and so do memberships of groups, and what waits under names that
-    /// are of no channel of this layer: look at [`left`](DrainReport::left) before the server is taken out.
-    ///
-    /// Where messages are sealed, both layers want the keys: each is opened by the clock of its old server and sealed again
-    /// for the new one. Without them, and with other keys, it moves as it is, counts as
-    /// [`unopened`](DrainReport::unopened), and is good on the new server only as far as the clocks agree.
-    ///
-    /// It goes on until a look through the servers finds nothing to move, while senders and receivers work. Those that
-    /// still have the old list send to the old servers again, so give all of them the new list first.
-    ///
-    /// Whenever it ends early, calling it again finishes what it had begun; no message is lost, and none is moved twice.
-    /// Three round trips for each 200 messages or mebibyte of a queue.
-    ///
-    /// # Errors
-    ///
-    /// - [`Config`](crate::ErrorKind::Config): the two have a server in common, or only one of them has encryption keys,
-    ///   or a batch that an earlier call began goes to a server that the new list does not have.
-    /// - [`Connection`](crate::ErrorKind::Connection), [`Timeout`](crate::ErrorKind::Timeout),
-    ///   [`ServerFull`](crate::ErrorKind::ServerFull): call it again.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping it is one of the ways to end early.
-    pub async fn drain_into(&self, target: &Self) -> Result<DrainReport> {
-        let hosts =
-            |inner: &Inner| inner.config.hosts().iter().map(|host| host.identity()).collect::<Vec<_>>();
-        let common = hosts(&self.inner).into_iter().any(|host| hosts(&target.inner).contains(&host));
-        if common && self.inner.config.prefix() == target.inner.config.prefix() {
-            return Err(Error::config(
-                "a server is to be drained into a host list that has it; leave it out of the new list",
-            ));
-        }
-        if self.inner.config.has_encryption_keys() != target.inner.config.has_encryption_keys() {
-            return Err(Error::config(
-                "a server is to be drained with encryption keys on one side only, and nobody would open what it moves; \
-                 give the keys of its messages to both layers",
-            ));
-        }
-        let mut report = DrainReport::default();
-        loop {
-            let mut moved = false;
-            report.inboxes.clear();
-            report.left.clear();
-            for shard in self.inner.shards.all() {
-                let survey = survey(shard).await?;
-                let mut leave = |queue: String, entries: usize| {
-                    tracing::warn!(
-                        host = shard.host(),
-                        queue,
-                        entries,
-                        "left what is the queue of no channel"
-                    );
-                    *report.left.entry(queue).or_default() += entries;
-                };
-                let mut channels = Vec::new();
-                for (queue, entries) in survey.queues {
-                    match ChannelName::new(&queue) {
-                        Ok(channel) if channel.queue() == queue => channels.push((channel, queue, entries)),
-                        _ => leave(queue, entries),
-                    }
-                }
-                for (queue, entries) in survey.unrevealed {
-                    leave(queue, entries);
-                }
-                for (channel, queue, entries) in channels {
-                    if channel.kind() == ChannelKind::Inbox {
-                        report.inboxes.insert(queue, entries);
-                    } else {
-                        moved |= drain_queue(shard, &channel, target, &mut report).await?;
-                    }
-                }
-            }
-            if !moved {
-                return Ok(report);
+    /// How many of the moved messages did not open with the keys of this layer, or were sealed although it has none. They
+    /// were moved as they are, and a receiver that cannot open them either drops them.
+    pub fn unopened(&self) -> usize {
+        self.unopened
+    }
+
+    /// How many messages had expired when they arrived, or were sealed longer ago than they are good for.
+    pub fn expired(&self) -> usize {
+        self.expired
+    }
+
+    /// How many messages belonged to batches that an earlier drain had put already.
+    pub fn put_before(&self) -> usize {
+        self.put_before
+    }
+
+    /// The inboxes, each with how much waits in it. It stays there, because the processes that own the inboxes read it
+    /// there.
+    pub fn inboxes(&self) -> &BTreeMap<String, usize> {
+        &self.inboxes
+    }
+
+    /// The queues that stay because they belong to no channel of this layer, each with how much waits in it, by their names
+    /// as they stand on the server. If the layer hides names, these queues were hidden under another key or not at all;
+    /// else another program wrote them. Find out whose they are before the server is taken out: what waits in them is lost
+    /// with it.
+    pub fn left(&self) -> &BTreeMap<String, usize> {
+        &self.left
+    }
+}
+
+/// Looks through all servers, at once.
+pub(super) async fn survey_all(shards: &Shards) -> Vec<Result<ShardSurvey>> {
+    join_all(shards.all().iter().map(|shard| survey(shard))).await
+}
+
+/// Refuses a drain of a server onto itself, under another name than it has in the other list.
+pub(super) async fn check_servers(from: &Shards, to: &Shards) -> Result<()> {
+    for from in from.all() {
+        for to in to.all() {
+            if from.is_on_server_of(to).await? {
+                return Err(Error::config(format!(
+                    "server {} is to be drained into a host list that has it as {}; leave it out of the new list",
+                    from.host(),
+                    to.host()
+                )));
             }
         }
     }
+    Ok(())
+}
+
+/// Refuses a drain between the servers of two configurations that would lose or repeat something.
+pub(super) fn check(from: &Config, to: &Config) -> Result<()> {
+    let hosts = |config: &Config| config.hosts().iter().map(|host| host.identity()).collect::<Vec<_>>();
+    let common = hosts(from).into_iter().any(|host| hosts(to).contains(&host));
+    if common && from.prefix() == to.prefix() {
+        return Err(Error::config(
+            "a server is to be drained into a host list that has it; leave it out of the new list",
+        ));
+    }
+    if from.has_encryption_keys() != to.has_encryption_keys() {
+        return Err(Error::config(
+            "a server is to be drained with encryption keys on one side only, and nobody would open what it moves; \
+             give the keys of its messages to both layers",
+        ));
+    }
+    Ok(())
+}
+
+/// Moves what waits on some servers to others, until a look through them finds nothing to move. A queue that cannot be moved
+/// keeps no other from it; the first such error is returned at the end.
+pub(super) async fn drain(from: &Shards, to: &Shards) -> Result<DrainReport> {
+    for shard in to.all() {
+        shard.check_reachable().map_err(|error| {
+            Error::new(
+                error.kind(),
+                format!("nothing was moved, because a server of the new list is down: {error}"),
+            )
+        })?;
+    }
+    let mut report = DrainReport::default();
+    let mut stuck: BTreeMap<String, Error> = BTreeMap::new();
+    loop {
+        let mut moved = false;
+        report.inboxes.clear();
+        report.left.clear();
+        for shard in from.all() {
+            let survey = survey(shard).await?;
+            let mut leave = |queue: String, entries: usize| {
+                tracing::warn!(host = shard.host(), queue, entries, "left what is the queue of no channel");
+                *report.left.entry(queue).or_default() += entries;
+            };
+            let mut channels = Vec::new();
+            for (queue, entries) in survey.queues {
+                match ChannelName::new(&queue) {
+                    Ok(channel) if channel.queue() == queue => channels.push((channel, queue, entries)),
+                    _ => leave(queue, entries),
+                }
+            }
+            for (queue, entries) in survey.unrevealed {
+                leave(queue, entries);
+            }
+            for (channel, queue, entries) in channels {
+                if channel.kind() == ChannelKind::Inbox {
+                    report.inboxes.insert(queue, entries);
+                } else if let Entry::Vacant(stuck) = stuck.entry(queue.clone()) {
+                    match drain_queue(shard, &channel, to, &mut report).await {
+                        Ok(was_moved) => moved |= was_moved,
+                        Err(error) => {
+                            tracing::warn!(host = shard.host(), queue, %error, "cannot move a queue; going on with the others");
+                            stuck.insert(error);
+                        }
+                    }
+                }
+            }
+        }
+        if !moved {
+            let others = stuck.len().saturating_sub(1);
+            return match stuck.into_values().next() {
+                Some(error) if others > 0 => {
+                    Err(error.with_remedy(&format!("{others} other queues stay too")))
+                }
+                Some(error) => Err(error),
+                None => Ok(report),
+            };
+        }
+    }
+}
+
+/// Puts back what earlier drains have aside on these servers, in front of the queues from which it was taken. Returns how many
+/// messages that were.
+pub(super) async fn abandon(from: &Shards) -> Result<usize> {
+    let mut returned = 0;
+    for shard in from.all() {
+        for (queue, _) in survey(shard).await?.queues {
+            let is_inbox = |channel: ChannelName| channel.kind() == ChannelKind::Inbox;
+            if ChannelName::new(&queue).map_or(true, is_inbox) {
+                continue;
+            }
+            let (queue, new) = (&*queue, random_text(22)?);
+            // Without an earlier batch this takes a new one, which goes back as well, and counts as nothing.
+            let take = |_| DrainTake { queue, batch: &new, target: "nowhere" };
+            let Some(taken) = shard.ask(take).await? else { continue };
+            let put = shard.ask(|_| DrainPut { queue, batch: &taken }).await?;
+            shard.ask(|_| DrainDone { queue, batch: &taken.batch }).await?;
+            if taken.batch != new {
+                returned += put.unwrap_or_default();
+            }
+        }
+    }
+    Ok(returned)
 }
 
 async fn survey(shard: &Shard) -> Result<ShardSurvey> {
@@ -193,45 +250,47 @@ async fn survey(shard: &Shard) -> Result<ShardSurvey> {
 async fn drain_queue(
     from: &Shard,
     channel: &ChannelName,
-    target: &RedisChannelLayer,
+    to: &Shards,
     report: &mut DrainReport,
 ) -> Result<bool> {
     let queue = channel.queue();
     let mut moved = false;
     loop {
         let batch = random_text(22)?;
-        let to = name_of(target.inner.shards.next_for(channel)?);
-        let take = |_| DrainTake { queue, batch: &batch, target: &to };
+        let next = to.next_for(channel)?;
+        next.check_reachable()?;
+        let target = name_of(next);
+        let take = |_| DrainTake { queue, batch: &batch, target: &target };
         let Some(taken) = from.ask(take).await? else { return Ok(moved) };
         moved = true;
-        put(from, &taken, channel, target, report).await?;
+        put(from, &taken, channel, to, report).await?;
         from.ask(|_| DrainDone { queue, batch: &taken.batch }).await?;
     }
 }
 
 async fn put(
     from: &Shard,
-    taken: &Taken,
+    taken: &DrainBatch,
     channel: &ChannelName,
-    target: &RedisChannelLayer,
+    to: &Shards,
     report: &mut DrainReport,
 ) -> Result<()> {
     let queue = channel.queue();
-    let mut shards = target.inner.shards.all().iter();
+    let mut shards = to.all().iter();
     let Some(to) = shards.find(|shard| name_of(shard) == taken.target) else {
         return Err(Error::config(format!(
             "channel {queue:?}: an earlier drain began to move messages to {}, which the new host list does not have; \
-             finish it with that server in the list",
+             finish it with that server in the list, or put them back with `abandon_drain` (--abandon) if it is gone",
             taken.target
         )));
     };
     let (ours, theirs) = (from.envelope(), to.envelope());
-    let (sealed, unopened) = taken.sealed_again(|entry| ours.for_another(theirs, channel, entry));
+    let (sealed, unopened) = taken.sealed_again(|entry| ours.for_another(theirs, channel, entry))?;
     if sealed.entries.is_empty() {
         report.expired += taken.entries.len();
         return Ok(());
     }
-    match to.ask(|_| DrainPut { queue, taken: &sealed }).await? {
+    match to.ask(|_| DrainPut { queue, batch: &sealed }).await? {
         Some(put) => {
             report.moved += put;
             // Which of them had expired is not said.

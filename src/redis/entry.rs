@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::log_entry::LogEntry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::seal::Names;
 
@@ -14,10 +15,6 @@ const ID: usize = 10;
 const HEADER: usize = 18;
 const MESSAGE: u8 = b'm';
 const GROUP_MESSAGE: u8 = b'g';
-const JOINED: u8 = b'+';
-const JOINED_FIRST: u8 = b'=';
-const LEFT: u8 = b'-';
-const READ_AGAIN: u8 = b'r';
 
 /// What makes an acknowledgement exact: when an entry was pushed, and its place in that call.
 pub(super) type EntryId = Bytes;
@@ -31,19 +28,20 @@ pub(super) struct Entry(Bytes);
 pub(super) enum Said {
     /// A message for one address.
     Message { address: String, payload: Bytes },
-    /// A message for the members of a group.
-    GroupMessage { group: String, payload: Bytes },
-    /// An address is in a group now; perhaps the only one of this inbox.
-    Joined { group: String, address: String, is_first: bool },
-    /// An address is no longer in a group.
-    Left { group: String, address: String },
-    /// So much has changed that it is not told one by one.
-    ReadAgain,
+    /// A message for the members of a group; its name too as it is written there.
+    GroupMessage { group: String, written: String, payload: Bytes },
+    /// Something about the inbox's memberships.
+    Log(LogEntry),
 }
 
 impl Entry {
     pub(super) fn new(bytes: Bytes) -> Self {
         Self(bytes)
+    }
+
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// What an acknowledgement names. Of an entry that is no entry it is the first bytes, as the scripts take them.
@@ -84,16 +82,14 @@ impl Entry {
                 text(address).map(|address| Said::Message { address, payload })
             }
             Some((GROUP_MESSAGE, group, payload)) => {
-                text(group).map(|group| Said::GroupMessage { group, payload })
+                text(group).map(|group| Said::GroupMessage { written: group.clone(), group, payload })
             }
-            Some((kind @ (JOINED | JOINED_FIRST | LEFT), group, address)) => {
-                text(group).zip(text(&address)).map(|(group, address)| match kind {
-                    LEFT => Said::Left { group, address },
-                    kind => Said::Joined { group, address, is_first: kind == JOINED_FIRST },
-                })
-            }
-            _ if self.0.get(HEADER..) == Some(&[READ_AGAIN]) => Some(Said::ReadAgain),
             _ => None,
+        };
+        let is_log = self.0.get(HEADER).is_some_and(|kind| LogEntry::is_kind(*kind));
+        let said = match said {
+            None if is_log => self.0.get(HEADER..).and_then(LogEntry::read).map(Said::Log),
+            said => said,
         };
         said.ok_or_else(|| self.unknown(inbox))
     }
@@ -130,16 +126,11 @@ impl Said {
             Self::Message { address: written, payload } => {
                 Self::Message { address: address(&written)?, payload }
             }
-            Self::GroupMessage { group: written, payload } => {
-                Self::GroupMessage { group: group(&written)?, payload }
+            Self::GroupMessage { written, payload, .. } => {
+                Self::GroupMessage { group: group(&written)?, written, payload }
             }
-            Self::Joined { group: in_group, address: who, is_first } => {
-                Self::Joined { group: group(&in_group)?, address: address(&who)?, is_first }
-            }
-            Self::Left { group: in_group, address: who } => {
-                Self::Left { group: group(&in_group)?, address: address(&who)? }
-            }
-            Self::ReadAgain => Self::ReadAgain,
+            // Its names stay as they are written.
+            Self::Log(entry) => Self::Log(entry),
         })
     }
 }
@@ -195,12 +186,12 @@ mod tests {
         let (group, address) = ("room".to_owned(), "ab".to_owned());
         assert_eq!(
             said(b"mab pay load"),
-            Said::Message { address: address.clone(), payload: Bytes::from_static(b"pay load") }
+            Said::Message { address, payload: Bytes::from_static(b"pay load") }
         );
         let group_message = [&group_head("room", 1)[..], b"x"].concat();
         assert_eq!(
             said(&group_message),
-            Said::GroupMessage { group: group.clone(), payload: Bytes::from_static(b"x") }
+            Said::GroupMessage { written: group.clone(), group, payload: Bytes::from_static(b"x") }
         );
         let from_group = (Some(Bytes::from_static(b"room")), Bytes::from_static(b"x"));
         assert_eq!(entry(&group_message).into_message("q").unwrap(), from_group);
@@ -208,13 +199,9 @@ mod tests {
         let place = copied.0[HEADER + 1..].as_ptr();
         let (in_entry, _) = copied.into_message("q").unwrap();
         assert_eq!(in_entry.unwrap().as_ptr(), place, "no copy");
-        for (body, is_first) in [(b"+room ab", false), (b"=room ab", true)] {
-            let joined = Said::Joined { group: group.clone(), address: address.clone(), is_first };
-            assert_eq!(said(body), joined);
-        }
-        assert_eq!(said(b"-room ab"), Said::Left { group, address });
-        assert_eq!(said(b"r"), Said::ReadAgain);
-        for unknown in [&b""[..], b"x y", b"rr", b"m", b"+room", b"+\xff ab"] {
+        assert_eq!(said(b"r"), Said::Log(LogEntry::Quiet));
+        assert!(matches!(said(b"c1 : -room ab"), Said::Log(LogEntry::Change { n: 1, .. })));
+        for unknown in [&b""[..], b"x y", b"rr", b"m", b"+room ab", b"c1 : +\xff ab 1"] {
             assert_eq!(entry(unknown).into_said("a!").unwrap_err().kind(), ErrorKind::Decode, "{unknown:?}");
         }
     }

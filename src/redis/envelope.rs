@@ -5,9 +5,9 @@
 //! clock of the server from which it came.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::clock::ShardClock;
 use super::entry::{self, Entry, Said};
@@ -16,7 +16,9 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
-use crate::seal::{ALLOWANCE_MS, Opened, Refusal, Refusals, SealStatistics, Sealing, Target, is_sealed};
+use crate::seal::{
+    ALLOWANCE_MS, Keyring, Opened, Refusal, Refusals, SealStatistics, Sealing, Target, is_sealed,
+};
 
 /// What all shards of a layer share.
 #[derive(Debug)]
@@ -118,15 +120,35 @@ impl Envelope {
         Ok(revealed)
     }
 
-    /// Opens what an entry of a queue, that is no inbox, brought at some time; nothing if it does not open, which is
-    /// counted.
-    pub(super) fn open_entry(&self, queue: &str, entry: Entry, at: Instant) -> Result<Option<PackedMessage>> {
-        let Some((group, payload)) = self.go_past(entry.into_message(queue), queue)? else { return Ok(None) };
-        let opened = match group {
-            None => self.open(queue, Target::Channel(queue, ""), payload, at),
-            Some(group) => self.open_group_message(queue, &group, payload, at),
+    /// Opens what an entry of a queue, that is no inbox, brought at some time; nothing if it does not open. Why is to be
+    /// counted by [`note`](Self::note).
+    pub(super) fn open_entry(
+        &self,
+        queue: &str,
+        entry: Entry,
+        at: Instant,
+    ) -> Result<Result<PackedMessage, Refusal>> {
+        let read = match entry.into_message(queue) {
+            Err(_) if self.shared.sealing.keyring.is_some() => return Ok(Err(Refusal::Malformed)),
+            read => read?,
+        };
+        let keyring = self.keyring_at(at)?;
+        let opened = match read {
+            (None, payload) => try_open(keyring, Target::Channel(queue, ""), payload),
+            (Some(group), payload) => {
+                let group = String::from_utf8_lossy(&group);
+                match self.shared.sealing.names.reveal_group(&group) {
+                    Some(group) => try_open(keyring, Target::Group(&group), payload),
+                    None => Err(Refusal::NoKey),
+                }
+            }
         };
         Ok(opened.map(|opened| PackedMessage::from_bytes(opened.message)))
+    }
+
+    /// Counts a message that was dropped because it did not open.
+    pub(super) fn note(&self, refusal: Refusal, queue: &str) {
+        self.shared.refusals.note(refusal, queue);
     }
 
     /// What was read of an entry. With keys, what is no entry is one more thing that does not open, and counted.
@@ -140,15 +162,6 @@ impl Envelope {
         }
     }
 
-    fn open_group_message(&self, queue: &str, group: &[u8], payload: Bytes, at: Instant) -> Option<Opened> {
-        let group = String::from_utf8_lossy(group);
-        let Some(group) = self.shared.sealing.names.reveal_group(&group) else {
-            self.shared.refusals.note(Refusal::NoKey, queue);
-            return None;
-        };
-        self.open(queue, Target::Group(&group), payload, at)
-    }
-
     /// Opens a payload that came to a target, by way of a queue; nothing if it does not open, which is counted.
     pub(super) fn open(
         &self,
@@ -156,17 +169,18 @@ impl Envelope {
         target: Target<'_>,
         payload: Bytes,
         at: Instant,
-    ) -> Option<Opened> {
-        self.try_open(target, payload, at).map_err(|refusal| self.shared.refusals.note(refusal, queue)).ok()
+    ) -> Result<Option<Opened>> {
+        let opened = try_open(self.keyring_at(at)?, target, payload);
+        Ok(opened.map_err(|refusal| self.shared.refusals.note(refusal, queue)).ok())
     }
 
-    fn try_open(&self, target: Target<'_>, payload: Bytes, at: Instant) -> Result<Opened, Refusal> {
-        match &self.shared.sealing.keyring {
-            // What came from a server has been reached.
-            Some(keyring) => keyring.open(&payload, target, self.clock.at(at).unwrap_or(u64::MAX)),
-            None if is_sealed(&payload) => Err(Refusal::Sealed),
-            None => Ok(Opened { message: payload, until_ms: u64::MAX }),
-        }
+    /// The keyring, if there are keys, and the server's time at one of ours, by which it opens what came from there.
+    fn keyring_at(&self, at: Instant) -> Result<Option<(&Keyring, u64)>> {
+        let Some(keyring) = &self.shared.sealing.keyring else { return Ok(None) };
+        // A connection is used only after its greeting, which tells the time.
+        let now_ms =
+            self.clock.at(at).ok_or_else(|| Error::bug("a message came from a server of unknown time"))?;
+        Ok(Some((keyring, now_ms)))
     }
 
     /// An entry of a queue on this server, sealed again for another one, whose clock may be another; nothing if there are
@@ -176,35 +190,48 @@ impl Envelope {
         other: &Self,
         channel: &ChannelName,
         entry: &[u8],
-    ) -> Result<Option<Vec<u8>>, Refusal> {
-        let (now, queue) = (Instant::now(), channel.queue());
-        let has_keys = self.shared.sealing.keyring.is_some();
+    ) -> Result<Result<Option<Vec<u8>>, Refusal>> {
+        let queue = channel.queue();
+        let keyring = self.keyring_at(Instant::now())?;
         let read = Entry::new(Bytes::copy_from_slice(entry)).into_message(queue).ok();
         let Some((header, (group, payload))) = Entry::header(entry).zip(read) else {
-            return if has_keys { Err(Refusal::Malformed) } else { Ok(None) };
+            return Ok(if keyring.is_some() { Err(Refusal::Malformed) } else { Ok(None) });
         };
         let group = group.map(|group| String::from_utf8_lossy(&group).into_owned());
         let group = match &group {
-            Some(group) => Some(self.shared.sealing.names.reveal_group(group).ok_or(Refusal::NoKey)?),
+            Some(group) => match self.shared.sealing.names.reveal_group(group) {
+                Some(group) => Some(group),
+                None => return Ok(Err(Refusal::NoKey)),
+            },
             None => None,
         };
         let target = match &group {
             Some(group) => Target::Group(group),
             None => Target::Channel(queue, ""),
         };
-        let opened = self.try_open(target, payload, now)?;
-        if !has_keys || other.shared.sealing.keyring.is_none() {
-            return Ok(None);
-        }
-        let now_ms = self.clock.at(now).ok_or(Refusal::TooOld)?;
+        let opened = match try_open(keyring, target, payload) {
+            Ok(opened) => opened,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let Some((_, now_ms)) = keyring.filter(|_| other.shared.sealing.keyring.is_some()) else {
+            return Ok(Ok(None));
+        };
         let good_for_ms = opened.until_ms.saturating_sub(ALLOWANCE_MS).saturating_sub(now_ms);
         let names = &other.shared.sealing.names;
         let body = match &group {
             Some(group) => entry::group_head(&names.group(group), opened.message.len()),
             None => entry::message_head("", opened.message.len()),
         };
-        let body = other.close(body, target, good_for_ms, &opened.message).map_err(|_| Refusal::NoKey)?;
-        Ok(Some([header, &body].concat()))
+        let body = other.close(body, target, good_for_ms, &opened.message)?;
+        Ok(Ok(Some([header, &body].concat())))
+    }
+}
+
+fn try_open(keyring: Option<(&Keyring, u64)>, target: Target<'_>, payload: Bytes) -> Result<Opened, Refusal> {
+    match keyring {
+        Some((keyring, now_ms)) => keyring.open(&payload, target, now_ms),
+        None if is_sealed(&payload) => Err(Refusal::Sealed),
+        None => Ok(Opened { message: payload, until_ms: u64::MAX }),
     }
 }
 
@@ -231,7 +258,7 @@ mod tests {
     }
 
     fn receive(shard: &Envelope, entry: Entry) -> Option<PackedMessage> {
-        shard.open_entry("jobs", entry, Instant::now()).unwrap()
+        shard.open_entry("jobs", entry, Instant::now()).unwrap().ok()
     }
 
     #[test]
@@ -247,7 +274,7 @@ mod tests {
                     let drained = [&[0; 18], &body[..]].concat();
                     // Half a minute passes on the old server.
                     assert!(from.clock().learn(Instant::now(), from_ms + 30_000));
-                    let moved = from.for_another(&to, &jobs, &drained).unwrap().unwrap();
+                    let moved = from.for_another(&to, &jobs, &drained).unwrap().unwrap().unwrap();
                     let again = Entry::new(moved.into());
                     assert_eq!(receive(&to, again.clone()).as_ref(), Some(&message));
                     let left_ms = 65_000 - 30_000 + ALLOWANCE_MS;
@@ -284,7 +311,7 @@ mod tests {
             (&ours, &clear, entry(&ours), Ok(None)),
             (&clear, &ours, entry(&clear), Ok(None)),
         ] {
-            assert_eq!(from.for_another(to, &jobs, &entry), due);
+            assert_eq!(from.for_another(to, &jobs, &entry).unwrap(), due);
         }
     }
 
@@ -294,5 +321,14 @@ mod tests {
         let message = PackedMessage::from_bytes(&b"\x07"[..]);
         let error = never.message_body(&ChannelName::new("jobs").unwrap(), &message).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connection);
+    }
+
+    #[test]
+    fn a_message_of_a_server_whose_time_is_not_known_is_a_bug_and_not_too_old() {
+        let never = Envelopes::new(&config().build().unwrap()).of_shard();
+        let (jobs, message) = (ChannelName::new("jobs").unwrap(), PackedMessage::from_bytes(&b"\x07"[..]));
+        let sealed = entry(&shard(&config(), HOUR).message_body(&jobs, &message).unwrap());
+        let error = never.open_entry("jobs", sealed, Instant::now()).unwrap_err();
+        assert_eq!((error.kind(), never.shared.statistics().total()), (ErrorKind::Internal, 0));
     }
 }

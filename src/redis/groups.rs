@@ -4,56 +4,58 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::calls::{
-    AddMode, ChannelGroups, GroupAdd, GroupDiscard, GroupLeave, GroupLeaveReply, GroupLen, GroupList,
-    GroupSend, GroupSendReply, ListPlace, Member,
+    ChannelGroups, GroupLen, GroupList, GroupSend, GroupSendReply, ListPlace, Operation, What,
 };
 use super::milliseconds::milliseconds;
 use super::shard::Shard;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layer::receipt::GroupReceipt;
 use crate::layer::refusals::check_member;
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 
 impl Shard {
-    /// Adds a channel of this shard to a group.
-    pub(super) async fn group_add(
+    /// Adds channels of one queue of this shard to groups.
+    pub(super) async fn group_add<'a>(
         &self,
-        group: &GroupName,
-        channel: &ChannelName,
+        queue: &str,
         capacity: usize,
+        members: impl IntoIterator<Item = (&'a GroupName, &'a str)>,
         expiry: Duration,
     ) -> Result<()> {
-        let (queue, address) = member(channel)?;
-        let members = [Member { queue, address, capacity, left_ms: milliseconds(expiry) }];
-        let fence = |generation| (self.client(), generation);
-        let add =
-            |generation| GroupAdd { group, fence: fence(generation), mode: AddMode::Set, members: &members };
-        self.ask(add).await.map(drop)
+        let what = What::Join { left_ms: milliseconds(expiry) };
+        self.changes().make(queue, capacity, self.operations(members, what)).await
     }
 
-    /// Takes a channel of this shard out of a group.
-    pub(super) async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
-        let members = [member(channel)?];
-        let fence = |generation| (self.client(), generation);
-        let discard =
-            |generation| GroupDiscard { group, fence: fence(generation), by_owner: false, members: &members };
-        self.ask(discard).await.map(drop)
+    /// Takes channels of one queue of this shard out of groups.
+    pub(super) async fn group_discard<'a>(
+        &self,
+        queue: &str,
+        capacity: usize,
+        members: impl IntoIterator<Item = (&'a GroupName, &'a str)>,
+    ) -> Result<()> {
+        self.changes().make(queue, capacity, self.operations(members, What::Leave)).await
+    }
+
+    fn operations<'a>(
+        &self,
+        members: impl IntoIterator<Item = (&'a GroupName, &'a str)>,
+        what: What,
+    ) -> Vec<Operation> {
+        let names = self.names();
+        let operation = |(group, address): (&GroupName, &str)| Operation {
+            group: names.group(group.as_str()).into(),
+            address: names.address(address).into(),
+            what,
+        };
+        members.into_iter().map(operation).collect()
     }
 
     /// Takes a channel of this shard out of all its groups.
     pub(super) async fn leave_groups_packed(&self, channel: &ChannelName) -> Result<()> {
         member(channel)?;
-        let mut cursor = String::new();
-        loop {
-            let leave =
-                |generation| GroupLeave { channel, fence: (self.client(), generation), cursor: &cursor };
-            cursor = match self.ask(leave).await? {
-                GroupLeaveReply::Ok { cursor } if !cursor.is_empty() => cursor,
-                _ => return Ok(()),
-            };
-        }
+        self.changes().leave_all(channel).await
     }
 
     /// Sends a message to the queues of a group on this shard.
@@ -75,7 +77,7 @@ impl Shard {
                 Ok(GroupSend { group, fence, expiry_ms, cursor: &cursor, name_full, body })
             };
             match self.ask_with(send).await {
-                Ok(GroupSendReply::Sent { cursor: next, delivered, full, expired, failed, full_queues }) => {
+                Ok(GroupSendReply { cursor: next, delivered, full, expired, failed, full_queues }) => {
                     let names =
                         full_queues.iter().map(|name| ChannelName::new(name)).collect::<Result<_>>()?;
                     let step = GroupReceipt::new(delivered, full, expired, failed).with_full_queues(names);
@@ -85,8 +87,6 @@ impl Shard {
                     }
                     cursor = next;
                 }
-                // Nobody answers stale here; the call is made again until it is not.
-                Ok(GroupSendReply::Stale) => return Err(Error::bug("a group send was answered stale")),
                 Err(error) if cursor.is_empty() => return Err(error),
                 // Some have it already.
                 Err(error) => return Err(error.with_perhaps_sent(true)),
@@ -142,7 +142,7 @@ impl Shard {
 }
 
 /// A channel as a member of groups: its queue, and its address in it.
-fn member(channel: &ChannelName) -> Result<(&str, &str)> {
+pub(super) fn member(channel: &ChannelName) -> Result<(&str, &str)> {
     check_member(channel)?;
     Ok((channel.queue(), channel.local().unwrap_or_default()))
 }

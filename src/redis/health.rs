@@ -31,7 +31,7 @@ impl ShardHealth {
         &self.host
     }
 
-    /// Whether it answered.
+    /// Whether it answered, takes writes, and grants all the rights that the layer uses.
     pub fn is_up(&self) -> bool {
         self.state.is_ok()
     }
@@ -46,7 +46,7 @@ impl ShardHealth {
         self.state.as_ref().ok().map(|answer| answer.version.as_str())
     }
 
-    /// Why it did not answer.
+    /// Why it is not up.
     pub fn error(&self) -> Option<&Error> {
         self.state.as_ref().err()
     }

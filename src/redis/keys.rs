@@ -60,8 +60,18 @@ impl Keys {
         [&self.prefix, "i:", &self.names.queue(inbox)].concat()
     }
 
+    /// The mailboxes of an inbox that take no more messages.
+    pub(super) fn full_mailboxes(&self, inbox: &str) -> String {
+        [&self.prefix, "f:", &self.names.queue(inbox)].concat()
+    }
+
     pub(super) fn client(&self, client: &ClientId) -> String {
         format!("{}c:{client}", self.prefix)
+    }
+
+    /// A key that is there for some seconds, by which two servers are told apart from one.
+    pub(super) fn token(&self, random: &ClientId) -> String {
+        format!("{}x:{random}", self.prefix)
     }
 
     /// The pub/sub channel on which a client is told of its messages. It knows no databases, but the client's id is

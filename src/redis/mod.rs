@@ -2,14 +2,20 @@
 //!
 //! - [`keys`] has every key, [`entry`] the bytes of an entry, [`script`] the scripts, [`calls`] a typed function for
 //!   each of them, [`failure`] what can go wrong with a call.
-//! - [`connection`] is one open connection, [`link`] the task that keeps a shard connected, [`silence`] whether it answers.
+//! - [`server`] opens connections, [`connection`] is one that is open, [`link`] the task that keeps a shard connected, [`silence`] whether it answers,
+//!   [`runtime`] whether anybody runs these tasks.
 //! - [`envelope`] seals and opens messages, if there are keys, by the [`clock`] of their server.
 //! - [`send`] are the sends to a shard, [`receive`] the receives of the layer; [`groups`] the operations on groups,
 //!   [`inbox`] the task that reads an inbox; [`shard`] holds a shard's parts together.
+//! - [`drain`], [`health`] and [`upkeep`] are for operators.
 
+mod attempts;
+mod caller;
 mod calls;
+mod changes;
 mod clock;
 mod connection;
+mod dial;
 mod drain;
 mod entry;
 mod envelope;
@@ -19,21 +25,31 @@ mod health;
 mod inbox;
 mod keys;
 mod link;
+mod log_entry;
+mod many;
 mod milliseconds;
+mod pushes;
 mod receive;
+mod refusal;
 mod ring;
+mod runtime;
 pub(crate) mod script;
 mod send;
+mod server;
 mod shard;
 mod shards;
 mod silence;
+mod twins;
+mod upkeep;
 
 pub use self::drain::{DrainReport, ShardSurvey};
 pub use self::health::ShardHealth;
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use self::receive::{Received, Tickets};
+use self::runtime::check_runtime;
 use self::shards::Shards;
 
 use crate::config::{Config, ConfigBuilder};
@@ -41,15 +57,14 @@ use crate::error::{Error, Result};
 use crate::inbox::Inbox;
 use crate::layer::own_inboxes::OwnInboxes;
 use crate::layer::receipt::GroupReceipt;
-use crate::layer::refusals::{check_sendable, check_size};
+use crate::layer::refusals::{check_sendable, check_size, current_runtime};
 use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
-use crate::seal::SealStatistics;
 
 /// After so many messages that do not open, a receive that does not wait finds nothing: each was a round trip.
-const MOST_GONE_PAST: usize = 1_000;
+const MAX_GONE_PAST: usize = 1_000;
 
 /// A channel layer whose messages wait in Redis.
 ///
@@ -71,7 +86,13 @@ const MOST_GONE_PAST: usize = 1_000;
 ///
 /// # Runtime
 ///
-/// It needs a Tokio runtime with time and I/O enabled, and lives in the one in which it was connected.
+/// It needs a Tokio runtime with time and I/O enabled, and its tasks live in the one in which it was connected. Other
+/// runtimes may call it too. Outside of any runtime, [`close`](ChannelLayer::close) works, and so do receives that are not
+/// from an inbox; other calls fail with [`NoRuntime`](crate::ErrorKind::NoRuntime).
+///
+/// Calls need these tasks: if the first runtime has shut down, they fail with [`Closed`](crate::ErrorKind::Closed). If it is
+/// a current-thread runtime that nobody drives, a send, a `try_receive` and a `close` from another runtime fail with
+/// [`Timeout`](crate::ErrorKind::Timeout), after `response_timeout` and a second; a receive waits.
 #[derive(Clone, Debug)]
 pub struct RedisChannelLayer {
     inner: Arc<Inner>,
@@ -102,16 +123,17 @@ impl RedisChannelLayer {
     /// # Errors
     ///
     /// [`Connection`](crate::ErrorKind::Connection) or [`Timeout`](crate::ErrorKind::Timeout) when no server can be reached,
-    /// [`Schema`](crate::ErrorKind::Schema) when the data of one are another version's, [`Config`](crate::ErrorKind::Config) when there
-    /// is no Tokio runtime, or the one host is `memory://`.
+    /// another [outage](crate::ErrorKind::is_outage) when none serves, such as
+    /// [`Credentials`](crate::ErrorKind::Credentials), [`Rights`](crate::ErrorKind::Rights) when the user lacks one,
+    /// [`Schema`](crate::ErrorKind::Schema) when the data of one are another version's, [`NoRuntime`](crate::ErrorKind::NoRuntime)
+    /// outside of a Tokio runtime, [`Unsupported`](crate::ErrorKind::Unsupported) when a server is too old or in cluster mode,
+    /// [`Config`](crate::ErrorKind::Config) when the one host is `memory://`.
     ///
     /// # Cancel safety
     ///
     /// A dropped connect leaves nothing behind.
     pub async fn connect(config: Config) -> Result<Self> {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return Err(Error::config("a layer is connected inside a Tokio runtime, and there is none here"));
-        };
+        let runtime = current_runtime("a layer is connected")?;
         if config.hosts().is_empty() {
             return Err(Error::config(
                 "option `hosts`: memory:// is the memory of this process and no server; `in_memory` makes a layer of it",
@@ -123,47 +145,32 @@ impl RedisChannelLayer {
         Ok(Self { inner: Arc::new(Inner { config, tickets, shards, inboxes, runtime }) })
     }
 
-    /// Asks all servers how they are: whether each answers, how fast, and what it is. One round trip to each, at once.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing, so dropping it does not either.
-    pub async fn health(&self) -> Vec<ShardHealth> {
-        self.inner.shards.health().await
-    }
-
-    /// How many messages were dropped because they did not open, by the reason: of all receives and inboxes of this
-    /// layer, since it was connected. Costs nothing.
-    ///
-    /// While it rises, somebody seals with a key that this layer does not have, sends in clear text, or tampers with the
-    /// server's data; the `tracing` warning that names a channel comes at most every 10 s.
-    ///
-    /// ```no_run
-    /// # async fn example(layer: asgi_redis::RedisChannelLayer) {
-    /// let dropped = layer.seal_statistics();
-    /// println!("{} dropped, {} of them sealed by unknown keys", dropped.total(), dropped.no_key_opens);
-    /// # }
-    /// ```
-    pub fn seal_statistics(&self) -> SealStatistics {
-        self.inner.shards.envelopes().statistics()
+    /// Runs a call that waits for tasks of this layer, and ends it if nobody runs these.
+    async fn watched<T>(&self, call: Pin<&mut impl Future<Output = Result<T>>>, sends: bool) -> Result<T> {
+        let patience = self.inner.config.response_timeout();
+        let watched = runtime::watched(&self.inner.runtime, patience, call).await;
+        watched.unwrap_or_else(|error| Err(error.with_perhaps_sent(sends)))
     }
 
     /// One message of any of these channels; `None` if it does not wait and nothing was there.
     async fn take(&self, channels: &[ChannelName], waits: bool) -> Taken {
         let Inner { config, inboxes, .. } = &*self.inner;
         let readable = inboxes.readable(channels, config.max_channels_per_receive())?;
-        readable.take(waits, |queues, waits| self.take_from_queues(queues, waits)).await
+        match readable.take(waits, |queues, waits| self.take_from_queues(queues, waits)).await {
+            Err(error) => Err(Box::pin(self.inner.shards.name_right(error)).await),
+            taken => taken,
+        }
     }
 
     async fn take_from_queues(&self, channels: Arc<[ChannelName]>, waits: bool) -> Taken {
         // What does not open was taken and is dropped: then the receive begins anew.
         let mut gone_past = 0;
-        while waits || gone_past < MOST_GONE_PAST {
+        while waits || gone_past < MAX_GONE_PAST {
             let mut places = self.inner.shards.places(&channels);
             if !waits {
                 places = self.inner.shards.reachable(places)?;
             }
-            let receiving = self.inner.tickets.open(places, waits)?;
+            let mut receiving = self.inner.tickets.open(places, waits)?;
             let Some(Received { shard, at, channel, entry }) = receiving.message().await? else {
                 return Ok(None);
             };
@@ -173,7 +180,10 @@ impl RedisChannelLayer {
                 .all()
                 .get(shard)
                 .ok_or_else(|| Error::bug("a message came from a shard that is none"))?;
-            if let Some(message) = shard.envelope().open_entry(channel.as_str(), entry, at)? {
+            let opened = shard.open_entry(channel.as_str(), entry, at).await;
+            // It counts as delivered when it is returned, or dropped for good.
+            receiving.claim()?;
+            if let Some(message) = opened? {
                 return Ok(Some((channel, message)));
             }
             gone_past += 1;
@@ -206,8 +216,13 @@ impl ChannelLayer for RedisChannelLayer {
         Box::pin(async move {
             check_sendable(channel)?;
             check_size(format_args!("channel {channel:?}"), &message, self.inner.config.max_message_size())?;
-            let capacity = self.inner.config.capacity_of(channel);
-            self.inner.shards.send(channel, capacity, &message).await
+            check_runtime()?;
+            let Inner { config, shards, .. } = &*self.inner;
+            let sending = pin!(shards.send(channel, config.capacity_of(channel), message));
+            match self.watched(sending, true).await {
+                Err(error) => Err(Box::pin(shards.name_right(error)).await),
+                sent => sent,
+            }
         })
     }
 
@@ -227,11 +242,12 @@ impl ChannelLayer for RedisChannelLayer {
         &'a self,
         channels: &'a [ChannelName],
     ) -> BoxFuture<'a, Result<Option<(ChannelName, PackedMessage)>>> {
-        Box::pin(self.take(channels, false))
+        Box::pin(async move { self.watched(pin!(self.take(channels, false)), false).await })
     }
 
     fn open_inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
         Box::pin(async move {
+            check_runtime()?;
             let Inner { config, tickets, .. } = &*self.inner;
             let shard_of = |name: &ChannelName| self.inner.shards.of(name).map(Arc::clone);
             let mailboxes = inbox::open(name, shard_of, tickets, config).await?;
@@ -246,9 +262,13 @@ impl ChannelLayer for RedisChannelLayer {
         channel: &'a ChannelName,
     ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            check_runtime()?;
             let Inner { config, shards, .. } = &*self.inner;
             let capacity = shards.capacity_on_own_shard(channel, config.capacity_of(channel));
-            shards.of(channel)?.group_add(group, channel, capacity, config.group_expiry()).await
+            let (queue, address) = groups::member(channel)?;
+            let shard = shards.of(channel)?;
+            let adding = pin!(shard.group_add(queue, capacity, [(group, address)], config.group_expiry()));
+            self.watched(adding, false).await
         })
     }
 
@@ -257,11 +277,47 @@ impl ChannelLayer for RedisChannelLayer {
         group: &'a GroupName,
         channel: &'a ChannelName,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.inner.shards.of(channel)?.group_discard(group, channel).await })
+        Box::pin(async move {
+            check_runtime()?;
+            let Inner { config, shards, .. } = &*self.inner;
+            let capacity = shards.capacity_on_own_shard(channel, config.capacity_of(channel));
+            let (queue, address) = groups::member(channel)?;
+            let shard = shards.of(channel)?;
+            let discarding = pin!(shard.group_discard(queue, capacity, [(group, address)]));
+            self.watched(discarding, false).await
+        })
+    }
+
+    fn group_add_many_packed<'a>(
+        &'a self,
+        groups: &'a [GroupName],
+        channels: &'a [ChannelName],
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            check_runtime()?;
+            let Inner { config, shards, .. } = &*self.inner;
+            self.watched(pin!(shards.group_add_many(groups, channels, config)), false).await
+        })
+    }
+
+    fn group_discard_many_packed<'a>(
+        &'a self,
+        groups: &'a [GroupName],
+        channels: &'a [ChannelName],
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            check_runtime()?;
+            let Inner { config, shards, .. } = &*self.inner;
+            self.watched(pin!(shards.group_discard_many(groups, channels, config)), false).await
+        })
     }
 
     fn leave_groups_packed<'a>(&'a self, channel: &'a ChannelName) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.inner.shards.of(channel)?.leave_groups_packed(channel).await })
+        Box::pin(async move {
+            check_runtime()?;
+            let leaving = pin!(self.inner.shards.of(channel)?.leave_groups_packed(channel));
+            self.watched(leaving, false).await
+        })
     }
 
     fn group_send_packed<'a>(
@@ -271,6 +327,7 @@ impl ChannelLayer for RedisChannelLayer {
         name_full: bool,
     ) -> BoxFuture<'a, Result<GroupReceipt>> {
         Box::pin(async move {
+            check_runtime()?;
             let Inner { config, shards, .. } = &*self.inner;
             check_size(format_args!("group {group:?}"), &message, config.max_message_size())?;
             shards.group_send(group, &message, name_full, config).await
@@ -278,22 +335,34 @@ impl ChannelLayer for RedisChannelLayer {
     }
 
     fn group_channels_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
-        Box::pin(self.inner.shards.group_channels(group))
+        Box::pin(async move {
+            check_runtime()?;
+            self.inner.shards.group_channels(group).await
+        })
     }
 
     fn group_len_packed<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {
-        Box::pin(self.inner.shards.group_len(group, enough))
+        Box::pin(async move {
+            check_runtime()?;
+            self.inner.shards.group_len(group, enough).await
+        })
     }
 
     fn channel_groups_packed<'a>(
         &'a self,
         channel: &'a ChannelName,
     ) -> BoxFuture<'a, Result<Vec<GroupName>>> {
-        Box::pin(async move { self.inner.shards.of(channel)?.channel_groups(channel).await })
+        Box::pin(async move {
+            check_runtime()?;
+            self.inner.shards.of(channel)?.channel_groups(channel).await
+        })
     }
 
     fn flush(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.inner.shards.flush())
+        Box::pin(async move {
+            check_runtime()?;
+            self.inner.shards.flush().await
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
@@ -304,7 +373,8 @@ impl ChannelLayer for RedisChannelLayer {
             inbox.close();
         }
         if inboxes.is_empty() {
-            return Box::pin(self.inner.shards.close());
+            let closing = self.inner.shards.close();
+            return Box::pin(async move { self.watched(pin!(closing), false).await });
         }
         let shards = Arc::clone(&self.inner.shards);
         let closing = self.inner.runtime.spawn(async move {
@@ -315,6 +385,6 @@ impl ChannelLayer for RedisChannelLayer {
             shards.close().await
         });
         // A task that its runtime has dropped has nobody left to tell.
-        Box::pin(async move { closing.await.unwrap_or(Ok(())) })
+        Box::pin(async move { self.watched(pin!(async { closing.await.unwrap_or(Ok(())) }), false).await })
     }
 }

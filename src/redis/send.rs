@@ -3,7 +3,7 @@
 //! While nothing is under way a send calls at once, from the caller's own task. Else it joins those that wait, and the
 //! gatherer sends all of them in as few calls as it can, several of which may be under way.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -13,22 +13,24 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-use super::calls::{Push, PushQueue, PushReply, Refusal};
-use super::connection::Connection;
+use super::caller::Caller;
+use super::calls::{NotSent, Push, PushQueue};
 use super::envelope::Envelope;
-use super::failure::{Failure, refusal};
-use super::link::{Link, MOST_TRIES};
+use super::failure::Failure;
+use super::milliseconds::milliseconds;
+use super::refusal::Asked;
 use super::script;
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::refusals::{channel_full, mailbox_full, runtime_ended};
 use crate::message::PackedMessage;
 use crate::name::ChannelName;
 
 /// The most messages, and bytes of messages, that share a call: the server does nothing else meanwhile.
-const MOST_ENTRIES: usize = 128;
-const MOST_BYTES: usize = 1024 * 1024;
+const MAX_ENTRIES: usize = 128;
+const MAX_BYTES: usize = 1024 * 1024;
 /// How many shared calls may be under way at once.
-const MOST_CALLS: usize = 4;
+const MAX_CALLS: usize = 4;
 
 /// One message on its way.
 #[derive(Clone, Debug)]
@@ -45,8 +47,10 @@ pub(super) struct Outgoing {
 /// The sends to one shard.
 #[derive(Debug)]
 pub(super) struct Sends {
-    link: Arc<Link>,
+    caller: Caller,
     host: Arc<str>,
+    /// The layer's prefix, for messages.
+    prefix: Box<str>,
     envelope: Envelope,
     expiry: Duration,
     /// A permit for each message under way.
@@ -70,34 +74,21 @@ struct Waiting {
 }
 
 /// What became of one message; shared by all of a call when the call failed.
-type Outcome = std::result::Result<Option<Refusal>, Undone>;
+type Outcome = Result<Option<NotSent>, Failure>;
 
 /// Who waits for an outcome, and the room that the message takes until then.
 type Awaited = (oneshot::Sender<Outcome>, OwnedSemaphorePermit);
 
-#[derive(Clone, Debug)]
-enum Undone {
-    Failed(super::failure::Cause),
-    Unreachable(Arc<Error>),
-    /// It was not written, for the server is silent.
-    Silent,
-}
-
 impl Sends {
     /// Starts the gatherer, which ends when this is dropped.
-    pub(super) fn start(
-        link: Arc<Link>,
-        host: Arc<str>,
-        envelope: Envelope,
-        expiry: Duration,
-        most_under_way: usize,
-    ) -> Arc<Self> {
+    pub(super) fn start(caller: Caller, host: Arc<str>, envelope: Envelope, config: &Config) -> Arc<Self> {
         let sends = Arc::new(Self {
-            link,
+            caller,
             host,
+            prefix: config.prefix().into(),
             envelope,
-            expiry,
-            room: Arc::new(Semaphore::new(most_under_way)),
+            expiry: config.expiry(),
+            room: Arc::new(Semaphore::new(config.max_sends_in_flight())),
             state: Mutex::default(),
             gathered: Arc::default(),
         });
@@ -118,7 +109,8 @@ impl Sends {
         let outcome = match self.join(message, room) {
             Joined::Alone(message, _room) => {
                 let _under_way = UnderWay(self);
-                let mut outcomes = self.call(std::slice::from_ref(&message)).await;
+                // Boxed, because the sends that share calls, as nearly all do in a busy program, are small without it.
+                let mut outcomes = Box::pin(self.call(std::slice::from_ref(&message))).await;
                 outcomes.pop().ok_or_else(|| Error::bug("a call for one message gave no outcome"))?
             }
             Joined::Others(outcome) => match outcome.await {
@@ -129,14 +121,13 @@ impl Sends {
         };
         match outcome {
             Ok(None) => Ok(()),
-            Ok(Some(Refusal::Full { live })) => Err(channel_full(&channel, live, capacity)),
-            Ok(Some(Refusal::MailboxFull)) => Err(mailbox_full(&channel)),
-            Ok(Some(Refusal::Error(text))) => Err(refusal(&self.host, Some(&script::PUSH), &text).to_error()),
-            Err(Undone::Failed(cause)) => Err(cause.to_error()),
-            Err(Undone::Unreachable(error)) => Err(error.duplicate()),
-            Err(Undone::Silent) => {
-                Err(Error::new(ErrorKind::Connection, format!("server {} does not answer", self.host)))
+            Ok(Some(NotSent::Full { live })) => Err(channel_full(&channel, live, capacity)),
+            Ok(Some(NotSent::MailboxFull)) => Err(mailbox_full(&channel)),
+            Ok(Some(NotSent::Error(text))) => {
+                let asked = Asked { host: &self.host, prefix: &self.prefix };
+                Err(asked.refusal(Some(&script::PUSH), &text).to_error())
             }
+            Err(failure) => Err(failure.to_error()),
         }
     }
 
@@ -156,34 +147,37 @@ impl Sends {
     /// Takes as many waiting messages as share the next call, if one may begin.
     fn next_call(&self) -> Option<(Vec<Outgoing>, Vec<Awaited>)> {
         let mut state = self.lock();
-        if state.calls >= MOST_CALLS {
+        if state.calls >= MAX_CALLS {
             return None;
         }
-        let (mut messages, mut outcomes, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while messages.len() < MOST_ENTRIES {
+        let mut next_call = Vec::with_capacity(state.waiting.len().min(MAX_ENTRIES));
+        let mut bytes = 0;
+        while next_call.len() < MAX_ENTRIES {
             let Some(next) = state.waiting.front() else { break };
             bytes += next.message.message.len();
-            if bytes > MOST_BYTES && !messages.is_empty() {
+            if bytes > MAX_BYTES && !next_call.is_empty() {
                 break;
             }
             if let Some(Waiting { message, outcome, room }) = state.waiting.pop_front()
                 && !outcome.is_closed()
             {
-                messages.push(message);
-                outcomes.push((outcome, room));
+                next_call.push((message, (outcome, room)));
             }
         }
-        if messages.is_empty() {
+        if next_call.is_empty() {
             return None;
         }
         state.calls += 1;
-        Some((messages, outcomes))
+        drop(state);
+        // Those of one queue stay in their order.
+        next_call.sort_by(|(one, _), (other, _)| one.channel.queue().cmp(other.channel.queue()));
+        Some(next_call.into_iter().unzip())
     }
 
     /// When those that may go elsewhere have waited long enough for calls that get no answer.
     fn patience(&self) -> Option<Instant> {
         let is_any_movable = self.lock().waiting.iter().any(|waiting| waiting.message.movable);
-        is_any_movable.then(|| self.link.silent_from()).flatten()
+        is_any_movable.then(|| self.caller.link().silent_from()).flatten()
     }
 
     /// Lets go of those that may go elsewhere, if the server is silent.
@@ -196,59 +190,35 @@ impl Sends {
             std::mem::take(&mut state.waiting).into_iter().partition(|waiting| waiting.message.movable);
         state.waiting = waiting;
         drop(state);
+        // What waits was not written.
+        let silent = Failure::new(ErrorKind::Connection, format!("server {} does not answer", self.host));
         for Waiting { outcome, .. } in movable {
             // Who dropped the send wants no outcome.
-            let _ = outcome.send(Err(Undone::Silent));
+            let _ = outcome.send(Err(silent.clone()));
         }
     }
 
-    /// One call for some messages; an outcome for each.
+    /// One call for some messages, those of one queue side by side; an outcome for each.
     async fn call(&self, messages: &[Outgoing]) -> Vec<Outcome> {
-        let failed = |undone: Undone| messages.iter().map(|_| Err(undone.clone())).collect();
-        let mut connection = match self.link.connection() {
-            Ok(connection) => connection,
-            Err(error) => return failed(Undone::Unreachable(Arc::new(error))),
-        };
-        for _ in 0..MOST_TRIES {
-            // Sealed anew for each try: what is sealed is good for so long from then on.
-            let body = |it: &Outgoing| self.envelope.message_body(&it.channel, &it.message);
-            let (push, places) = match share(messages, body) {
-                Ok(shared) => shared,
-                Err(error) => return failed(Undone::Unreachable(Arc::new(error))),
-            };
-            match self.push(&connection, &push, messages).await {
-                Ok(PushReply::Sent { refused }) => return outcomes(&places, refused),
-                // Not executed: the server is given what it misses, then the same call is repeated.
-                Ok(PushReply::Stale) | Err(Failure::NoScript) => {}
-                Err(Failure::Other(cause)) => return failed(Undone::Failed(cause)),
-            }
-            connection = match self.link.healed_since(connection.epoch).await {
-                Ok(connection) => connection,
-                Err(error) => return failed(Undone::Unreachable(Arc::new(error))),
-            };
+        match self.try_to_call(messages).await {
+            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+            Err(failure) => vec![Err(failure); messages.len()],
         }
-        failed(Undone::Unreachable(Arc::new(Error::new(
-            ErrorKind::Connection,
-            format!(
-                "server {} forgot its scripts or this client {MOST_TRIES} times in a row; nothing was sent",
-                self.host
-            ),
-        ))))
     }
 
-    async fn push(
-        &self,
-        connection: &Connection,
-        queues: &[PushQueue<'_>],
-        messages: &[Outgoing],
-    ) -> std::result::Result<PushReply, Failure> {
-        let ordered = messages.iter().any(|message| message.ordered);
-        let push = Push {
-            expiry_ms: u64::try_from(self.expiry.as_millis()).unwrap_or(u64::MAX),
-            fence: ordered.then(|| (self.link.client(), connection.generation)),
-            queues,
-        };
-        connection.call(&push).await
+    async fn try_to_call(&self, messages: &[Outgoing]) -> Result<Vec<Option<NotSent>>, Failure> {
+        let refused = self.caller.call(|generation| self.push(messages, generation)).await?;
+        outcomes(messages.len(), refused)
+    }
+
+    /// Makes the call. The bodies are sealed anew for each try, because what is sealed is good for so long from then on.
+    fn push<'a>(&'a self, messages: &'a [Outgoing], generation: u64) -> Result<Push<'a>> {
+        let is_ordered = messages.iter().any(|message| message.ordered);
+        Ok(Push {
+            expiry_ms: milliseconds(self.expiry),
+            fence: is_ordered.then(|| (self.caller.client(), generation)),
+            queues: share(messages, |it| self.envelope.message_body(&it.channel, &it.message))?,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -314,52 +284,64 @@ async fn gather(sends: Weak<Sends>, gathered: Arc<Notify>) {
     }
 }
 
-/// Sorts messages by queue, each with its body; returns for each message its place in the call.
-fn share(
-    messages: &[Outgoing],
-    body: impl Fn(&Outgoing) -> Result<Bytes>,
-) -> Result<(Vec<PushQueue<'_>>, Vec<usize>)> {
-    if let [message] = messages {
-        let bodies = vec![body(message)?];
-        return Ok((
-            vec![PushQueue { queue: message.channel.queue(), capacity: message.capacity, bodies }],
-            vec![1],
-        ));
-    }
-    let mut queues: Vec<PushQueue<'_>> = Vec::new();
-    let mut numbers: HashMap<&str, usize> = HashMap::new();
-    let mut spots = Vec::with_capacity(messages.len());
-    for message in messages {
-        let number = *numbers.entry(message.channel.queue()).or_insert_with(|| {
-            queues.push(PushQueue {
-                queue: message.channel.queue(),
-                capacity: message.capacity,
-                bodies: Vec::new(),
-            });
-            queues.len() - 1
-        });
-        if let Some(queue) = queues.get_mut(number) {
-            spots.push((number, queue.bodies.len()));
-            queue.bodies.push(body(message)?);
-        }
-    }
-    let starts: Vec<usize> = queues
-        .iter()
-        .scan(1, |start, queue| {
-            let this = *start;
-            *start += queue.bodies.len();
-            Some(this)
+/// The queues of a call, with the bodies of their messages, which stand side by side: the order of the messages is that of
+/// the call.
+fn share(messages: &[Outgoing], body: impl Fn(&Outgoing) -> Result<Bytes>) -> Result<Vec<PushQueue<'_>>> {
+    let queues = messages.chunk_by(|one, next| one.channel.queue() == next.channel.queue());
+    queues
+        .map(|queue| {
+            let first = queue.first().ok_or_else(|| Error::bug("a queue of a call has no messages"))?;
+            let bodies = queue.iter().map(&body).collect::<Result<_>>()?;
+            Ok(PushQueue { queue: first.channel.queue(), capacity: first.capacity, bodies })
         })
-        .collect();
-    let place = |(number, spot): (usize, usize)| {
-        let start = starts.get(number).ok_or_else(|| Error::bug("a message of a call has no queue in it"))?;
-        Ok(start + spot)
-    };
-    let places = spots.into_iter().map(place).collect::<Result<_>>()?;
-    Ok((queues, places))
+        .collect()
 }
 
-fn outcomes(places: &[usize], refused: Vec<(usize, Refusal)>) -> Vec<Outcome> {
-    let mut refused: HashMap<usize, Refusal> = refused.into_iter().collect();
-    places.iter().map(|place| Ok(refused.remove(place))).collect()
+/// What became of each message of a call, in the order of the call. The server names those that it refused by their
+/// places, from 1.
+fn outcomes(messages: usize, refused: Vec<(usize, NotSent)>) -> Result<Vec<Option<NotSent>>, Failure> {
+    let mut outcomes = vec![None; messages];
+    for (place, why) in refused {
+        let Some(outcome) = place.checked_sub(1).and_then(|index| outcomes.get_mut(index)) else {
+            let bug = Error::bug(format_args!("message {place} of a call for {messages} was refused"));
+            return Err(Failure::from(bug.with_perhaps_sent(true)));
+        };
+        *outcome = Some(why);
+    }
+    Ok(outcomes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing(channel: &str, body: u8) -> Outgoing {
+        Outgoing {
+            channel: ChannelName::new(channel).unwrap(),
+            capacity: 10,
+            message: PackedMessage::from_bytes(vec![body]),
+            ordered: false,
+            movable: false,
+        }
+    }
+
+    #[test]
+    fn the_queues_of_a_call_have_its_messages_in_their_order() {
+        let messages = [outgoing("a", 1), outgoing("b", 2), outgoing("b", 3)];
+        let body = |message: &Outgoing| Ok(Bytes::copy_from_slice(message.message.as_bytes()));
+        let shared = share(&messages, body).unwrap();
+        let shown: Vec<_> = shared.iter().map(|queue| (queue.queue, queue.bodies.concat())).collect();
+        assert_eq!(shown, [("a", vec![1]), ("b", vec![2, 3])]);
+    }
+
+    #[test]
+    fn each_message_of_a_call_has_an_outcome_and_no_place_outside_it_is_gone_past() {
+        let refused = vec![(2, NotSent::MailboxFull), (3, NotSent::Full { live: 10 })];
+        let due = vec![None, Some(NotSent::MailboxFull), Some(NotSent::Full { live: 10 })];
+        assert_eq!(outcomes(3, refused).unwrap(), due);
+        for place in [0, 4] {
+            let failure = outcomes(3, vec![(place, NotSent::MailboxFull)]).unwrap_err();
+            assert_eq!((failure.kind, failure.may_be_executed), (ErrorKind::Internal, true));
+        }
+    }
 }

@@ -1,27 +1,36 @@
 //! One shard: a server's connection, and what is sent over it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use super::calls::{Call, Flush, FlushInboxes};
-use super::connection::Target;
+use tokio::time::Instant;
+
+use super::caller::Caller;
+use super::calls::{Call, Flush, FlushInboxes, Health, HealthReply};
+use super::changes::Changes;
+use super::entry::Entry;
 use super::envelope::{Envelope, Envelopes};
-use super::failure::Failure;
 use super::keys::{ClientId, Keys};
-use super::link::{Link, MOST_TRIES};
+use super::link::Link;
 use super::receive::Tickets;
 use super::send::{Outgoing, Sends};
+use super::server::Server;
+use super::twins::{Twins, have_same_data};
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::error::{Error, ErrorKind, Result};
+use crate::message::PackedMessage;
 use crate::redis::health::ShardHealth;
+use crate::seal::{Names, Refusal};
 
 /// One Redis keyspace in which a script is atomic.
 #[derive(Debug)]
 pub(super) struct Shard {
     number: usize,
     link: Arc<Link>,
+    caller: Caller,
     sends: Arc<Sends>,
+    changes: Arc<Changes>,
     envelope: Envelope,
     host: Arc<str>,
 }
@@ -34,10 +43,13 @@ impl Shard {
         config: &Config,
         tickets: &Arc<Tickets>,
         envelopes: &Arc<Envelopes>,
+        twins: &Arc<Twins>,
     ) -> Result<Self> {
         let name: Arc<str> = host.to_string().into();
-        let target = Target {
-            info: host.connection_info().clone(),
+        let server = Server {
+            address: host.clone(),
+            credentials: config.credentials().cloned(),
+            tls: config.tls().clone(),
             host: Arc::clone(&name),
             shard: number,
             connect_timeout: config.connect_timeout(),
@@ -46,62 +58,52 @@ impl Shard {
         let keys = Keys::new(config.prefix(), config.sealing().names.clone());
         let envelope = envelopes.of_shard();
         let clock = Arc::clone(envelope.clock());
-        let link = Link::start(target, keys, Arc::clone(tickets), config.lease(), clock)?;
+        let link = Link::start(server, keys, Arc::clone(tickets), config.lease(), clock, Arc::clone(twins))?;
         let link = Arc::new(link);
-        let sends = Sends::start(
-            Arc::clone(&link),
-            Arc::clone(&name),
-            envelope.clone(),
-            config.expiry(),
-            config.max_sends_in_flight(),
-        );
-        Ok(Self { number, link, sends, envelope, host: name })
+        let caller = Caller::new(Arc::clone(&link), Arc::clone(&name));
+        let sends = Sends::start(caller.clone(), Arc::clone(&name), envelope.clone(), config);
+        let changes = Changes::new(caller.clone(), Arc::clone(&name), config)?;
+        Ok(Self { number, link, caller, sends, changes, envelope, host: name })
     }
 
     /// Waits until the first attempt to connect has ended.
     pub(super) async fn connected(&self) -> Result<()> {
-        self.link.first_connection().await.map(drop)
+        Ok(self.link.first_connection().await.map(drop)?)
     }
 
     /// Returns why the shard cannot be asked now; `None` if it can.
     pub(super) fn check_reachable(&self) -> Result<()> {
-        self.link.connection().map(drop)
+        Ok(self.link.connection().map(drop)?)
     }
 
     /// Whether it is connected and owes answers, but gives none.
     pub(super) fn is_silent(&self) -> bool {
-        self.link.silent_from().is_some_and(|from| from <= tokio::time::Instant::now())
+        self.link.silent_from().is_some_and(|from| from <= Instant::now())
     }
 
-    pub(super) async fn send(&self, message: Outgoing) -> Result<()> {
-        self.sends.send(message).await
+    pub(super) fn send(&self, message: Outgoing) -> impl Future<Output = Result<()>> {
+        self.sends.send(message)
     }
 
     /// Makes a call, of the current generation. If the server had forgotten its scripts or this client, it is given
     /// them, and the call is made again.
     pub(super) async fn ask<C: Call>(&self, call: impl Fn(u64) -> C) -> Result<C::Reply> {
-        self.ask_with(|generation| Ok(call(generation))).await
+        self.caller.ask(|generation| Ok(call(generation))).await
     }
 
     /// As `ask`, with a call that may fail to be made; it is made for each try, once the server is connected.
     pub(super) async fn ask_with<C: Call>(&self, call: impl Fn(u64) -> Result<C>) -> Result<C::Reply> {
-        let mut connection = self.link.connection()?;
-        for _ in 0..MOST_TRIES {
-            match connection.call(&call(connection.generation)?).await {
-                Ok(reply) if !C::is_stale(&reply) => return Ok(reply),
-                Ok(_) | Err(Failure::NoScript) => {
-                    connection = self.link.healed_since(connection.epoch).await?;
-                }
-                Err(Failure::Other(cause)) if C::IS_REPEATABLE => {
-                    return Err(cause.not_executed().to_error());
-                }
-                Err(Failure::Other(cause)) => return Err(cause.to_error()),
-            }
-        }
-        Err(Error::new(
-            ErrorKind::Connection,
-            format!("server {} forgot its scripts or this client {MOST_TRIES} times in a row", self.host),
-        ))
+        self.caller.ask(call).await
+    }
+
+    /// The changes of memberships on this shard.
+    pub(super) fn changes(&self) -> &Arc<Changes> {
+        &self.changes
+    }
+
+    /// How the server sees names.
+    pub(super) fn names(&self) -> &Names {
+        self.changes.names()
     }
 
     /// Waits until the server was greeted anew after an epoch; returns the present epoch.
@@ -124,6 +126,32 @@ impl Shard {
         &self.envelope
     }
 
+    /// Opens what an entry of a queue brought at some time; nothing if it does not open, which is counted. What seems too old
+    /// may be so because the server's clock was set, so that is read again first. One round trip then, else none.
+    pub(super) async fn open_entry(
+        &self,
+        queue: &str,
+        entry: Entry,
+        at: Instant,
+    ) -> Result<Option<PackedMessage>> {
+        let mut opened = self.envelope.open_entry(queue, entry.clone(), at)?;
+        if opened == Err(Refusal::TooOld) && !self.envelope.clock().is_fresh() {
+            // Boxed, because it is rare, and each receive would carry it.
+            Box::pin(self.read_clock()).await;
+            opened = self.envelope.open_entry(queue, entry, at)?;
+        }
+        Ok(opened.map_err(|refusal| self.envelope.note(refusal, queue)).ok())
+    }
+
+    /// Reads the server's clock, if it can be read now.
+    async fn read_clock(&self) {
+        let Ok(connection) = self.link.connection() else { return };
+        let asked = Instant::now();
+        if let Ok(now_ms) = connection.time().await {
+            self.envelope.clock().learn(asked, now_ms);
+        }
+    }
+
     /// The number of the shard.
     pub(super) fn number(&self) -> usize {
         self.number
@@ -134,16 +162,45 @@ impl Shard {
         &self.host
     }
 
-    /// Asks the server how it is. One round trip.
+    /// Whether the other shard, of any layer with the same prefix, is on the same server. Up to three round trips.
+    pub(super) async fn is_on_server_of(&self, other: &Self) -> Result<bool> {
+        let (ours, others) = (self.link.connection()?, other.link.connection()?);
+        let same = have_same_data(&ours, &others, other.client(), ours.keys()).await;
+        same.map_err(|failure| failure.not_executed().into())
+    }
+
+    /// Asks the server how it is. Two round trips.
     pub(super) async fn health(&self) -> ShardHealth {
-        let asked = Instant::now();
-        let version = match self.link.connection() {
-            Ok(connection) => connection.version().await.map_err(|cause| cause.not_executed().to_error()),
-            Err(error) => Err(error),
-        };
-        match version {
-            Ok(version) => ShardHealth::up(&self.host, asked.elapsed(), version),
+        match self.introduction().await {
+            Ok((version, latency)) => ShardHealth::up(&self.host, latency, version),
             Err(error) => ShardHealth::down(&self.host, error),
+        }
+    }
+
+    /// The server's version and how long it took to tell it, if it does all that the layer needs.
+    async fn introduction(&self) -> Result<(String, Duration)> {
+        let asked = Instant::now();
+        let connection = self.link.connection()?;
+        let told = connection.introduction().await.map_err(|failure| failure.not_executed())?;
+        let latency = asked.elapsed();
+        match self.ask(|_| Health { client: self.client() }).await? {
+            HealthReply::Well => Ok((told.version, latency)),
+            HealthReply::Denied { command } => Err(Error::new(
+                ErrorKind::Rights,
+                format!(
+                    "server {} does not let its user call {command} on the layer's keys; grant +{}",
+                    self.host,
+                    command.to_ascii_lowercase()
+                ),
+            )),
+        }
+    }
+
+    /// Returns a command that the scripts call and the server does not let its user call.
+    pub(super) async fn denied_command(&self) -> Option<String> {
+        match self.ask(|_| Health { client: self.client() }).await {
+            Ok(HealthReply::Denied { command }) => Some(command.to_ascii_lowercase()),
+            Ok(HealthReply::Well) | Err(_) => None,
         }
     }
 

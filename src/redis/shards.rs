@@ -5,19 +5,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::join_all;
 
 use super::envelope::Envelopes;
 use super::receive::Tickets;
+use super::refusal::names_right;
 use super::ring::Ring;
 use super::send::Outgoing;
 use super::shard::Shard;
+use super::twins::Twins;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::receipt::{GroupReceipt, UnreachedShard};
-use crate::layer::sources::turn;
+use crate::layer::sources::{Turns, turn};
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName, GroupName};
 use crate::redis::health::ShardHealth;
@@ -30,17 +31,20 @@ pub(super) struct Shards {
     all: Vec<Arc<Shard>>,
     ring: Ring,
     envelopes: Arc<Envelopes>,
-    /// How many sends to normal channels there were: each begins with the shard whose turn it is.
-    turn: AtomicU64,
+    /// Each send to a normal channel begins with the shard whose turn it is.
+    turns: Turns,
 }
 
 impl Shards {
     /// Connects to all servers. One that is down is tried again in the background, unless all are.
     pub(super) async fn connect(config: &Config, tickets: &Arc<Tickets>) -> Result<Self> {
         let envelopes = Envelopes::new(config);
+        let twins = Arc::new(Twins::default());
         let hosts = config.hosts().iter().enumerate();
         let all: Vec<Arc<Shard>> = hosts
-            .map(|(number, host)| Shard::start(number, host, config, tickets, &envelopes).map(Arc::new))
+            .map(|(number, host)| {
+                Shard::start(number, host, config, tickets, &envelopes, &twins).map(Arc::new)
+            })
             .collect::<Result<_>>()?;
         let mut down = Vec::new();
         for shard in &all {
@@ -54,7 +58,7 @@ impl Shards {
             return Err(down.into_iter().next().unwrap_or_else(|| Error::bug("a layer without servers")));
         }
         let ring = Ring::new(all.len(), config.sealing().names.clone());
-        Ok(Self { ring, all, envelopes, turn: AtomicU64::new(0) })
+        Ok(Self { ring, all, envelopes, turns: Turns::default() })
     }
 
     /// How messages are sealed and opened.
@@ -87,7 +91,7 @@ impl Shards {
     /// The numbers of all shards, beginning with another one each time.
     fn turns(&self) -> impl Iterator<Item = usize> + use<> {
         let shards = self.all.len();
-        let first = turn(self.turn.fetch_add(1, Ordering::Relaxed), shards);
+        let first = turn(self.turns.next(), shards);
         (first..shards).chain(0..first)
     }
 
@@ -105,12 +109,12 @@ impl Shards {
         &self,
         channel: &ChannelName,
         capacity: usize,
-        message: &PackedMessage,
+        message: PackedMessage,
     ) -> Result<()> {
         let outgoing = Outgoing {
             channel: channel.clone(),
             capacity,
-            message: message.clone(),
+            message,
             ordered: channel.kind() != ChannelKind::Normal,
             movable: false,
         };
@@ -145,6 +149,7 @@ impl Shards {
             match error.kind() {
                 ErrorKind::ChannelFull => full = true,
                 ErrorKind::ServerFull => no_memory = Some(error),
+                ErrorKind::Rights if !error.perhaps_sent() => down = Some(error),
                 _ if !is_outage(&error) || error.perhaps_sent() => return Err(error),
                 // It was taken back before it was written.
                 _ if movable && shard.check_reachable().is_ok() => silent.push_back(number),
@@ -162,6 +167,21 @@ impl Shards {
             )),
             (_, Some(error), _) | (_, _, Some(error)) => Err(error.on_channel(channel.as_str())),
         }
+    }
+
+    /// Adds to an error about a right which right is missing, where the server did not say so. Asks servers only then.
+    ///
+    /// Callers box it, because what is rare must not make each of their futures larger.
+    pub(super) async fn name_right(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Rights || names_right(&error) {
+            return error;
+        }
+        for shard in &self.all {
+            if let Some(command) = shard.denied_command().await {
+                return error.with_remedy(&format!("grant +{command}"));
+            }
+        }
+        error
     }
 
     /// Where a receive looks for messages of its channels.
@@ -267,5 +287,5 @@ impl Shards {
 }
 
 fn is_outage(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout)
+    error.kind().is_outage()
 }

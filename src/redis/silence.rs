@@ -3,7 +3,7 @@
 //! Only when an answer is overdue, after `response_timeout`, does its connection count as lost. Until then what may go to
 //! another server as well does so.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -35,20 +35,20 @@ struct State {
 
 /// An answer that is owed. Dropped, whoever waited for it has given up.
 #[derive(Debug)]
-pub(super) struct Owed {
-    answers: Arc<Answers>,
+pub(super) struct Owed<'a> {
+    answers: &'a Answers,
     asked: Instant,
     came: bool,
 }
 
 impl Answers {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new() -> Self {
         let state = State { owed: 0, doubted_until: None, since: Instant::now(), usual: Duration::ZERO };
-        Arc::new(Self { state: Mutex::new(state) })
+        Self { state: Mutex::new(state) }
     }
 
     /// Something was asked.
-    pub(super) fn owe(self: &Arc<Self>) -> Owed {
+    pub(super) fn owe(&self) -> Owed<'_> {
         let asked = Instant::now();
         let mut state = self.lock();
         if state.owed == 0 && !state.is_in_doubt(asked) {
@@ -57,7 +57,7 @@ impl Answers {
         }
         state.owed += 1;
         drop(state);
-        Owed { answers: Arc::clone(self), asked, came: false }
+        Owed { answers: self, asked, came: false }
     }
 
     /// Since when the server counts as silent, or from when on it will if no answer comes; nothing if it owes none.
@@ -65,6 +65,11 @@ impl Answers {
         let state = self.lock();
         let owes = state.owed > 0 || state.is_in_doubt(Instant::now());
         owes.then(|| state.silent_from())
+    }
+
+    /// Whether the server owes any.
+    pub(super) fn are_owed(&self) -> bool {
+        self.lock().owed > 0
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -84,14 +89,14 @@ impl State {
     }
 }
 
-impl Owed {
+impl Owed<'_> {
     /// The answer came, or the connection ended.
     pub(super) fn came(mut self) {
         self.came = true;
     }
 }
 
-impl Drop for Owed {
+impl Drop for Owed<'_> {
     fn drop(&mut self) {
         let now = Instant::now();
         let mut state = self.answers.lock();

@@ -16,9 +16,14 @@ fn capacity(config: &Config, name: &str) -> usize {
 
 #[track_caller]
 fn layers_refusal(document: &str) -> String {
+    layers_refusal_of(ErrorKind::Config, document)
+}
+
+#[track_caller]
+fn layers_refusal_of(kind: ErrorKind, document: &str) -> String {
     let value: Value = serde_json::from_str(document).unwrap();
     let error = ChannelLayers::try_from(value).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.kind(), kind);
     error.to_string()
 }
 
@@ -187,14 +192,20 @@ fn several_aliases_are_kept_apart_and_a_missing_one_is_named() {
 #[test]
 fn what_is_unknown_in_channel_layers_is_named() {
     assert_eq!(
-        layers_refusal(r#"{"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}"#),
+        layers_refusal_of(
+            ErrorKind::Unsupported,
+            r#"{"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}"#
+        ),
         "CHANNEL_LAYERS[\"default\"]: BACKEND \"channels_redis.core.RedisChannelLayer\" is unknown; known are \
          \"asgi_redis.RedisChannelLayer\", \"asgi_redis.RedisLocalChannelLayer\", \
          \"asgiref.inmemory.ChannelLayer\", \"channels.layers.InMemoryChannelLayer\""
     );
     assert!(
-        layers_refusal(r#"{"default": {"BACKEND": "asgi_redis.RedisSentinelChannelLayer"}}"#)
-            .contains("is not supported yet")
+        layers_refusal_of(
+            ErrorKind::Unsupported,
+            r#"{"default": {"BACKEND": "asgi_redis.RedisSentinelChannelLayer"}}"#
+        )
+        .contains("is not supported yet")
     );
     assert!(layers_refusal(r#"{"default": {}}"#).contains("BACKEND is missing"));
     assert!(

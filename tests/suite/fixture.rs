@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, RedisResult};
 
-use crate::support::{Direction, Kind, Monitor, Proxy, Server, calls, unique_prefix};
+use crate::support::{Direction, Kind, Monitor, Product, Proxy, Server, calls, unique_prefix};
 
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_millis(1_500);
 const LONG: Duration = Duration::from_secs(10);
 
 async fn answers(connection: &mut MultiplexedConnection) -> bool {
@@ -268,4 +268,107 @@ async fn calls_are_counted_and_commands_of_clients_recorded() {
     assert!(recorded.iter().all(|command| command.starts_with("\"EVAL\" ")), "{recorded:?}");
     assert_eq!(calls(&mut connection, "eval").await, 3);
     assert_eq!(calls(&mut connection, "incr").await, 3);
+}
+
+#[tokio::test]
+async fn a_hole_swallows_open_connections_for_ever_and_new_ones_pass_after_it() {
+    let server = Server::private();
+    let proxy = Proxy::start(&server);
+    let mut old = connect(proxy.url(), SHORT).await.unwrap();
+    proxy.swallow();
+    assert!(!answers(&mut old).await);
+    assert!(connect(proxy.url(), SHORT).await.is_err());
+    // The new one is swallowed too, and perhaps not closed yet.
+    assert!(proxy.open_connections() >= 1, "the open one stays open");
+    proxy.pass();
+    assert!(!answers(&mut old).await, "it hears no more of the server");
+    assert!(answers(&mut connect(proxy.url(), LONG).await.unwrap()).await);
+}
+
+#[tokio::test]
+async fn an_address_moves_to_another_server_for_new_connections() {
+    let [first, second] = [Server::private(), Server::private()];
+    let () = first.connection().await.set("key", "first").await.unwrap();
+    let () = second.connection().await.set("key", "second").await.unwrap();
+    let proxy = Proxy::start(&first);
+    let mut old = connect(proxy.url(), LONG).await.unwrap();
+    proxy.lead_to(&second);
+    let mut new = connect(proxy.url(), LONG).await.unwrap();
+    let (before, after): (String, String) = (old.get("key").await.unwrap(), new.get("key").await.unwrap());
+    assert_eq!((before.as_str(), after.as_str()), ("first", "second"));
+}
+
+#[tokio::test]
+async fn the_clock_of_a_running_server_is_set_and_keys_expire_by_it() {
+    let (server, clock) = Server::with_clock(&[]);
+    let mut connection = server.connection().await;
+    let mut time = async || -> i64 {
+        let (seconds, _): (i64, u64) = redis::cmd("TIME").query_async(&mut connection).await.unwrap();
+        seconds
+    };
+    let before = time().await;
+    clock.behind(Duration::from_secs(3_600));
+    assert!((-3_610..=-3_590).contains(&(time().await - before)));
+    clock.ahead(Duration::from_secs(3_600));
+    assert!((3_590..=3_610).contains(&(time().await - before)));
+    let () = connection.set_ex("key", "value", 60).await.unwrap();
+    clock.ahead(Duration::from_secs(3_700));
+    let value: Option<String> = connection.get("key").await.unwrap();
+    assert_eq!(value, None);
+}
+
+#[tokio::test]
+async fn a_server_comes_back_with_its_last_snapshot_and_a_replica_has_what_its_primary_has() {
+    let [primary, replica] = [Server::replicating(), Server::replicating()];
+    let () = primary.connection().await.set("key", "old").await.unwrap();
+    primary.tell(&["SAVE"]).await;
+    let () = primary.connection().await.set("key", "new").await.unwrap();
+    replica.follow(&primary).await;
+    primary.stop();
+    primary.start();
+    let (back, kept): (String, String) = (
+        primary.connection().await.get("key").await.unwrap(),
+        replica.connection().await.get("key").await.unwrap(),
+    );
+    assert_eq!((back.as_str(), kept.as_str()), ("old", "new"));
+    replica.lead().await;
+    primary.follow(&replica).await;
+    let value: String = primary.connection().await.get("key").await.unwrap();
+    assert_eq!(value, "new");
+}
+
+#[test]
+fn a_seed_gives_each_test_one_product_and_both_get_about_half() {
+    let both = [Product::Redis, Product::Valkey];
+    let on_valkey = |seed: u64| -> Vec<bool> {
+        let of = |test: u32| Product::of_test(&format!("layer::test_{test}"), seed, &both);
+        (0..1_000).map(|test| of(test) == Product::Valkey).collect()
+    };
+    let (first, second) = (on_valkey(1), on_valkey(2));
+    assert_eq!(first, on_valkey(1), "a run can be repeated");
+    assert_ne!(first, second);
+    for seed in [first, second] {
+        let count = seed.iter().filter(|is_valkey| **is_valkey).count();
+        assert!((400..600).contains(&count), "{count} of 1000");
+    }
+    assert_eq!(Product::of_test("a test", 1, &[Product::Redis]), Product::Redis);
+}
+
+#[test]
+fn products_are_named_and_another_name_is_refused() {
+    assert_eq!(Product::named("valkey"), Ok(vec![Product::Valkey]));
+    assert_eq!(Product::named("redis, valkey"), Ok(vec![Product::Redis, Product::Valkey]));
+    let refused = Product::named("redis,keydb").unwrap_err();
+    assert!(refused.contains("\"keydb\" is neither redis nor valkey"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_server_is_of_its_product() {
+    for product in Product::wanted() {
+        let server = Server::of_product(*product);
+        assert_eq!(server.product(), *product);
+        let mut connection = server.connection().await;
+        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.unwrap();
+        assert_eq!(info.contains("valkey_version:"), *product == Product::Valkey, "{info}");
+    }
 }

@@ -131,7 +131,7 @@ async fn a_normal_channel_is_no_member_and_the_error_says_what_is() {
     let options = ConfigBuilder::new().prefix(unique_prefix("local-member"));
     let layer = LocalAndRemote::new(options.in_memory().unwrap(), options.in_memory().unwrap());
     let refused = layer.group_add("room", "normal").await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::InvalidName);
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
     assert!(
         refused.to_string().contains("\"normal\" is a normal channel")
             && refused.to_string().ends_with("add a mailbox or a `?` channel")

@@ -32,7 +32,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
         }
         let send = async {
             let started = Instant::now();
-            layer.group_send_packed(&group, message.clone(), false).await?;
+            let _ = layer.group_send_packed(&group, message.clone(), false).await?;
             Ok(vec![members.all_have_it().await?.duration_since(started)])
         };
         ours.push(bench.meter.slice(1, send).await?);

@@ -170,7 +170,7 @@ impl Room {
     async fn sends(&mut self, layer: &MemoryLayer, copies: usize) -> Result<Nothing> {
         let message = message();
         for _ in 0..copies / MAILBOXES {
-            layer.group_send_packed(&self.group, message.clone(), false).await?;
+            let _ = layer.group_send_packed(&self.group, message.clone(), false).await?;
             for mailbox in &mut self.mailboxes {
                 mailbox.receive_packed().await?;
             }

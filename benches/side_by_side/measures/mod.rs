@@ -1,11 +1,13 @@
 //! What is measured, one file each.
 
 mod blocked_receive;
+mod checks;
 mod group_add;
 mod group_send;
 mod idle;
 mod in_flight;
 mod inbox;
+mod joins;
 mod kinds;
 mod last_mailbox;
 mod lone_send;
@@ -28,7 +30,7 @@ use crate::report::Line;
 
 type Measure = for<'a> fn(&'a mut Bench) -> Pin<Box<dyn Future<Output = Result<Vec<Line>>> + 'a>>;
 
-pub(crate) const MEASURES: [(&str, Measure); 16] = [
+pub(crate) const MEASURES: [(&str, Measure); 18] = [
     ("lone-send", |bench| Box::pin(lone_send::measure(bench))),
     ("kinds", |bench| Box::pin(kinds::measure(bench))),
     ("in-flight", |bench| Box::pin(in_flight::measure(bench))),
@@ -42,6 +44,8 @@ pub(crate) const MEASURES: [(&str, Measure); 16] = [
     ("group-send", |bench| Box::pin(group_send::measure(bench))),
     ("last-mailbox", |bench| Box::pin(last_mailbox::measure(bench))),
     ("group-add", |bench| Box::pin(group_add::measure(bench))),
+    ("joins", |bench| Box::pin(joins::measure(bench))),
+    ("checks", |bench| Box::pin(checks::measure(bench))),
     ("idle", |bench| Box::pin(idle::measure(bench))),
     ("memory", |bench| Box::pin(memory::measure(bench))),
     ("memory-layer", |bench| Box::pin(memory_layer::measure(bench))),

@@ -120,7 +120,7 @@ impl Setting {
         });
         let group_sender = async {
             for _ in 0..FROM_GROUP {
-                sender.group_send_packed(&self.group, message(), false).await?;
+                let _ = sender.group_send_packed(&self.group, message(), false).await?;
             }
             Ok(())
         };

@@ -25,14 +25,24 @@ pub(super) struct Report {
     expired: u64,
     lost: u64,
     duplicated: u64,
+    attempts: u64,
+    receives_dropped: u64,
+    out_of_order: u64,
     group: CopySums,
     messages_per_s: u64,
     p50_us: u128,
     p99_us: u128,
+    verdict: String,
 }
 
 impl Report {
-    pub(super) fn new(layer: &'static str, server: String, sums: &Sums, group: CopySums) -> Self {
+    pub(super) fn new(
+        layer: &'static str,
+        server: String,
+        sums: &Sums,
+        group: CopySums,
+        verdict: String,
+    ) -> Self {
         let ms = u64::try_from(sums.time.as_millis()).unwrap_or(u64::MAX).max(1);
         Self {
             layer,
@@ -43,10 +53,14 @@ impl Report {
             expired: sums.expired,
             lost: sums.lost,
             duplicated: sums.duplicated,
+            attempts: sums.attempts,
+            receives_dropped: sums.cancelled,
+            out_of_order: sums.out_of_order,
             group,
             messages_per_s: sums.received.saturating_mul(1000) / ms,
             p50_us: sums.p50.as_micros(),
             p99_us: sums.p99.as_micros(),
+            verdict,
         }
     }
 
@@ -73,14 +87,12 @@ impl Report {
                 sends.to_string(),
                 format!("while mailboxes joined {joins} and left {leaves} times"),
             ),
-            (
-                "copies due",
-                due.to_string(),
-                format!(
-                    "{received} received, {missed} missed by a full mailbox, {lost} lost, {duplicated} twice, \
-                     {not_members} to others"
-                ),
-            ),
+            ("copies due", due.to_string(), "to the mailboxes in the rooms".to_owned()),
+            ("  received", received.to_string(), String::new()),
+            ("  missed", missed.to_string(), "by a full mailbox".to_owned()),
+            ("  lost", lost.to_string(), String::new()),
+            ("  duplicated", duplicated.to_string(), String::new()),
+            ("  strayed", not_members.to_string(), "to mailboxes outside of the room".to_owned()),
             ("messages/s", self.messages_per_s.to_string(), String::new()),
             ("p50", format!("{} µs", self.p50_us), "from send to arrival".to_owned()),
             ("p99", format!("{} µs", self.p99_us), String::new()),
@@ -89,35 +101,51 @@ impl Report {
             let line = format!("{name:<14}{value:<12}{note}");
             format!("{}\n", line.trim_end())
         };
-        rows.iter().map(row).collect()
+        let rows: String = rows.iter().map(row).collect();
+        format!("{rows}{}\n", self.verdict)
     }
 }
 
 /// Shows on standard error how far it is, for as long as it is polled.
 pub(super) async fn show_progress(ledger: &Ledger, copies: &Copies) -> Infallible {
-    let replaces = stderr().is_terminal();
-    let _last = replaces.then(|| ClearedLine);
+    let is_dumb = variable("TERM") == "dumb";
+    let replaces = stderr().is_terminal() && !is_dumb;
+    let clear = if variable("NO_COLOR").is_empty() { CLEAR } else { CLEAR_PLAINLY };
+    // Made only then: when it is dropped, it writes.
+    let _last = if replaces { Some(ClearedLine(clear)) } else { None };
     loop {
         sleep(if replaces { ON_A_TERMINAL } else { ELSEWHERE }).await;
         let Progress { sent, received, refused, cancelled } = ledger.progress();
         let copies = copies.received();
         let line = format!(
-            "sent {sent}, received {received}, refused {refused}, receives dropped {cancelled}, copies received {copies}"
+            "sent {sent}, received {received}, refused {refused}, dropped {cancelled}, copies {copies}"
         );
         // Nobody may be there to see it.
         let _ = if replaces {
-            write!(stderr(), "\r\x1b[K{line}")
+            let line: String = line.chars().take(COLUMNS).collect();
+            write!(stderr(), "{clear}{line}")
         } else {
             writeln!(stderr(), "asgi-redis: {line}")
         };
     }
 }
 
+fn variable(name: &str) -> String {
+    std::env::var_os(name).unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// How wide a line may be that is replaced: one less than a usual terminal, so that it never wraps.
+const COLUMNS: usize = 79;
+/// Clears a line: by the terminal, and by spaces where no sequences are wanted.
+const CLEAR: &str = "\r\x1b[K";
+const CLEAR_PLAINLY: &str =
+    "\r                                                                               \r";
+
 /// What is written afterwards begins on an empty line.
-struct ClearedLine;
+struct ClearedLine(&'static str);
 
 impl Drop for ClearedLine {
     fn drop(&mut self) {
-        let _ = write!(stderr(), "\r\x1b[K");
+        let _ = write!(stderr(), "{}", self.0);
     }
 }

@@ -1,21 +1,23 @@
-//! What the owner of an inbox knows of its members' groups. The inbox itself feeds it: who joins or leaves is told there
-//! in order with the messages, so a message goes to those who were members when it was sent.
+//! The groups of an inbox, as its owner knows them: what the changes add up to that it has read in the inbox, in order with
+//! the messages. So a message goes to those who were members when it was sent.
 //!
-//! Times are the server's. Every change has one, and the last change of a member counts, so that what is read anew and
-//! what is told meanwhile may come in any order.
+//! Names are as the server sees them, and so is their order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::inbox::Slot;
-use crate::name::GroupName;
+use crate::redis::log_entry::Place;
 
 /// The groups of one inbox.
 #[derive(Debug, Default)]
 pub(super) struct Mirror {
-    groups: HashMap<GroupName, Members>,
+    groups: BTreeMap<Arc<str>, Members>,
     /// The groups of each address.
-    groups_of: HashMap<Arc<str>, HashSet<GroupName>>,
+    groups_of: HashMap<Arc<str>, HashSet<Arc<str>>>,
 }
 
 /// The members of a group in this inbox.
@@ -24,104 +26,51 @@ pub(super) type Members = HashMap<Arc<str>, Member>;
 /// One member of a group.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
-    /// When the membership ends.
-    pub(super) deadline_ms: u64,
-    /// When this was so.
-    pub(super) since_us: u64,
-    /// Its mailbox; none if the inbox is read as a whole.
+    /// When the membership ends, by the server's clock.
+    pub(super) end_ms: u64,
+    /// The same by our clock, which nobody sets.
+    pub(super) ends: Instant,
+    /// Its mailbox; none if the inbox is read as a whole, or if it is gone.
     pub(super) mailbox: Option<Arc<Slot>>,
+    /// Its mailbox is gone: it gets nothing more, and leaves.
+    pub(super) is_leaving: bool,
+    /// The server is being put right about it, and nothing was read of it since that was decided.
+    pub(super) is_pending: bool,
 }
 
 impl Member {
-    /// Whether it gets what was sent at this time.
-    pub(super) fn gets(&self, sent_us: u64) -> bool {
-        self.deadline_ms > sent_us / 1000
+    /// Whether it gets what was sent at this time of the server.
+    pub(super) fn gets(&self, sent_ms: u64) -> bool {
+        self.end_ms > sent_ms && !self.is_leaving
     }
 }
 
 impl Mirror {
-    /// An address joined a group.
-    pub(super) fn join(&mut self, group: GroupName, address: Arc<str>, member: Member) {
-        let members = self.groups.entry(group.clone()).or_default();
-        match members.get_mut(&address) {
-            Some(known) if known.since_us > member.since_us => {}
-            Some(known) => *known = member,
-            None => {
-                members.insert(Arc::clone(&address), member);
-                self.groups_of.entry(address).or_default().insert(group);
-            }
+    /// An address is in a group.
+    pub(super) fn put(&mut self, group: &str, address: &str, member: Member) {
+        let group = match self.groups.get_key_value(group) {
+            Some((group, _)) => Arc::clone(group),
+            None => Arc::from(group),
+        };
+        let members = self.groups.entry(Arc::clone(&group)).or_default();
+        if let Some(known) = members.get_mut(address) {
+            *known = member;
+            return;
         }
+        let address: Arc<str> = match self.groups_of.get_key_value(address) {
+            Some((address, _)) => Arc::clone(address),
+            None => Arc::from(address),
+        };
+        members.insert(Arc::clone(&address), member);
+        self.groups_of.entry(address).or_default().insert(group);
     }
 
-    /// A membership lasts longer; since when that is so, if it was begun anew.
-    pub(super) fn prolong(
-        &mut self,
-        group: &GroupName,
-        address: &str,
-        deadline_ms: u64,
-        since_us: Option<u64>,
-    ) {
-        if let Some(member) = self.groups.get_mut(group).and_then(|members| members.get_mut(address)) {
-            member.deadline_ms = member.deadline_ms.max(deadline_ms);
-            member.since_us = since_us.unwrap_or(member.since_us);
-        }
-    }
-
-    /// Nobody of this inbox was in a group at this time: who is known from before has left without a word.
-    pub(super) fn begin(&mut self, group: &GroupName, since_us: u64) {
-        let Some(members) = self.groups.get(group) else { return };
-        let gone = members.iter().filter(|(_, member)| member.since_us < since_us);
-        let gone: Vec<Arc<str>> = gone.map(|(address, _)| Arc::clone(address)).collect();
-        for address in gone {
-            self.remove(group, &address);
-        }
-    }
-
-    /// An address left a group.
-    pub(super) fn leave(&mut self, group: &GroupName, address: &str, since_us: u64) {
-        let known = self.groups.get(group).and_then(|members| members.get(address));
-        if known.is_some_and(|member| member.since_us <= since_us) {
-            self.remove(group, address);
-        }
-    }
-
-    /// Forgets the memberships that had ended at a time.
-    pub(super) fn prune(&mut self, now_us: u64) {
-        let mut ended = Vec::new();
-        for (group, members) in &self.groups {
-            let gone = members.iter().filter(|(_, member)| !member.gets(now_us));
-            ended.extend(gone.map(|(address, _)| (group.clone(), Arc::clone(address))));
-        }
-        for (group, address) in ended {
-            self.remove(&group, &address);
-        }
-    }
-
-    /// Forgets an address; returns in which groups it was.
-    pub(super) fn forget(&mut self, address: &str) -> Vec<GroupName> {
-        let groups: Vec<GroupName> = self.groups_of.get(address).into_iter().flatten().cloned().collect();
-        for group in &groups {
-            self.remove(group, address);
-        }
-        groups
-    }
-
-    /// The members of a group.
-    pub(super) fn members(&self, group: &GroupName) -> Option<&Members> {
-        self.groups.get(group)
-    }
-
-    /// All groups.
-    pub(super) fn groups(&self) -> impl Iterator<Item = (&GroupName, &Members)> {
-        self.groups.iter()
-    }
-
-    fn remove(&mut self, group: &GroupName, address: &str) {
-        if let Some(members) = self.groups.get_mut(group) {
-            members.remove(address);
-            if members.is_empty() {
-                self.groups.remove(group);
-            }
+    /// An address is not in a group; whether it was.
+    pub(super) fn remove(&mut self, group: &str, address: &str) -> bool {
+        let Some(members) = self.groups.get_mut(group) else { return false };
+        let was_in = members.remove(address).is_some();
+        if members.is_empty() {
+            self.groups.remove(group);
         }
         if let Some(groups) = self.groups_of.get_mut(address) {
             groups.remove(group);
@@ -129,6 +78,64 @@ impl Mirror {
                 self.groups_of.remove(address);
             }
         }
+        was_in
+    }
+
+    /// The groups of an address.
+    pub(super) fn groups_of(&self, address: &str) -> Vec<Arc<str>> {
+        self.groups_of.get(address).into_iter().flatten().map(Arc::clone).collect()
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn get(&self, group: &str, address: &str) -> Option<&Member> {
+        self.groups.get(group)?.get(address)
+    }
+
+    pub(super) fn get_mut(&mut self, group: &str, address: &str) -> Option<&mut Member> {
+        self.groups.get_mut(group)?.get_mut(address)
+    }
+
+    /// The members of a group.
+    pub(super) fn members(&self, group: &str) -> Option<&Members> {
+        self.groups.get(group)
+    }
+
+    /// In how many groups there are members.
+    pub(super) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// All members, each with its group and its address.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, &Member)> {
+        self.groups.iter().flat_map(|(group, members)| {
+            members.iter().map(move |(address, member)| (group, address, member))
+        })
+    }
+
+    /// All members.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.groups.values_mut().flat_map(HashMap::values_mut)
+    }
+
+    /// The members behind one place and not behind another, each with its group and its address.
+    pub(super) fn between(
+        &self,
+        from: &Place,
+        to: Option<&Place>,
+    ) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, &Member)> {
+        let last = to.map_or(Bound::Unbounded, |to| Bound::Included(&*to.group));
+        let groups = self.groups.range::<str, _>((Bound::Included(&*from.group), last));
+        let members = groups.flat_map(|(group, members)| {
+            members.iter().map(move |(address, member)| (group, address, member))
+        });
+        members.filter(move |(group, address, member)| {
+            from.is_before(group, member.end_ms, address)
+                && !to.is_some_and(|to| to.is_before(group, member.end_ms, address))
+        })
     }
 }
 
@@ -136,74 +143,64 @@ impl Mirror {
 mod tests {
     use super::*;
 
-    fn group() -> GroupName {
-        GroupName::new("room").unwrap()
+    fn member(end_ms: u64) -> Member {
+        Member { end_ms, ends: Instant::now(), mailbox: None, is_leaving: false, is_pending: false }
     }
 
-    fn member(deadline_ms: u64, since_us: u64) -> Member {
-        Member { deadline_ms, since_us, mailbox: None }
-    }
-
-    fn names(mirror: &Mirror) -> Vec<&str> {
-        let mut names: Vec<&str> =
-            mirror.members(&group()).into_iter().flatten().map(|(address, _)| &**address).collect();
-        names.sort_unstable();
-        names
-    }
-
-    /// Shows R23.
-    #[test]
-    fn the_last_change_of_a_member_counts() {
+    fn mirror(members: &[(&str, &str, u64)]) -> Mirror {
         let mut mirror = Mirror::default();
-        mirror.join(group(), "a".into(), member(10, 5));
-        mirror.leave(&group(), "a", 4);
-        assert_eq!(names(&mirror), ["a"]);
-        mirror.join(group(), "a".into(), member(3, 4));
-        assert_eq!(mirror.members(&group()).unwrap()["a"].deadline_ms, 10);
-        mirror.leave(&group(), "a", 5);
-        assert!(names(&mirror).is_empty());
-    }
-
-    /// Shows R23.
-    #[test]
-    fn a_group_that_begins_anew_forgets_who_was_in_before() {
-        let mut mirror = Mirror::default();
-        mirror.join(group(), "old".into(), member(10, 5));
-        mirror.join(group(), "new".into(), member(10, 9));
-        mirror.begin(&group(), 9);
-        assert_eq!(names(&mirror), ["new"]);
-        mirror.begin(&GroupName::new("other").unwrap(), 9);
+        for (group, address, end_ms) in members {
+            mirror.put(group, address, member(*end_ms));
+        }
+        mirror
     }
 
     #[test]
-    fn who_is_forgotten_leaves_nothing_behind() {
-        let mut mirror = Mirror::default();
-        mirror.join(group(), "a".into(), member(10, 5));
-        mirror.join(GroupName::new("lobby").unwrap(), "a".into(), member(10, 5));
-        let mut left = mirror.forget("a");
-        left.sort_unstable();
-        assert_eq!(left, [GroupName::new("lobby").unwrap(), group()]);
+    fn who_leaves_leaves_nothing_behind() {
+        let mut mirror = mirror(&[("room", "a", 10), ("lobby", "a", 10)]);
+        let mut groups = mirror.groups_of("a");
+        groups.sort_unstable();
+        assert_eq!(groups.concat(), "lobbyroom");
+        assert!(mirror.remove("room", "a") && mirror.remove("lobby", "a"));
+        assert!(!mirror.remove("room", "a"));
         assert!(mirror.groups.is_empty() && mirror.groups_of.is_empty());
-        assert!(mirror.forget("a").is_empty());
     }
 
+    /// Shows R38.
     #[test]
-    fn memberships_that_have_ended_are_forgotten() {
-        let mut mirror = Mirror::default();
-        mirror.join(group(), "ended".into(), member(10, 5));
-        mirror.join(group(), "lasts".into(), member(11, 5));
-        mirror.prune(9_999);
-        assert_eq!(names(&mirror), ["ended", "lasts"]);
-        mirror.prune(10_000);
-        assert_eq!(names(&mirror), ["lasts"]);
-        mirror.prune(11_000);
-        assert!(mirror.groups.is_empty() && mirror.groups_of.is_empty());
+    fn a_range_has_whole_groups_and_parts_of_the_first_and_the_last() {
+        let mirror = mirror(&[
+            ("a", "x", 5),
+            ("b", "x", 5),
+            ("b", "y", 6),
+            ("c", "x", 5),
+            ("c", "y", 6),
+            ("d", "x", 5),
+        ]);
+        let place = |group: &str, end_ms, address: &str| Place {
+            group: group.into(),
+            end_ms,
+            address: address.into(),
+        };
+        let between = |from: Place, to: Option<Place>| {
+            let mut found: Vec<String> = mirror
+                .between(&from, to.as_ref())
+                .map(|(group, address, _)| format!("{group}{address}"))
+                .collect();
+            found.sort_unstable();
+            found
+        };
+        assert_eq!(between(Place::default(), None), ["ax", "bx", "by", "cx", "cy", "dx"]);
+        assert_eq!(between(place("b", Some(5), "x"), Some(place("c", Some(5), "x"))), ["by", "cx"]);
+        assert_eq!(between(place("b", None, ""), Some(place("c", None, ""))), ["cx", "cy"]);
+        assert!(between(place("d", None, ""), None).is_empty());
     }
 
     /// Shows R24.
     #[test]
     fn a_member_gets_what_was_sent_before_its_membership_ended() {
-        assert!(member(10, 0).gets(9_999));
-        assert!(!member(10, 0).gets(10_000));
+        assert!(member(10).gets(9));
+        assert!(!member(10).gets(10));
+        assert!(!Member { is_leaving: true, ..member(10) }.gets(9));
     }
 }

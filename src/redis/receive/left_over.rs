@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{MOST_TICKETS, State};
+use super::state::{MAX_TICKETS, State};
 use crate::name::ChannelKind;
 use crate::redis::calls::Handed;
 
@@ -35,8 +35,8 @@ impl State {
                 self.give_back(shard, ticket);
                 continue;
             };
-            if let Some(place) = self.open.get_mut(&ticket).and_then(|open| open.place_on(shard)) {
-                place.asked = false;
+            if let Some(part) = self.open.get_mut(&ticket).and_then(|open| open.part_on(shard)) {
+                part.asked = false;
             }
             unsaid.insert(ticket);
             self.given_on.insert((shard, ticket));
@@ -51,11 +51,11 @@ impl State {
     fn next_to_ask(&self, shard: usize, handed: &Handed) -> Option<u64> {
         let wants = |ticket: &&u64| {
             let Some(open) = self.open.get(ticket).filter(|open| open.filled.is_none()) else { return false };
-            let places = open.places.iter().filter(|place| place.shard == shard);
-            places
-                .flat_map(|place| place.channels.iter())
+            let parts = open.parts.iter().filter(|part| part.shard == shard);
+            parts
+                .flat_map(|part| part.channels.iter())
                 .any(|channel| channel.kind() == ChannelKind::Normal && channel.queue() == handed.queue)
         };
-        self.shards.get(shard)?.ask.iter().take(MOST_TICKETS).find(wants).copied()
+        self.shards.get(shard)?.ask.iter().take(MAX_TICKETS).find(wants).copied()
     }
 }

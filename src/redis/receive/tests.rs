@@ -16,8 +16,23 @@ fn a_server_that_is_asked_nothing_is_not_remembered_every_receive_that_ended() {
         tickets.next_call(0);
     }
     let asked = |shard: usize| tickets.lock().shards[shard].ask.len();
-    assert!(asked(1) <= MOST_TICKETS + 3, "{} tickets to ask for", asked(1));
+    assert!(asked(1) <= MAX_TICKETS + 3, "{} tickets to ask for", asked(1));
     assert!(tickets.next_call(1).unwrap().open.iter().any(|open| open.ticket == waiting.ticket));
+}
+
+/// Shows R31.
+#[test]
+fn when_an_unknown_ticket_is_finished_those_that_wait_are_asked_for_again() {
+    let tickets = Arc::new(Tickets::new(1));
+    let waiting = tickets.open([(0, jobs())], true).unwrap();
+    let call = tickets.next_call(0).unwrap();
+    answer(&tickets, 0, &call, Vec::new());
+    tickets.recorded(0, &[waiting.ticket]);
+    assert!(tickets.next_call(0).is_none(), "the server knows what this process knows");
+    tickets.recorded(0, &[waiting.ticket, 1_000]);
+    let said = tickets.next_call(0).unwrap();
+    assert_eq!(said.finished, [finished(1_000, None)]);
+    assert!(said.open.iter().any(|open| open.ticket == waiting.ticket));
 }
 
 fn jobs() -> Arc<[ChannelName]> {
@@ -39,8 +54,9 @@ fn answer(tickets: &Tickets, shard: usize, call: &NextCall, given: Vec<Given>) {
 }
 
 /// The first byte of the entry that a receive returns now.
-fn receive(receiving: Receiving) -> Option<u8> {
+fn receive(mut receiving: Receiving) -> Option<u8> {
     let Received { entry, .. } = receiving.message().now_or_never()?.unwrap()?;
+    receiving.claim().unwrap();
     entry.id().first().copied()
 }
 

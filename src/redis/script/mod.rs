@@ -53,9 +53,14 @@ impl Script {
     }
 
     /// The text that `SCRIPT LOAD` gets: the script's file with the libraries it includes in their places.
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "the build writes the folder with the constants"
+    )]
     pub fn source(&self) -> &'static str {
-        // The build writes the folder together with the constants, and the tests compare them: the file is there.
-        FOLDER.get_file(format!("{}.lua", self.name)).and_then(File::contents_utf8).unwrap_or_default()
+        let text = FOLDER.get_file(format!("{}.lua", self.name)).and_then(File::contents_utf8);
+        text.expect("each script's text is in the folder")
     }
 
     /// What it does.
@@ -87,6 +92,13 @@ impl Script {
     pub fn locate(&self, line: u32) -> Option<(&'static str, u32)> {
         let run = self.runs.iter().rev().find(|run| run.start <= line)?;
         (line <= self.lines).then(|| (run.file, run.line + (line - run.start)))
+    }
+
+    /// The command that a line of [`source`](Script::source) calls, if it calls one.
+    pub(crate) fn command_at(&self, line: u32) -> Option<&'static str> {
+        let line = self.source().lines().nth(usize::try_from(line).ok()?.checked_sub(1)?)?;
+        let (_, after) = line.split_once("call('")?;
+        after.split_once('\'').map(|(command, _)| command)
     }
 
     /// The server's text about an error in this script, with the real file and line wherever it has

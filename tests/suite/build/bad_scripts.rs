@@ -99,6 +99,28 @@ fn a_slot_without_a_type_is_refused() {
 }
 
 #[test]
+fn a_type_that_no_check_is_made_of_is_refused() {
+    for (case, lacks) in [
+        (
+            "type_unknown",
+            "the type `integer` of the slot `expiry` lacks one of the types prefix, int, name, token, word, text and bytes",
+        ),
+        (
+            "int_without_range",
+            "the type `int` of the slot `expiry` lacks its range, as in `[int 1..1000 ms]`, from -1 or more to 2^53",
+        ),
+        (
+            "variadic_without_count",
+            "the type `bytes` of the slot `more` lacks how many there are, as in `[1..100 bytes...]`",
+        ),
+        ("key_without_shape", "the text of the key `marks` begins with its shape, as `<prefix>q:<queue>`"),
+        ("number_or_empty", "the slot `expiry` is made a number; its type is an int that is never empty"),
+    ] {
+        assert_refused(case, &[&format!("lua/push.lua:6: {lacks}")]);
+    }
+}
+
+#[test]
 fn a_slot_without_a_comment_is_refused() {
     assert_refused(
         "slot_without_comment",
@@ -153,7 +175,7 @@ fn a_gap_in_front_of_a_variadic_slot_is_refused() {
 fn a_variadic_slot_whose_type_has_no_dots_is_refused() {
     assert_refused(
         "variadic_without_dots",
-        &["lua/push.lua:5: the slot `payloads` is variadic; end its type with dots: `[bytes...]`"],
+        &["lua/push.lua:5: the slot `payloads` is variadic; end its type with dots: `[1..9 bytes...]`"],
     );
 }
 

@@ -24,7 +24,7 @@ fn the_library_holds_every_script_of_the_folder_lua_as_it_compiles() {
             assert_eq!(slot.kind() == SlotKind::Key, compiled.kind == Kind::Key);
             assert_eq!(slot.index(), compiled.index);
             assert_eq!(slot.name(), compiled.name);
-            assert_eq!(slot.ty(), compiled.ty);
+            assert_eq!(slot.ty(), compiled.told);
             assert_eq!(slot.text(), compiled.text);
             assert_eq!(slot.is_variadic(), compiled.variadic);
         }
@@ -42,8 +42,15 @@ fn the_source_of_each_script_hashes_to_its_sha() {
 #[test]
 fn each_line_of_each_script_is_located_where_it_stands_in_the_folder_lua() {
     for script in scripts::all() {
+        let mut is_check = false;
         for (number, line) in (1..).zip(script.source().lines()) {
             let (file, there) = script.locate(number).unwrap();
+            // The build made it: it is of the last slot.
+            is_check |= line == "-- Checks, made by the build of the types above";
+            if is_check {
+                is_check = line != "-- Checked";
+                continue;
+            }
             let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
             assert_eq!(text.lines().nth(there as usize - 1), Some(line), "{}:{number}", script.name());
         }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::compiler::types::Type;
 use super::compiler::{self, CompiledScript, Kind, Run, Slot};
 use super::{compile, fixture};
 
@@ -12,8 +13,10 @@ fn script(name: &str) -> CompiledScript {
 }
 
 fn slot(kind: Kind, index: usize, name: &str, ty: &str, text: &str) -> Slot {
-    let [name, ty, text] = [name, ty, text].map(str::to_owned);
-    Slot { kind, index, name, ty, text, variadic: false }
+    let parsed =
+        Type::parse(ty, kind == Kind::Key, ty.starts_with(|first: char| first.is_ascii_digit())).unwrap();
+    let [name, told, text] = [name, ty, text].map(str::to_owned);
+    Slot { kind, index, name, told, ty: parsed, text, variadic: false, is_number: false, is_table: false }
 }
 
 fn run(start: usize, file: &str, line: usize) -> Run {
@@ -42,13 +45,22 @@ fn includes_are_expanded_in_their_places_and_each_only_once() {
 
 #[test]
 fn the_sha_is_that_of_the_expanded_bytes() {
-    assert_eq!(script("push").sha, "120d4cc92590606b612abb192d1cfce3753eabf2");
-    assert_eq!(script("group_add").sha, "d5c99cba9fb49a8984798c3a846cb3bb9cc800a4");
+    assert_eq!(script("push").sha, "5de0712fbf202cd28467e791658ed754673edbdf");
+    assert_eq!(script("group_add").sha, "5089c29bf9f684c2eaaec13f20546818f4d58dca");
 }
 
 #[test]
-fn a_script_without_includes_stays_as_it_is() {
-    assert_eq!(script("group_add").source, fs::read_to_string(fixture("whole/group_add.lua")).unwrap());
+fn below_the_slots_stand_their_checks_and_all_else_stays_as_it_is() {
+    let source = script("group_add").source;
+    let (slots, rest) = source.split_once("-- Checks, made by the build of the types above\n").unwrap();
+    let (checks, below) = rest.split_once("-- Checked\n").unwrap();
+    assert_eq!([slots, below].concat(), fs::read_to_string(fixture("whole/group_add.lua")).unwrap());
+    assert!(slots.ends_with("one for each queue\n"));
+    for due in
+        ["#KEYS < 2 or #KEYS > 10", "#entries < 2", "expiry + 0 > 60000", "not find(group, '.g:[^%s:]+$')"]
+    {
+        assert!(checks.contains(due), "{due}: {checks}");
+    }
 }
 
 #[test]
@@ -73,45 +85,55 @@ fn each_reply_goes_on_until_its_comment_ends() {
 
 #[test]
 fn slots_are_read_with_their_types_and_texts() {
+    let capacity = slot(Kind::Argument, 3, "capacity", "int 0..999", "the most live messages that may wait");
     assert_eq!(
         script("push").slots,
         [
             slot(Kind::Key, 1, "queue", "list", "<prefix>q:<queue>"),
             slot(Kind::Argument, 1, "payload", "bytes", "sealed by the client, never parsed here"),
-            slot(Kind::Argument, 2, "expiry", "int", "milliseconds the message may wait"),
-            slot(Kind::Argument, 3, "capacity", "int", "the most live messages that may wait"),
+            Slot {
+                is_number: true,
+                ..slot(Kind::Argument, 2, "expiry", "int 1..60000 ms", "the message may wait")
+            },
+            Slot { is_number: true, ..capacity },
         ]
     );
 }
 
 #[test]
 fn a_variadic_slot_is_bound_by_unpack_or_as_the_table_and_its_first_index() {
-    let queues = slot(Kind::Key, 2, "queues", "list", "<prefix>q:<queue>");
-    let entries = slot(Kind::Argument, 2, "entries", "bytes", "one for each queue");
+    let queues = slot(Kind::Key, 2, "queues", "1..9 list", "<prefix>q:<queue>");
+    let entries = slot(Kind::Argument, 2, "entries", "1..9 bytes", "one for each queue");
     assert_eq!(
         script("group_add").slots,
         [
             slot(Kind::Key, 1, "group", "hash", "<prefix>g:<group>"),
             Slot { variadic: true, ..queues },
-            slot(Kind::Argument, 1, "expiry", "int", "ms the membership lasts"),
-            Slot { variadic: true, ..entries },
+            slot(Kind::Argument, 1, "expiry", "int 1..60000 ms", "the membership lasts"),
+            Slot { variadic: true, is_table: true, ..entries },
         ]
     );
 }
 
 #[test]
 fn the_line_map_leads_from_the_expanded_script_to_the_files() {
-    assert_eq!(script("group_add").runs, [run(1, "lua/group_add.lua", 1)]);
-    assert_eq!(
-        script("push").runs,
-        [
-            run(1, "lua/push.lua", 1),
-            run(17, "lua/lib/clock.lua", 1),
-            run(22, "lua/push.lua", 17),
-            run(23, "lua/lib/entry.lua", 1),
-            run(28, "lua/push.lua", 18),
-        ]
-    );
+    // The checks are of the last slot.
+    let of_checks =
+        |lines: std::ops::RangeInclusive<usize>, file, slot| lines.map(move |line| run(line, file, slot));
+    let mut due = vec![run(1, "lua/group_add.lua", 1)];
+    due.extend(of_checks(8..=31, "lua/group_add.lua", 7));
+    due.push(run(32, "lua/group_add.lua", 8));
+    assert_eq!(script("group_add").runs, due);
+    let mut due = vec![run(1, "lua/push.lua", 1)];
+    due.extend(of_checks(15..=33, "lua/push.lua", 14));
+    due.extend([
+        run(34, "lua/push.lua", 15),
+        run(36, "lua/lib/clock.lua", 1),
+        run(41, "lua/push.lua", 17),
+        run(42, "lua/lib/entry.lua", 1),
+        run(47, "lua/push.lua", 18),
+    ]);
+    assert_eq!(script("push").runs, due);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The build of the scripts: what a good folder compiles to, and what the build says about each mistake.
 
 #[path = "../../../src/redis/script/compiler/mod.rs"]
-mod compiler;
+pub(crate) mod compiler;
 
 mod bad_scripts;
 mod embedded_scripts;

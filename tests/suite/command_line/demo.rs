@@ -34,6 +34,10 @@ pub(super) fn assert_sums_meet(ended: &Ended, server: &str) {
         "expired",
         "lost",
         "duplicated",
+        "attempts",
+        "receives_dropped",
+        "out_of_order",
+        "verdict",
         "group",
         "messages_per_s",
         "p50_us",
@@ -43,6 +47,7 @@ pub(super) fn assert_sums_meet(ended: &Ended, server: &str) {
     assert_eq!(keys, expected);
     let layer = if server.starts_with("the memory") { "MemoryLayer" } else { "RedisChannelLayer" };
     assert_eq!(report["layer"], layer);
+    assert_eq!(report["verdict"], "nothing lost, nothing repeated");
     assert!(report["server"].as_str().unwrap().starts_with(server), "{report}");
     let [sent, received, refused, expired] =
         ["sent", "received", "refused", "expired"].map(|key| number(report, key));
@@ -80,9 +85,10 @@ async fn on_a_given_server_the_sums_meet_and_nothing_stays_for_good() {
     assert!(started.elapsed() < Duration::from_secs(15));
     assert_sums_meet(&demo, &format!("{}/0", server.url()));
     assert!(
-        demo.err.starts_with(&format!("asgi-redis: demo on {}/0\nasgi-redis: sent ", server.url())),
+        demo.err.starts_with(&format!("asgi-redis: demo on {}/0\nasgi-redis: producers and ", server.url())),
         "{demo:?}"
     );
+    assert!(!demo.err.contains(['\r', '\x1b']), "{demo:?}");
 
     let mut connection = server.connection().await;
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
@@ -99,7 +105,9 @@ fn without_json_a_table_is_printed() {
     let server = Server::shared();
     let table = run(program().arg("demo").env("ASGI_REDIS_URL", server.url()));
     assert_eq!(table.status, Some(0), "{table:?}");
-    let names: Vec<&str> = table.out.lines().map(|line| line.split("  ").next().unwrap()).collect();
+    assert!(table.out.lines().all(|line| line.chars().count() <= 80), "{table:?}");
+    let names: Vec<&str> =
+        table.out.lines().map(|line| line.trim_start().split("  ").next().unwrap()).collect();
     assert_eq!(
         names,
         [
@@ -114,9 +122,15 @@ fn without_json_a_table_is_printed() {
             "out of order",
             "to rooms",
             "copies due",
+            "received",
+            "missed",
+            "lost",
+            "duplicated",
+            "strayed",
             "messages/s",
             "p50",
-            "p99"
+            "p99",
+            "nothing lost, nothing repeated"
         ]
     );
 }
@@ -219,7 +233,13 @@ fn a_demo_that_is_asked_to_end_removes_its_server() {
         std::thread::sleep(Duration::from_millis(700));
         signal(&demo, name);
         let demo = end(demo);
-        assert_eq!((demo.status, demo.out.as_str()), (Some(status), ""), "{demo:?}");
+        assert_eq!(demo.status, Some(status), "{demo:?}");
+        assert!(demo.out.lines().any(|line| line.starts_with("received ")), "{demo:?}");
+        assert!(
+            demo.out.trim_end().ends_with("interrupted: what was under way counts as lost here"),
+            "{demo:?}"
+        );
+        assert!(demo.out.lines().all(|line| line.chars().count() <= 80), "{demo:?}");
         assert_removed(&socket, &process);
     }
 }

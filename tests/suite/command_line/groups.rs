@@ -47,7 +47,7 @@ fn what_is_added_is_listed_and_counted_until_it_is_discarded() {
     layer.group(&["discard", "room", "a", "never-in-it"]).done();
     assert_eq!(layer.group(&["list", "room"]).done(), "a?b\nc\n");
     assert_eq!(layer.group(&["list", "other"]).done(), "");
-    run(layer.program().arg("flush")).done();
+    run(layer.program().args(["flush", "--yes"])).done();
     assert_eq!(layer.group(&["len", "room"]).done(), "0\n");
 }
 

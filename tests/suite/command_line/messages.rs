@@ -82,8 +82,8 @@ fn what_does_not_arrive_in_time_makes_the_exit_status_1() {
     let (server, prefix) = (Server::shared(), unique_prefix("what_does_not_arrive"));
     let receive =
         |arguments: &[&str]| run(program_on(&server, &prefix).args(["receive", "a"]).args(arguments));
-    receive(&["--timeout", "0.2"]).failed(1, "nothing arrived within 200ms");
-    receive(&["--timeout", "0"]).failed(1, "nothing arrived within 0ns");
+    receive(&["--timeout", "0.2"]).failed(1, "nothing arrived within 0.2 s");
+    receive(&["--timeout", "0"]).failed(1, "nothing arrived at once");
     receive(&["--timeout", "0", "--count", "0"]).failed(1, "nothing arrived");
 
     run(program_on(&server, &prefix).args(["send", "a", "1"])).done();
@@ -177,8 +177,13 @@ fn a_flush_removes_what_waits_under_its_prefix_only() {
     for prefix in [&prefix, &other] {
         run(program_on(&server, prefix).args(["send", "a", "1"])).done();
     }
-    assert_eq!(run(program_on(&server, &prefix).arg("flush")).done(), "");
+    assert_eq!(run(program_on(&server, &prefix).args(["flush", "--yes"])).done(), "");
     run(program_on(&server, &prefix).args(["receive", "a", "--timeout", "0"])).failed(1, "nothing arrived");
-    assert_eq!(run(program_on(&server, &prefix).args(["flush", "--json"])).done(), "{\"flushed\":true}\n");
+    let flushed = run(program_on(&server, &prefix).args(["flush", "--yes", "--json"])).json().remove(0);
+    assert_eq!(
+        (&flushed["flushed"], &flushed["prefix"]),
+        (&true.into(), &prefix.as_str().into()),
+        "{flushed}"
+    );
     assert_eq!(run(program_on(&server, &other).args(["receive", "a", "--timeout", "0"])).json().len(), 1);
 }

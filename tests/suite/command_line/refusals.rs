@@ -19,13 +19,13 @@ fn wrong_use_is_exit_status_2_whether_or_not_a_server_is_there() {
         (&["receive", "a", "b?"], "invalid channel name \"b?\": something must follow the `?`"),
         (&["send", "a", "{"], "the message is not JSON: EOF while parsing an object"),
         (&["send", "a", r#"{"$bytes": 1}"#], r#"the message has {"$bytes": ...} whose value is not base64"#),
-        (&["receive", "a", "--timeout", "-1"], "unexpected argument '-1' found"),
+        (&["receive", "a", "--timeout", "-1"], "invalid value '-1' for '--timeout <SECONDS>': not a number"),
         (&["receive", "a", "--timeout=-1"], "invalid value '-1' for '--timeout <SECONDS>': not a number"),
         (&["receive", "a", "--count", "x"], "invalid value 'x' for '--count <N>'"),
         (&["flush", "--capacity", "0"], "option `capacity`: 0 is not allowed"),
         (&["flush", "--expiry", "0"], "option `expiry`: 0ns is not allowed"),
         (&["flush", "--prefix", ""], "option `prefix`: \"\" is not allowed"),
-        (&["flush", "--redis", "host:1"], "option `hosts`: host:1 is refused: write a URL"),
+        (&["flush", "--redis", "host:1:2"], "option `hosts`: host:1:2 is refused: write a URL"),
         (&["flush", "--layer", "a"], "--layer names a layer of a file; give the file with --config"),
         (
             &["demo", "--capacity", "1"],
@@ -80,7 +80,7 @@ fn a_message_that_is_too_large_or_too_deep_is_exit_status_5() {
 fn a_password_is_never_shown() {
     let server = Server::private_with(&["--requirepass", "right"]);
     let url = |password: &str| format!("redis://:{password}@{}", server.address());
-    run(program().args(["flush", "--redis", &url("right")])).done();
+    run(program().args(["flush", "--yes", "--redis", &url("right")])).done();
 
     let wrong = url("secret");
     let refused = [
@@ -88,7 +88,7 @@ fn a_password_is_never_shown() {
         run(program().arg("flush").env("ASGI_REDIS_URL", &wrong)),
     ];
     for refused in refused {
-        refused.failed(4, &format!("server redis://***@{}/0 ", server.address()));
+        refused.failed(6, &format!("server redis://***@{}/0 ", server.address()));
         assert!(!refused.err.contains("secret"), "{refused:?}");
     }
     for arguments in [&["flush", &wrong] as &[&str], &["receive", &wrong], &["send", &wrong, "1"], &[&wrong]]
@@ -131,5 +131,16 @@ fn a_closed_standard_output_or_error_is_no_panic() {
         let shell = run(Command::new("sh").args(["-c", line, program]));
         assert_eq!(shell.status, Some(status), "{shell:?}");
         assert!(["", "0\n"].contains(&shell.err.as_str()), "{shell:?}");
+    }
+}
+
+#[test]
+fn short_help_is_short_and_help_has_each_option_of_every_command_once() {
+    for command in ["", "send", "receive", "group send", "flush", "shards", "drain"] {
+        let short = run(program().args(command.split_whitespace()).arg("-h")).done();
+        assert!(short.lines().count() <= 25, "{command}: {short}");
+        assert!(!short.contains("--prefix") && short.contains("--help has more"), "{command}: {short}");
+        let long = run(program().args(command.split_whitespace()).arg("--help")).done();
+        assert_eq!(long.matches("--prefix <").count(), 1, "{command}: {long}");
     }
 }

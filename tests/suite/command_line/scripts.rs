@@ -38,7 +38,7 @@ fn the_list_has_every_script_with_its_sha_slots_and_replies() {
             assert_eq!(listed["variadic"], slot.is_variadic());
         }
     }
-    assert!(out.contains("KEYS[1...]  queues "), "{out}");
+    assert!(out.contains("KEYS[1...]  queue_keys "), "{out}");
     assert!(out.contains("  reply: {\"stale\"}"), "{out}");
 }
 
@@ -54,11 +54,11 @@ fn a_script_is_shown_as_the_server_gets_it() {
 fn a_line_is_located_in_the_folder_of_scripts() {
     assert_eq!(run(program().args(["scripts", "locate", "push", "1"])).done(), "lua/push.lua:1\n");
     let source = get("push").unwrap().source();
-    let line = 1 + source.lines().position(|line| line.starts_with("local function clock")).unwrap();
+    let line = 1 + source.lines().position(|line| line.starts_with("local function entry_time")).unwrap();
     let (file, there) = get("push").unwrap().locate(line.try_into().unwrap()).unwrap();
-    assert_eq!(file, "lua/lib/clock.lua");
+    assert_eq!(file, "lua/lib/entry.lua");
     let locate = ["scripts", "locate", "push", &line.to_string()];
-    assert_eq!(run(program().args(locate)).done(), format!("lua/lib/clock.lua:{there}\n"));
+    assert_eq!(run(program().args(locate)).done(), format!("lua/lib/entry.lua:{there}\n"));
     let located = run(program().args(locate).arg("--json")).json().remove(0);
     assert_eq!(located, serde_json::json!({"file": file, "line": there}));
 }

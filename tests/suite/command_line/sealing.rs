@@ -12,7 +12,7 @@ const KEY: &str = "a key of thirty-two bytes or more";
 #[test]
 fn keys_come_from_a_file_of_lines_or_from_the_configuration() {
     let (server, prefix) = (Server::shared(), unique_prefix("keys_come_from"));
-    let lines = File::new("keys", &format!("{KEY}\n\nanother key, which opens too\n"));
+    let lines = File::new("keys", &format!("{KEY}\n\nanother key, which opens too and is long enough\n"));
     let document =
         File::new("keys-document", &format!(r#"{{"symmetric_encryption_keys": ["{KEY}"], "capacity": 5}}"#));
     let by_lines = ["--keys", lines.name()];
@@ -32,7 +32,7 @@ fn keys_come_from_a_file_of_lines_or_from_the_configuration() {
 #[test]
 fn a_file_of_keys_that_cannot_be_used_is_named_and_no_key_is_shown() {
     let (server, prefix) = (Server::shared(), unique_prefix("a_file_of_keys"));
-    let flush = |file: &str| run(program_on(&server, &prefix).args(["flush", "--keys", file]));
+    let flush = |file: &str| run(program_on(&server, &prefix).args(["flush", "--yes", "--keys", file]));
     flush("/nonexistent/keys").failed(2, "/nonexistent/keys: No such file or directory");
     let empty = File::new("no-keys", "\n\n");
     flush(empty.name()).failed(2, &format!("{}: it has no key", empty.name()));

@@ -33,7 +33,7 @@ fn each_server_is_shown_with_what_waits_on_it_and_one_that_is_down_makes_the_exi
         assert!(shard["latency_us"].is_u64() && shard["version"].as_str().unwrap().contains('.'), "{shard}");
     }
     let text = on(&both, &["shards"]).done();
-    assert!(text.lines().nth(1).unwrap().ends_with(": 3 messages in 1 queues, 0 groups"), "{text}");
+    assert!(text.lines().nth(1).unwrap().ends_with(": 3 messages in 1 queue, 0 groups"), "{text}");
 
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let down = on(&[&urls[0], &format!("redis://{nobody}")], &["shards", "--json"]);
@@ -41,6 +41,40 @@ fn each_server_is_shown_with_what_waits_on_it_and_one_that_is_down_makes_the_exi
     let shown = down.json();
     assert_eq!((&shown[0]["up"], &shown[1]["up"]), (&json!(true), &json!(false)));
     assert!(shown[1]["error"].as_str().unwrap().contains("cannot be reached"), "{down:?}");
+}
+
+#[test]
+fn programs_that_send_once_do_not_all_load_the_first_server() {
+    let (server, prefix) = (Server::shared(), unique_prefix("send-once"));
+    let on_three = |arguments: &[&str]| {
+        let mut command = program();
+        for db in 0..3 {
+            command.args(["--redis", &server.url_with_db(db)]);
+        }
+        run(command.args(["--prefix", &prefix]).args(arguments))
+    };
+    for _ in 0..30 {
+        on_three(&["send", "jobs", "1"]).done();
+    }
+    let shown = on_three(&["shards", "--json"]).json();
+    let counts: Vec<u64> = shown.iter().map(|shard| shard["messages"].as_u64().unwrap()).collect();
+    assert_eq!(counts.iter().sum::<u64>(), 30);
+    assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
+}
+
+#[test]
+fn programs_that_receive_once_do_not_all_take_from_the_first_channel() {
+    let (server, prefix) = (Server::shared(), unique_prefix("receive-once"));
+    let with = |arguments: &[&str]| run(super::program_on(&server, &prefix).args(arguments));
+    for channel in ["a", "b"] {
+        for _ in 0..30 {
+            with(&["send", channel, "1"]).done();
+        }
+    }
+    let received: Vec<String> =
+        (0..30).map(|_| with(&["receive", "a", "b", "--timeout", "0"]).done()).collect();
+    let from_a = received.iter().filter(|line| line.contains(r#""channel":"a""#)).count();
+    assert!((1..30).contains(&from_a), "{from_a} of 30 from the first channel");
 }
 
 /// Sends with the old list, to a normal channel and, in order, to a single-reader channel, while drains are killed.
@@ -119,4 +153,84 @@ fn a_server_is_not_drained_into_a_list_that_has_it() {
     let mut command = program();
     command.args(["--redis", &server.url(), "--prefix", &prefix, "drain", "--from", &server.url()]);
     run(&mut command).failed(2, "a server is to be drained into a host list that has it");
+}
+
+#[test]
+fn a_drain_to_a_dead_server_takes_nothing() {
+    let (server, prefix) = (Server::shared(), unique_prefix("drain-dead"));
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = format!("redis://{nobody}");
+    let old = |arguments: &[&str]| run(super::program_on(&server, &prefix).args(arguments));
+    for channel in ["a", "b?1", "c?2"] {
+        old(&["send", channel, "1"]).done();
+    }
+    let from = server.url();
+    for new in [&[&*dead] as &[&str], &[&server.url_with_db(1), &dead]] {
+        let mut drain = program();
+        for url in new {
+            drain.args(["--redis", url]);
+        }
+        let drained = run(drain.args(["--prefix", &prefix, "drain", "--from", &from]));
+        assert_eq!(drained.status, Some(4), "{drained:?}");
+        let waiting = old(&["shards", "--json"]).json();
+        assert_eq!(waiting[0]["messages"], 3, "{waiting:?}");
+        assert_eq!(
+            run(super::program_on(&server, &prefix).args(["shards", "--queues"])).done().lines().count(),
+            4
+        );
+    }
+    // Nothing is aside: each is still received where it was.
+    let received = old(&["receive", "a", "b?1", "c?2", "--count", "0", "--timeout", "0"]);
+    assert_eq!(received.json().len(), 3, "{received:?}");
+}
+
+/// A batch that a drain took out for a server that is gone, as it stands on the old server.
+async fn set_aside(server: &Server, prefix: &str, queue: &str) {
+    let mut admin = server.connection().await;
+    let (from, aside) = (format!("{prefix}q:{queue}"), format!("{prefix}o:{queue}"));
+    let entries: Vec<Vec<u8>> =
+        redis::cmd("LRANGE").arg(&from).arg(0).arg(-1).query_async(&mut admin).await.unwrap();
+    let () = redis::cmd("RPUSH")
+        .arg(&aside)
+        .arg("batch redis://gone:6379/0")
+        .arg(entries)
+        .query_async(&mut admin)
+        .await
+        .unwrap();
+    let () = redis::cmd("DEL").arg(&from).query_async(&mut admin).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_aside_for_a_server_that_is_gone_stops_no_other_queue_and_is_put_back() {
+    let (server, prefix) = (Server::shared(), unique_prefix("drain-abandon"));
+    let old = |arguments: &[&str]| run(super::program_on(&server, &prefix).args(arguments));
+    for channel in ["a", "b", "b", "c"] {
+        old(&["send", channel, "1"]).done();
+    }
+    set_aside(&server, &prefix, "b").await;
+    assert_eq!(old(&["shards", "--json"]).json()[0]["messages"], 4);
+    let drain = |arguments: &[&str]| {
+        let mut drain = program();
+        drain.args([
+            "--redis",
+            &server.url_with_db(1),
+            "--prefix",
+            &prefix,
+            "drain",
+            "--from",
+            &server.url(),
+        ]);
+        run(drain.args(arguments))
+    };
+    let stuck = drain(&[]);
+    assert_eq!(stuck.status, Some(2), "{stuck:?}");
+    assert!(stuck.err.contains("channel \"b\"") && stuck.err.contains("--abandon"), "{stuck:?}");
+    assert_eq!(old(&["shards", "--json"]).json()[0]["messages"], 2, "the others were moved");
+    assert_eq!(drain(&["--abandon"]).done(), "put back 2 messages\n");
+    drain(&[]).done();
+    let new = |arguments: &[&str]| {
+        run(program().args(["--redis", &server.url_with_db(1), "--prefix", &prefix]).args(arguments))
+    };
+    let received = new(&["receive", "a", "b", "c", "--count", "0", "--timeout", "0"]);
+    assert_eq!(received.json().len(), 4, "{received:?}");
 }

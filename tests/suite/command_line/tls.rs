@@ -22,7 +22,7 @@ fn tls_server() -> (Server, String) {
         "no",
     ];
     let files = [("certificate.pem", certificate.as_bytes()), ("key.pem", key.as_bytes())];
-    (Server::private_with_files(&arguments, &files), certificate)
+    (Server::private_with_tls(&arguments, &files), certificate)
 }
 
 #[test]
@@ -42,8 +42,8 @@ fn a_trusted_server_is_reached_over_tls_and_another_is_not() {
     assert_eq!(run(trusting().args(["receive", "a"])).done(), "{\"channel\":\"a\",\"message\":7}\n");
 
     let error = run(program().args(["--redis", &url, "send", "a", "7"]));
-    assert_eq!(error.status, Some(4), "{error:?}");
+    assert_eq!(error.status, Some(9), "{error:?}");
     assert!(error.err.contains("certificate"), "{error:?}");
     let plain = run(program().args(["--redis", &server.url(), "send", "a", "7"]));
-    assert_eq!(plain.status, Some(4), "{plain:?}");
+    assert_eq!(plain.status, Some(9), "{plain:?}");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, RedisChannelLayer};
 
 use super::{PATIENCE, ask, give_back, keys, section, time, until};
-use crate::support::{Add, Discard, GroupSend, Pop, Push, Scripts, Server, calls};
+use crate::support::{Add, Change, Discard, GroupSend, Place, Pop, Push, Scripts, Server, calls};
 
 /// The command of the section on rights, in words.
 fn rights() -> Vec<&'static str> {
@@ -32,9 +32,10 @@ async fn the_published_rights_are_enough_and_none_is_there_for_nothing() {
     });
     until(&mut admin, &["EXISTS", "asgi:w:b"], 1).await;
     let _: i64 = ask(&mut admin, &["CLIENT", "KILL", "USER", "asgi"]).await;
+    // The first may be written to the connection that was killed, before its end is seen, and nobody knows what became of it.
+    // If it was sent all the same, the flush below takes the second copy.
     let sent = async {
-        while let Err(error) = layer.send("b", "second").await {
-            assert!(error.may_retry(), "{error}");
+        while layer.send("b", "second").await.is_err() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
@@ -51,9 +52,11 @@ async fn the_published_rights_are_enough_and_none_is_there_for_nothing() {
     layer.send("full", "third").await.unwrap();
     assert_eq!(small.send("full", "refused").await.unwrap_err().kind(), ErrorKind::ChannelFull);
     small.send("short", "fourth").await.unwrap();
-    // The list outlives its first message, whose place is then free.
+    // The list outlives its first message, whose place is then free; on a slow machine it was perhaps gone before.
+    while ask::<i64>(&mut admin, &["PERSIST", "asgi:q:short"]).await == 0 {
+        small.send("short", "fourth").await.unwrap();
+    }
     let (seconds, _): (u64, u64) = time(&mut admin).await;
-    let () = ask(&mut admin, &["PERSIST", "asgi:q:short"]).await;
     while time(&mut admin).await.0 < seconds + 2 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -101,9 +104,10 @@ async fn use_groups(url: &str) {
     scripts.load().await;
     scripts.inbox_keep("in!", "owner", 60_000, &["slow"], &["quick"]).await;
     scripts.group_add(&Add::to("room", &["in!a", "in!b", "news"])).await;
-    // Of eight that are new one looks at others.
-    let new: Vec<String> = (0..8).map(|number| format!("new?{number}")).collect();
-    scripts.group_add(&Add::to("hall", &new.iter().map(String::as_str).collect::<Vec<_>>())).await;
+    // Of eight groups that are new to a queue one looks at others.
+    let new =
+        (0..8).fold(Change::of("in!"), |change, number| change.join(&format!("hall{number}"), "a", 60_000));
+    scripts.change(&new).await;
     scripts.group_send(&GroupSend::to("room", "hi")).await;
     scripts.push(&Push::to("in!", &["mslow direct"])).await;
     // Few that are full are compared, many are asked for.
@@ -113,12 +117,16 @@ async fn use_groups(url: &str) {
     scripts.group_len_step("room", "", 100).await;
     scripts.group_list_step("room", "", "0").await;
     scripts.channel_groups_step("in!a", "").await;
-    scripts.inbox_groups_step("in!", "", "0").await;
+    // A page begins at a member, and at one that has left.
+    let end: u64 = scripts.ask(redis::cmd("ZSCORE").arg("asgi:m:room in!").arg("a")).await;
+    for address in ["a", "gone"] {
+        scripts.inbox_page("in!", "owner", 2, &Place::new("room", end, address)).await;
+    }
+    // What a repair finds gone is put right.
+    let repair = Change::of("in!").join_unless_in("room", "a", end).leave_if("room", "a", end).begin();
+    scripts.change(&repair).await;
     scripts.group_discard(&Discard::from("room", &["in!a"])).await;
     scripts.group_leave_step("news", None, "").await;
-    for new in &new {
-        scripts.group_leave_step(new, None, "").await;
-    }
     assert_eq!(scripts.inbox_close_step("in!", "owner").await, Some(0));
 }
 

@@ -30,7 +30,9 @@ fn session() -> Vec<Block> {
 
 /// Two headers of entries, and two times, are alike.
 fn masked(line: &str) -> String {
-    let header = Regex::new(r"\\x00.*(m |groom |=room )").unwrap().replace(line, "<header>$1").into_owned();
+    // A control entry has no end of its own, which is this time.
+    let control = Regex::new(r"\\x00.*,\\xc3\\xd8\\x00").unwrap().replace(line, "<header>").into_owned();
+    let header = Regex::new(r"\\x00.*(m |groom )").unwrap().replace(&control, "<header>$1").into_owned();
     let header = Regex::new(r"\b\d{16}\b").unwrap().replace(&header, "<µs>").into_owned();
     Regex::new(r"\b\d{13}\b").unwrap().replace(&header, "<ms>").into_owned()
 }

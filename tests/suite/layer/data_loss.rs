@@ -69,6 +69,7 @@ async fn a_server_that_restarts_empty_is_given_a_thousand_members_of_ten_groups_
     assert_eq!(inboxes[1].statistics().missed, 0);
 }
 
+/// Shows R21.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn data_that_are_lost_without_a_disconnect_are_given_again_by_the_next_beat() {
     let server = Server::private();
@@ -99,7 +100,7 @@ async fn a_disconnection_shorter_than_the_lease_ends_no_membership_and_loses_no_
     let mut mailbox = inbox.open_mailbox().unwrap();
     other.group_add("room", mailbox.name()).await.unwrap();
     for number in 0..5 {
-        other.group_send("room", &number).await.unwrap();
+        let _ = other.group_send("room", &number).await.unwrap();
     }
     proxy.refuse();
     proxy.cut();
@@ -111,7 +112,7 @@ async fn a_disconnection_shorter_than_the_lease_ends_no_membership_and_loses_no_
     // It joins while its owner cannot be reached.
     let mut late = inbox.open_mailbox().unwrap();
     other.group_add("room", late.name()).await.unwrap();
-    other.group_send("room", &15).await.unwrap();
+    let _ = other.group_send("room", &15).await.unwrap();
     proxy.pass();
     for number in 0..16 {
         assert_eq!(promptly("a message", mailbox.receive::<u64>()).await.unwrap(), number);
@@ -137,7 +138,7 @@ async fn an_owner_cut_off_beyond_its_lease_gets_its_memberships_back_when_it_ret
     assert!(other.group_channels("room").await.unwrap().is_empty());
     proxy.pass();
     until("it is back", async || other.group_len("room").await.unwrap() == 1).await;
-    other.group_send("room", &2).await.unwrap();
+    let _ = other.group_send("room", &2).await.unwrap();
     assert_eq!(promptly("the message", mailbox.receive::<u64>()).await.unwrap(), 2);
 }
 
@@ -181,7 +182,7 @@ async fn mailboxes_opened_and_dropped_during_an_outage_are_known_and_gone_afterw
         owner.group_add("room", mailbox.name()).await.unwrap();
     }
     until("the owner knows", async || owner.group_len("room").await.unwrap() == 2).await;
-    owner.group_send("room", &0).await.unwrap();
+    let _ = owner.group_send("room", &0).await.unwrap();
     assert_eq!(promptly("a copy", stays.receive::<u64>()).await.unwrap(), 0);
     server.stop();
     drop(goes);
@@ -190,14 +191,14 @@ async fn mailboxes_opened_and_dropped_during_an_outage_are_known_and_gone_afterw
     server.start();
     until("the one that stays is back", async || matches!(other.group_len("room").await, Ok(1))).await;
     other.group_add("room", new.name()).await.unwrap();
-    other.group_send("room", &1).await.unwrap();
+    let _ = other.group_send("room", &1).await.unwrap();
     for mailbox in [&mut stays, &mut new] {
         assert_eq!(promptly("a copy", mailbox.receive::<u64>()).await.unwrap(), 1);
     }
     assert_eq!(inbox.statistics().mailboxes, 2);
 }
 
-/// Shows R21.
+/// Shows R21 and R39.
 #[tokio::test]
 async fn memberships_that_were_over_before_the_loss_do_not_come_back_and_others_keep_their_end() {
     let server = Server::private();
@@ -216,14 +217,16 @@ async fn memberships_that_were_over_before_the_loss_do_not_come_back_and_others_
     tokio::time::sleep(second).await;
     let names = owner.group_channels("room").await.unwrap();
     assert_eq!(names, [stays.name().clone()], "{}", goes.name());
-    let deadline: u64 = redis::cmd("PTTL")
-        .arg(format!("{}g:room", long.build().unwrap().prefix()))
-        .query_async(&mut admin)
-        .await
-        .unwrap();
-    assert!(deadline < 86_400_000 - 1_500, "the membership ends when it would have: {deadline}");
+    let inbox_name = inbox.name().as_str();
+    let members = format!("{}m:room {inbox_name}", long.build().unwrap().prefix());
+    let address = stays.name().as_str().strip_prefix(inbox_name).unwrap();
+    let end: u64 = redis::cmd("ZSCORE").arg(members).arg(address).query_async(&mut admin).await.unwrap();
+    let (now_s, _): (u64, u64) = redis::cmd("TIME").query_async(&mut admin).await.unwrap();
+    let left = end - now_s * 1000;
+    assert!(left < 86_400_000 - 500, "the membership ends when it would have: {left}");
 }
 
+/// Shows R26 and R46.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_in_the_middle_of_a_stream_of_joins_leaves_the_groups_as_the_program_left_them() {
     let server = Arc::new(Server::private());
@@ -232,6 +235,10 @@ async fn a_restart_in_the_middle_of_a_stream_of_joins_leaves_the_groups_as_the_p
     let mut mailboxes = Vec::new();
     for number in 0..60 {
         if number == 30 {
+            // Behind the joins: a change of others that the owner has not read is lost with the server's data, as any write is.
+            let last: &mut Mailbox = mailboxes.last_mut().unwrap();
+            other.send(last.name(), &0).await.unwrap();
+            assert_eq!(promptly("what came after the joins", last.receive::<u64>()).await.unwrap(), 0);
             let server = Arc::clone(&server);
             tokio::task::spawn_blocking(move || {
                 server.stop();
@@ -251,12 +258,13 @@ async fn a_restart_in_the_middle_of_a_stream_of_joins_leaves_the_groups_as_the_p
         mailboxes.push(mailbox);
     }
     until("all are in", async || matches!(other.group_len("room").await, Ok(60))).await;
-    other.group_send("room", &1).await.unwrap();
+    let _ = other.group_send("room", &1).await.unwrap();
     for mailbox in &mut mailboxes {
         assert_eq!(promptly("a copy", mailbox.receive::<u64>()).await.unwrap(), 1);
     }
 }
 
+/// Shows R47.
 #[tokio::test]
 async fn many_groups_are_given_again_without_waiting_for_one_answer_after_another() {
     const GROUPS: usize = 300;
@@ -286,7 +294,7 @@ async fn many_groups_are_given_again_without_waiting_for_one_answer_after_anothe
     assert_eq!(other.channel_groups(mailbox.name()).await.unwrap().len(), GROUPS);
 }
 
-/// Shows R21.
+/// Shows R21, R47 and R49.
 #[tokio::test]
 async fn who_joins_while_the_members_are_being_given_again_drives_nobody_out() {
     let server = Server::private();
@@ -329,7 +337,7 @@ async fn who_joins_while_the_members_are_being_given_again_drives_nobody_out() {
         .unwrap();
     for room in &rooms {
         until("both are in", async || other.group_len(room).await.unwrap() == 2).await;
-        other.group_send(room, &2).await.unwrap();
+        let _ = other.group_send(room, &2).await.unwrap();
         for mailbox in [&mut old, &mut new] {
             assert_eq!(promptly("a copy", mailbox.receive::<u64>()).await.unwrap(), 2);
         }

@@ -33,6 +33,7 @@ impl Told {
     }
 }
 
+/// Shows R45.
 #[tokio::test]
 async fn a_loss_of_data_is_told_once_however_many_mailboxes_are_given_again() {
     let told = Told::default();
@@ -55,7 +56,7 @@ async fn a_loss_of_data_is_told_once_however_many_mailboxes_are_given_again() {
     }))
     .await;
     for number in 0..GROUPS {
-        layer.group_send(room(number), &0).await.unwrap();
+        let _ = layer.group_send(room(number), &0).await.unwrap();
     }
     for mailbox in &mut mailboxes {
         assert_eq!(promptly("a copy", mailbox.receive::<u64>()).await.unwrap(), 0);

@@ -35,7 +35,7 @@ async fn waiting_messages_move_to_where_the_new_list_puts_them_in_front_and_in_o
     }
     new.send("body?1", &500).await.unwrap();
     let report = soon("the drain", old.drain_into(&new)).await.unwrap();
-    assert_eq!((report.moved, report.expired, report.put_before), (1000, 0, 0));
+    assert_eq!((report.moved(), report.expired(), report.put_before()), (1000, 0, 0));
     assert_eq!(drain(&new, "body?1").await, (0..=500).collect::<Vec<_>>());
     let mut jobs = drain(&new, "jobs").await;
     jobs.sort_unstable();
@@ -59,7 +59,7 @@ async fn a_waiting_receive_gets_what_is_moved_and_expired_messages_stay_behind()
     let inbox = old.open_inbox("chat").await.unwrap();
     old.send(format!("{}a", inbox.name()), "stays").await.unwrap();
     let report = old.drain_into(&new).await.unwrap();
-    assert_eq!(report.inboxes.get(inbox.name().as_str()), Some(&1));
+    assert_eq!(report.inboxes().get(inbox.name().as_str()), Some(&1));
     assert_eq!(soon("its own", inbox.next::<String>()).await.unwrap().1, "stays");
 }
 
@@ -97,8 +97,8 @@ async fn inboxes_on_every_server_that_is_drained_are_told() {
         old.send("jobs", &number).await.unwrap();
     }
     let report = soon("the drain", old.drain_into(&new)).await.unwrap();
-    assert_eq!(report.moved, 20);
-    let told: Vec<_> = report.inboxes.into_iter().collect();
+    assert_eq!(report.moved(), 20);
+    let told: Vec<_> = report.inboxes().clone().into_iter().collect();
     assert_eq!(told, inboxes.iter().map(|(name, (_, count))| (name.clone(), *count)).collect::<Vec<_>>());
 }
 
@@ -113,7 +113,7 @@ async fn what_is_no_channel_stays_and_does_not_keep_the_rest_from_moving() {
     let () = redis::cmd("RPUSH").arg(&foreign).arg("x").query_async(&mut admin).await.unwrap();
     old.send("jobs", &1).await.unwrap();
     let report = soon("the drain", old.drain_into(&new)).await.unwrap();
-    assert_eq!((report.moved, report.left), (1, BTreeMap::from([("not a name".to_owned(), 1)])));
+    assert_eq!((report.moved(), report.left()), (1, &BTreeMap::from([("not a name".to_owned(), 1)])));
     assert_eq!(drain(&new, "jobs").await, [1]);
     let left: u64 = redis::cmd("LLEN").arg(&foreign).query_async(&mut admin).await.unwrap();
     assert_eq!(left, 1);

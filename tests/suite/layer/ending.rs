@@ -257,9 +257,16 @@ fn a_receive_ends_when_the_runtime_of_its_layer_has_ended() {
 
 /// Shows R16.
 #[tokio::test]
-async fn closing_ends_the_lease() {
+async fn closing_ends_the_lease_of_a_client_that_has_reconnected() {
     let server = Server::private();
     let layer = options(&server, "lease-end").connect().await.unwrap();
+    let mut cutter = server.connection().await;
+    let _: i64 =
+        redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").query_async(&mut cutter).await.unwrap();
+    while let Err(error) = layer.try_receive::<u64>(["nothing"]).await {
+        assert!(error.may_retry(), "{error}");
+        tokio::time::sleep(MOMENT).await;
+    }
     let mut admin = server.connection().await;
     let clients: Vec<String> = redis::cmd("KEYS").arg("*:c:*").query_async(&mut admin).await.unwrap();
     let [client] = clients.as_slice() else { panic!("{clients:?}") };

@@ -20,7 +20,7 @@ async fn what_a_flush_has_ended_is_not_renewed(servers: Servers) {
     let inbox = owner.open_inbox("a").await.unwrap();
     let mut mailbox = inbox.open_mailbox().unwrap();
     other.group_add("room", mailbox.name()).await.unwrap();
-    other.group_send("room", "its owner knows").await.unwrap();
+    let _ = other.group_send("room", "its owner knows").await.unwrap();
     soon("a copy", mailbox.receive::<String>()).await.unwrap();
 
     other.flush().await.unwrap();
@@ -32,6 +32,7 @@ async fn what_a_flush_has_ended_is_not_renewed(servers: Servers) {
     }
 }
 
+/// Shows R25.
 #[tokio::test]
 async fn what_a_flush_has_ended_does_not_come_back_after_a_loss_of_data() {
     let server = Server::private();
@@ -41,7 +42,7 @@ async fn what_a_flush_has_ended_does_not_come_back_after_a_loss_of_data() {
     other.group_add("ended", mailbox.name()).await.unwrap();
     other.flush().await.unwrap();
     other.group_add("kept", mailbox.name()).await.unwrap();
-    other.group_send("kept", "its owner knows").await.unwrap();
+    let _ = other.group_send("kept", "its owner knows").await.unwrap();
     soon("a copy", mailbox.receive::<String>()).await.unwrap();
 
     let mut connection = server.connection().await;

@@ -47,7 +47,7 @@ async fn a_message_too_large_for_the_layer_reaches_no_member(servers: Servers) {
     assert_eq!(error.kind(), ErrorKind::MessageTooLarge);
     assert!(error.to_string().contains("room"), "{error}");
     assert!(layer.try_receive::<String>(["normal"]).await.unwrap().is_none());
-    layer.group_send("room", &"x".repeat(90)).await.unwrap();
+    let _ = layer.group_send("room", &"x".repeat(90)).await.unwrap();
     assert!(layer.try_receive::<String>(["normal"]).await.unwrap().is_some());
 }
 
@@ -65,7 +65,7 @@ async fn a_group_send_is_one_command_for_each_thousand_queues_however_many_mailb
         .into_iter()
         .for_each(Result::unwrap);
     until("the owner has read who joined", async || {
-        sender.group_send("few", "warm").await.unwrap();
+        let _ = sender.group_send("few", "warm").await.unwrap();
         inbox.statistics().waiting >= 1_500
     })
     .await;
@@ -100,7 +100,7 @@ async fn a_message_of_a_mebibyte_to_a_thousand_mailboxes_is_kept_once_an_inbox_a
         (0..1_000).map(|number| inboxes[number % 2].open_mailbox().unwrap()).collect();
     let added = mailboxes.iter().map(|mailbox| sender.group_add("room", mailbox.name()));
     join_all(added).await.into_iter().for_each(Result::unwrap);
-    sender.group_send("room", "first").await.unwrap();
+    let _ = sender.group_send("room", "first").await.unwrap();
     for mailbox in &mut mailboxes {
         assert_eq!(promptly("a copy", mailbox.receive::<String>()).await.unwrap(), "first");
     }
@@ -221,13 +221,13 @@ async fn flush_empties_groups_and_inboxes_and_both_go_on() {
     let inbox = owner.open_inbox("a").await.unwrap();
     let (mut one, mut two) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     sender.group_add("room", one.name()).await.unwrap();
-    sender.group_send("room", &1).await.unwrap();
+    let _ = sender.group_send("room", &1).await.unwrap();
     assert_eq!(promptly("a copy", one.receive::<u64>()).await.unwrap(), 1);
     sender.flush().await.unwrap();
     assert!(sender.group_is_empty("room").await.unwrap());
     assert_eq!(sender.group_send("room", &2).await.unwrap(), asgi_redis::GroupReceipt::default());
     sender.group_add("room", two.name()).await.unwrap();
-    sender.group_send("room", &3).await.unwrap();
+    let _ = sender.group_send("room", &3).await.unwrap();
     assert_eq!(promptly("a copy", two.receive::<u64>()).await.unwrap(), 3);
     assert!(tokio::time::timeout(MOMENT, one.receive::<u64>()).await.is_err(), "it is no member any more");
     assert_eq!(calls(&mut server.connection().await, "keys").await, 0);

@@ -70,3 +70,23 @@ async fn a_group_send_waits_for_no_server_before_it_asks_the_others() {
         assert_eq!((receipt.delivered(), receipt.unreached().len()), (12, 0));
     }
 }
+
+#[tokio::test]
+async fn a_receipt_fails_when_it_is_asked_whether_all_were_reached() {
+    let server = Server::private();
+    let layer = super::options(&server, "reached-all").capacity(1).connect().await.unwrap();
+    layer.group_add("room", "a").await.unwrap();
+    layer.group_send("room", 1).await.unwrap().reached_all().unwrap();
+    let missed = layer.group_send("room", 2).await.unwrap().reached_all().unwrap_err();
+    assert_eq!(missed.kind(), asgi_redis::ErrorKind::ChannelFull, "{missed}");
+
+    let down = Server::private();
+    let both =
+        super::options(&server, "reached-down").hosts([server.url(), down.url()]).connect().await.unwrap();
+    both.group_add("hall", "a").await.unwrap();
+    down.stop();
+    super::until("the server is down", async || !both.health().await[1].is_up()).await;
+    let missed = both.group_send("hall", 1).await.unwrap().reached_all().unwrap_err();
+    assert_eq!(missed.kind(), asgi_redis::ErrorKind::Connection, "{missed}");
+    assert!(missed.to_string().contains("members may have been missed, if any live on redis://"), "{missed}");
+}

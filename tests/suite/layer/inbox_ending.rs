@@ -49,6 +49,7 @@ async fn a_dropped_mailbox_leaves_all_its_groups_and_its_name_is_unknown(servers
     .await;
 }
 
+/// Shows R53.
 #[tokio::test]
 async fn a_dropped_mailbox_does_not_leave_its_groups_one_answer_after_another() {
     let server = Server::shared();
@@ -71,7 +72,7 @@ async fn a_dropped_mailbox_does_not_leave_its_groups_one_answer_after_another() 
 }
 
 on_one_and_three_servers!(a_thousand_mailboxes_dropped_at_once_leave_their_group);
-/// Shows R28.
+/// Shows R28 and R53.
 async fn a_thousand_mailboxes_dropped_at_once_leave_their_group(servers: Servers) {
     let [owner, other] = layers(&options(&servers, "drop-thousand")).await;
     let inbox = owner.open_inbox("a").await.unwrap();
@@ -95,10 +96,10 @@ async fn an_inbox_whose_handles_are_dropped_leaves_its_groups_and_no_key(servers
     }
     let second = inbox.clone();
     drop(inbox);
-    other.group_send("room-1", &1).await.unwrap();
+    let _ = other.group_send("room-1", &1).await.unwrap();
     assert_eq!(other.group_len("room-1").await.unwrap(), 3, "a handle is left");
     drop(second);
-    other.group_send("room-1", &2).await.unwrap();
+    let _ = other.group_send("room-1", &2).await.unwrap();
     assert_eq!(other.group_len("room-1").await.unwrap(), 3, "mailboxes are left");
     drop(mailboxes);
     until("nothing is left", async || leftovers(&servers, &options).await.is_empty()).await;
@@ -115,7 +116,7 @@ async fn closing_an_inbox_or_its_layer_ends_the_mailboxes_and_removes_the_keys(s
         let mut mailbox = inbox.open_mailbox().unwrap();
         let mut waiting = inbox.open_mailbox().unwrap();
         other.group_add("room", mailbox.name()).await.unwrap();
-        other.group_send("room", &7).await.unwrap();
+        let _ = other.group_send("room", &7).await.unwrap();
         until("it has come", async || inbox.statistics().waiting == 1).await;
         let (ended, ()) = tokio::join!(promptly("the end", waiting.next()), async {
             tokio::time::sleep(MOMENT).await;
@@ -167,7 +168,7 @@ async fn an_inbox_outlives_its_layer_value_and_ends_when_it_is_closed_after_that
     let mut mailbox = inbox.open_mailbox().unwrap();
     other.group_add("room", mailbox.name()).await.unwrap();
     drop(inbox);
-    other.group_send("room", &1).await.unwrap();
+    let _ = other.group_send("room", &1).await.unwrap();
     assert_eq!(promptly("the message", mailbox.receive::<u64>()).await.unwrap(), 1);
     drop(mailbox);
     until("it has left", async || other.group_is_empty("room").await.unwrap()).await;
@@ -219,11 +220,14 @@ async fn closing_does_not_wait_for_a_beat_where_the_key_of_the_inbox_is_not_ours
     let [owner, other] = layers(&options).await;
     let inbox = owner.open_inbox("a").await.unwrap();
     let key = format!("{}q:{}", options.build().unwrap().prefix(), inbox.name());
+    let mailbox = inbox.open_mailbox().unwrap();
+    other.group_add("room", mailbox.name()).await.unwrap();
     let mut admin = server.connection().await;
     let () = redis::cmd("SET").arg(&key).arg("foreign").query_async(&mut admin).await.unwrap();
-    let mailbox = inbox.open_mailbox().unwrap();
     tokio::time::sleep(MOMENT).await;
-    other.group_add("room", mailbox.name()).await.unwrap();
+    let refused = other.group_add("hall", mailbox.name()).await.unwrap_err();
+    assert!(refused.to_string().contains("WRONGTYPE"), "{refused}");
+    assert!(other.group_is_empty("hall").await.unwrap(), "nothing was done");
     let receipt = other.group_send("room", &1).await.unwrap();
     assert_eq!((receipt.delivered(), receipt.failed()), (0, 1));
     promptly("closing the inbox", inbox.close()).await;

@@ -106,7 +106,7 @@ async fn what_was_written_on_an_earlier_connection_is_refused() {
     let stale = redis::Value::BulkString(b"stale".to_vec());
     let (schema, queue) = (format!("{prefix}schema"), format!("{prefix}q:a"));
     for generation in ["0", "1"] {
-        let hello = call("hello", &[client, &schema], &[generation, "60000", "2"]).await;
+        let hello = call("hello", &[client, &schema], &[generation, "60000", "3"]).await;
         assert_eq!(hello, redis::Value::Array(vec![stale.clone(), redis::Value::Int(1)]));
     }
     let stale = redis::Value::Array(vec![stale]);

@@ -73,7 +73,7 @@ async fn what_was_accepted_for_a_full_mailbox_is_delivered_and_its_senders_are_t
     assert!(error.to_string().contains(slow.name().as_str()), "{error}");
     sender.group_add("room", slow.name()).await.unwrap();
     sender.group_add("room", other.name()).await.unwrap();
-    sender.group_send("room", "for all").await.unwrap();
+    let _ = sender.group_send("room", "for all").await.unwrap();
     assert_eq!(promptly("a copy", other.receive::<String>()).await.unwrap(), "for all");
     assert_eq!((slow.missed(), other.missed()), (1, 0));
     // It is full until it is half empty.
@@ -121,7 +121,7 @@ async fn messages_that_waited_too_long_in_the_process_are_dropped_and_counted(se
     let mut mailbox = inbox.open_mailbox().unwrap();
     owner.group_add("room", mailbox.name()).await.unwrap();
     brief.send(mailbox.name(), &1).await.unwrap();
-    brief.group_send("room", &2).await.unwrap();
+    let _ = brief.group_send("room", &2).await.unwrap();
     owner.send(mailbox.name(), &3).await.unwrap();
     until("all are in the process", async || inbox.statistics().waiting == 3).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
@@ -159,7 +159,7 @@ async fn a_dropped_mailbox_frees_what_waited_in_it_though_the_server_cannot_be_t
     for mailbox in [&read, &unread] {
         sender.group_add("room", mailbox.name()).await.unwrap();
     }
-    sender.group_send("room", &Value::Bytes(vec![7; 10_000])).await.unwrap();
+    let _ = sender.group_send("room", &Value::Bytes(vec![7; 10_000])).await.unwrap();
     let copy = promptly("the copy", read.receive_packed()).await.unwrap();
     until("both have it", async || inbox.statistics().waiting == 1).await;
     // The batch is acknowledged, so nothing but the two mailboxes holds its bytes.

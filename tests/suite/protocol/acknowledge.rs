@@ -40,9 +40,9 @@ async fn an_acknowledgement_of_another_id_gives_the_message_back() {
     let shard = Shard::new().await;
     let client = shard.client().await;
     client.ask(1, &["a"]).await;
-    shard.push(&Push::to("a", &["old"]).expiry(50)).await;
+    shard.push(&Push::to("a", &["old"]).expiry(500)).await;
     let old = client.ask(1, &["a"]).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(550)).await;
     shard.send("a", &["next"]).await;
     assert_eq!(client.ask(1, &["a"]).await.unwrap().text(), "next");
 

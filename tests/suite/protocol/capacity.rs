@@ -90,3 +90,23 @@ async fn a_queue_of_expired_messages_alone_takes_as_many_as_an_empty_one() {
     assert_eq!(shard.push(&push).await, PushReply::Sent(vec![full(4, 3)]));
     assert_eq!(shard.drain("a").await, ["m1", "m2", "m3"]);
 }
+
+#[tokio::test]
+async fn a_full_queue_is_searched_again_when_the_next_of_its_messages_expires() {
+    let shard = Shard::new().await;
+    shard.send("a", &["first"]).await;
+    assert_eq!(shard.push(&Push::to("a", &["short"]).expiry(600)).await, PushReply::ALL_SENT);
+    assert_eq!(shard.push(&Push::to("a", &["no"]).capacity(2)).await, PushReply::Sent(vec![full(1, 2)]));
+    let left: i64 = shard.ask(redis::cmd("PTTL").arg(shard.key('x', "a"))).await;
+    assert!(left <= 600, "{left}");
+}
+
+#[tokio::test]
+async fn a_full_queue_is_searched_in_its_first_thousand_entries() {
+    let shard = Shard::new().await;
+    shard.push(&Push::to("a", &["m"; 1100]).capacity(2000)).await;
+    assert_eq!(shard.push(&Push::to("a", &["old"]).capacity(2000).expiry(1)).await, PushReply::ALL_SENT);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let refused = shard.push(&Push::to("a", &["no"]).capacity(1101)).await;
+    assert_eq!(refused, PushReply::Sent(vec![full(1, 1101)]));
+}

@@ -184,6 +184,10 @@ pub(super) fn one_batch(given: &[Given], ticket: u64, inbox: &str) -> Option<Vec
 fn read(push: PushInfo) -> Option<Wake> {
     match (push.kind, &push.data[..]) {
         (PushKind::Message, [_, Value::BulkString(message)]) => {
+            // A word alone is no ticket: it says hello again, or that the server is none any more.
+            if [&b"again"[..], b"moved"].contains(&&message[..]) {
+                return None;
+            }
             let mut parts = message.splitn(3, |byte| *byte == b' ');
             let mut next = || parts.next().unwrap().to_vec();
             let (ticket, queue, entry) = (next(), next(), next());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Owner, Shard};
-use crate::support::{Add, GroupSend, Pop, Push};
+use crate::support::{Add, Change, GroupSend, Pop, Push};
 
 /// The commands that scripts ran since [`begin`].
 async fn commands(shard: &Shard) -> BTreeMap<String, u64> {
@@ -167,15 +167,11 @@ async fn to_count_a_group_costs_two_commands_a_queue_however_many_members_there_
 }
 
 #[tokio::test]
-async fn a_member_costs_some_twenty_commands_to_add_and_a_batch_ten_for_each_hundred_entries() {
+async fn a_batch_costs_ten_commands_for_each_hundred_entries() {
     let shard = Shard::alone().await;
     let owner = Owner::new(&shard, "one!").await;
     shard.group_add(&Add::to("room", &["one!a"])).await;
-    begin(&shard).await;
-    shard.group_add(&Add::to("room", &["one!b"])).await;
-    at_most(&shard, 22, "adding a member").await;
-
-    let bodies = vec!["ma m"; 198];
+    let bodies = vec!["ma m"; 199];
     shard.push(&Push::to("one!", &bodies).capacity(500)).await;
     begin(&shard).await;
     let batch = owner.client.ask_batch(101, "one!").await.unwrap();
@@ -184,4 +180,45 @@ async fn a_member_costs_some_twenty_commands_to_add_and_a_batch_ten_for_each_hun
     begin(&shard).await;
     owner.client.ack(101, &batch[199]).await;
     at_most(&shard, 7, "acknowledging it").await;
+}
+
+/// The row of the first is right for the others, for it lasts longer than was asked.
+#[tokio::test]
+async fn who_joins_where_another_of_its_inbox_is_costs_four_commands_and_the_call_six() {
+    const HOUR: u64 = 3_600_000;
+    let shard = Shard::alone().await;
+    let mut owner = Owner::new(&shard, "one!").await;
+    let groups: Vec<String> = (0..100).map(|number| format!("room{number}")).collect();
+    let joins = |change, address: &str| {
+        groups.iter().fold(change, |change: Change, group| change.join(group, address, HOUR))
+    };
+    begin(&shard).await;
+    shard.change(&joins(owner.change(), "first")).await;
+    at_most(&shard, 100 * 18 + 7, "the first members of a hundred groups").await;
+    for by in [owner.change(), Change::of("one!")] {
+        begin(&shard).await;
+        shard.change(&joins(by, "second")).await;
+        at_most(&shard, 100 * 4 + 7, "the second members").await;
+    }
+    begin(&shard).await;
+    let one_group =
+        (0..100).fold(owner.change(), |change, number| change.join("room7", &format!("a{number}"), HOUR));
+    shard.change(&one_group).await;
+    at_most(&shard, 100 * 3 + 8, "members of one group").await;
+    begin(&shard).await;
+    shard.change(&owner.change().leave("room7", "a1")).await;
+    at_most(&shard, 3 + 7, "leaving").await;
+}
+
+/// Shows R37.
+#[tokio::test]
+async fn a_beat_of_who_knows_the_last_change_costs_seven_commands_and_writes_nothing() {
+    let shard = Shard::alone().await;
+    let owner = Owner::new(&shard, "one!").await;
+    shard.inbox_keep("one!", owner.id(), 60_000, &["a"], &["b"]).await;
+    let beat = crate::support::InboxKeep::of("one!", owner.id());
+    begin(&shard).await;
+    shard.keep(&beat).await;
+    at_most(&shard, 7, "a beat").await;
+    assert_eq!(shard.length("one!").await, 0);
 }

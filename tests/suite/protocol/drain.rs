@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Shard;
-use crate::support::{Entry, Push, Taken};
+use crate::support::{Add, Entry, Push, Taken};
 
 async fn take(shard: &Shard, batch: &str) -> Taken {
     shard.drain_take("q?1", batch, "there").await.expect("something waits")
@@ -143,4 +143,81 @@ async fn queues_are_listed_with_all_that_waits_in_them() {
     queues.sort();
     let expected = [("jobs", 2), ("q?1", 1), ("q?1", 3)].map(|(queue, entries)| (queue.to_owned(), entries));
     assert_eq!(queues, expected);
+}
+
+#[tokio::test]
+async fn a_batch_lives_until_its_last_entry_expires() {
+    let shard = Shard::new().await;
+    for expiry in [30_000, 60_000, 20_000] {
+        shard.push(&Push::to("q?1", &["m"]).expiry(expiry)).await;
+    }
+    take(&shard, "batch").await;
+    let left = shard.ttl('o', "q?1").await;
+    assert!((31_000..=60_000).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn a_queue_of_another_program_is_not_drained() {
+    let shard = Shard::new().await;
+    shard.command(&["SET", &shard.key('q', "q?1"), "text"]).await;
+    let error = shard.try_drain_take("q?1", "batch", "there").await.unwrap_err();
+    assert!(error.contains("WRONGTYPE"), "{error}");
+    assert!(!shard.exists('o', "q?1").await);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_large_for_a_call_is_refused_whole() {
+    let shard = Shard::new().await;
+    shard.send("q?1", &["m"]).await;
+    let mut taken = take(&shard, "batch").await;
+    taken.entries = vec![taken.entries[0].clone(); 1750];
+    let error = shard.try_drain_put("q?1", &taken).await.unwrap_err();
+    assert!(error.contains("make several calls"), "{error}");
+    assert!(!shard.exists('q', "q?1").await && !shard.exists('p', "batch").await);
+}
+
+#[tokio::test]
+async fn a_list_of_queues_counts_groups_and_skips_keys_that_are_none_of_the_layers() {
+    let shard = Shard::new().await;
+    shard.send("jobs", &["m"]).await;
+    shard.group_add(&Add::to("one", &["a"])).await;
+    shard.group_add(&Add::to("two", &["a"])).await;
+    shard.command(&["SET", &shard.key('q', "text"), "text"]).await;
+    let longer = shard.beside(&format!("{}q:", shard.prefix())).await;
+    longer.send("others", &["m"]).await;
+    let listed = shard.queue_list_step("0", 1_000_000).await;
+    assert_eq!(listed, ("0".to_owned(), 2, vec![("jobs".to_owned(), 1)]));
+}
+
+#[tokio::test]
+async fn an_entry_that_is_none_is_moved_as_it_is() {
+    let (old, new) = (Shard::new().await, Shard::new().await);
+    old.command(&["RPUSH", &old.key('q', "q?1"), "text"]).await;
+    new.drain_put("q?1", &take(&old, "batch").await).await;
+    assert_eq!(new.take("q?1").await.unwrap().0, b"text");
+}
+
+#[tokio::test]
+async fn a_list_of_queues_comes_in_steps_and_has_what_came_back() {
+    let shard = Shard::alone().await;
+    let names: Vec<String> = (0..200).map(|number| format!("q{number}")).collect();
+    let client = shard.client().await;
+    for name in &names {
+        shard.send(name, &["m"]).await;
+    }
+    assert!(client.ask(1, &["q7"]).await.is_some());
+    client.release(1).await;
+    assert!(shard.exists('b', "q7").await && !shard.exists('q', "q7").await);
+    let (mut listed, mut cursor, mut steps) = (std::collections::BTreeSet::new(), "0".to_owned(), 0);
+    loop {
+        let (next, _, queues) = shard.queue_list_step(&cursor, 10).await;
+        listed.extend(queues.into_iter().map(|(name, _)| name));
+        steps += 1;
+        if next == "0" {
+            break;
+        }
+        cursor = next;
+    }
+    assert!(steps > 5, "{steps}");
+    assert_eq!(listed, names.into_iter().collect());
 }

@@ -150,3 +150,26 @@ async fn a_client_is_remembered_as_long_as_a_message_that_it_was_handed() {
         assert!((TWO_HOURS - 10_000..=TWO_HOURS).contains(&left), "{left}");
     }
 }
+
+/// Puts an entry into a queue whose deadline is the server's current millisecond.
+async fn append_at_its_deadline(shard: &Shard, queue: &str) {
+    let deadline = shard.time().await / 1000;
+    let entry = [&1_u64.to_be_bytes()[..], &1_u16.to_be_bytes(), &deadline.to_be_bytes(), b"m old"].concat();
+    let mut append = redis::cmd("RPUSH");
+    let () = shard.ask(append.arg(shard.key('q', queue)).arg(entry)).await;
+}
+
+/// Each round often ends within that millisecond.
+#[tokio::test]
+async fn from_the_millisecond_of_its_deadline_on_a_message_is_not_delivered_and_takes_no_room() {
+    let shard = Shard::new().await;
+    for _ in 0..100 {
+        append_at_its_deadline(&shard, "taken").await;
+        assert_eq!(shard.take("taken").await, None);
+        append_at_its_deadline(&shard, "in!").await;
+        assert!(shard.drain_inbox("in!").await.is_empty());
+        append_at_its_deadline(&shard, "full").await;
+        assert_eq!(shard.push(&Push::to("full", &["new"]).capacity(1)).await, PushReply::ALL_SENT);
+        assert_eq!(shard.drain("full").await, ["new"]);
+    }
+}

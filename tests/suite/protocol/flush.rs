@@ -55,9 +55,9 @@ async fn groups_are_removed_and_inboxes_stay() {
     assert_eq!(shard.group_len("room").await, 0);
     assert_eq!(shard.group_send(&GroupSend::to("room", "hi")).await.unwrap().delivered, 0);
 
-    // The mirror of the owner has members that the server forgot: the first one tells that they are gone.
+    // The mirror of the owner has members that the server forgot, and their numbers go on.
     shard.group_add(&Add::to("room", &["in.box!b"])).await;
-    assert_eq!(owner.read_all().await, ["=room b"]);
+    assert_eq!(owner.read_all().await, ["c2 : +room b"]);
 }
 
 #[tokio::test]
@@ -155,4 +155,58 @@ async fn the_schema_of_a_layer_whose_prefix_is_longer_is_left_alone() {
         assert_eq!(flush(&shard, 1000).await.iter().sum::<usize>(), 0);
         assert!(other.keys().await.contains("schema"));
     }
+}
+
+#[tokio::test]
+async fn what_a_drain_keeps_aside_is_removed() {
+    let shard = Shard::new().await;
+    shard.send("a", &["m"]).await;
+    shard.drain_take("a", "batch", "there").await.unwrap();
+    flush(&shard, 1_000_000).await;
+    assert!(!shard.exists('o', "a").await);
+}
+
+/// Shows R41.
+#[tokio::test]
+async fn each_inbox_is_told_of_a_flush_and_no_other_queue_and_none_of_a_longer_prefix() {
+    let shard = Shard::new().await;
+    let longer = shard.beside(&format!("{}i:", shard.prefix())).await;
+    longer.inbox_keep("in!", "other", 60_000, &[], &[]).await;
+    shard.command(&["HSET", &shard.key('i', "none"), "owner", "other"]).await;
+    let mut owners = Vec::new();
+    for inbox in ["in!", "box!"] {
+        owners.push(Owner::new(&shard, inbox).await);
+    }
+    shard.send("box!", &["ma before"]).await;
+    // Others have changed this one before its owner came.
+    shard.group_add(&Add::to("room", &["early!a"])).await;
+    assert_eq!(shard.flush_inboxes_step("0", 1_000_000).await, ("0".to_owned(), 3));
+    assert_eq!((longer.length("in!").await, shard.length("none").await), (0, 0));
+    assert!((3_600_000..=4_200_000).contains(&shard.ttl('q', "in!").await));
+    assert_eq!(owners[0].read_all().await, ["f"]);
+    assert_eq!(owners[1].read_all().await, ["ma before", "f"]);
+    assert_eq!(shard.drain_inbox("early!").await[1..], ["f"]);
+}
+
+#[tokio::test]
+async fn an_inbox_whose_keys_are_none_does_not_keep_others_from_being_told_of_a_flush() {
+    let shard = Shard::new().await;
+    let mut owner = Owner::new(&shard, "in!").await;
+    for inbox in ["a!", "b!", "y!", "z!"] {
+        shard.inbox_keep(inbox, "owner", 60_000, &[], &[]).await;
+        shard.command(&["SET", &shard.key('q', inbox), "text"]).await;
+    }
+    shard.command(&["SET", &shard.key('i', "none!"), "text"]).await;
+    assert_eq!(shard.flush_inboxes_step("0", 1_000_000).await, ("0".to_owned(), 1));
+    assert_eq!(owner.read_all().await, ["f"]);
+}
+
+#[tokio::test]
+async fn a_reader_that_waits_is_told_of_a_flush() {
+    let shard = Shard::new().await;
+    let mut owner = Owner::new(&shard, "in!").await;
+    let ticket = owner.wait().await;
+    assert_eq!(shard.flush_inboxes_step("0", 1_000_000).await.1, 1);
+    let wake = owner.client.wake().await;
+    assert_eq!((wake.ticket, &*wake.entry.text()), (ticket, "f"));
 }

@@ -63,17 +63,6 @@ async fn a_queue_that_is_none_fails_the_ticket_that_meets_it_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_ticket_without_queues_fails_alone() {
-    let shard = Shard::new().await;
-    let client = shard.client().await;
-    shard.send("a", &["m"]).await;
-    let given = client.say(&Pop::new().wait(1, &[]).wait(2, &["a"])).await;
-    assert_eq!(given.len(), 2);
-    assert!(given[0].outcome.is_err());
-    assert!(given[1].outcome.is_ok());
-}
-
-#[tokio::test]
 async fn an_entry_that_is_none_is_given_to_a_reader_who_may_refuse_it() {
     let shard = Shard::new().await;
     let client = shard.client().await;
@@ -207,4 +196,16 @@ async fn a_client_that_is_none_is_skipped() {
     shard.command(&["SET", &shard.key('c', gone.id()), "text"]).await;
     shard.send("a", &["m"]).await;
     assert_eq!(shard.drain("a").await, ["m"]);
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_given_back_to_its_place_goes_to_the_end_of_its_queue() {
+    let shard = Shard::new().await;
+    let client = shard.client().await;
+    shard.send("a", &["1", "2"]).await;
+    assert_eq!(client.ask(1, &["a"]).await.unwrap().text(), "1");
+    shard.command(&["SET", &shard.key('b', "a"), "text"]).await;
+    client.release(1).await;
+    shard.command(&["DEL", &shard.key('b', "a")]).await;
+    assert_eq!(shard.drain("a").await, ["2", "1"]);
 }

@@ -74,7 +74,7 @@ async fn a_full_queue_is_passed_over_counted_and_named_when_asked() {
     assert_eq!(send(&shard, "room", "3").await, Receipt { full: 3, ..Receipt::default() });
     assert_eq!(shard.drain("large").await, ["groom 1", "groom 2"]);
     assert_eq!(shard.drain("small").await, ["groom 1"]);
-    assert_eq!(one.read_all().await, ["=room a", "groom 1"]);
+    assert_eq!(one.read_all().await, ["c1 : +room a", "groom 1"]);
     assert_eq!(send(&shard, "room", "4").await, delivered(3));
 }
 
@@ -108,7 +108,7 @@ async fn a_mailbox_that_was_reported_full_hinders_no_group() {
     shard.group_add(&Add::to("room", &["one!a"])).await;
     shard.inbox_keep("one!", one.id(), LONG_LEASE, &["a", "", "room"], &[]).await;
     assert_eq!(send(&shard, "room", "hi").await, delivered(1));
-    assert_eq!(one.read_all().await, ["=room a", "groom hi"]);
+    assert_eq!(one.read_all().await, ["c1 : +room a", "groom hi"]);
 }
 
 #[tokio::test]
@@ -265,8 +265,8 @@ async fn who_left_or_whose_owner_died_gets_nothing() {
     shard.inbox_keep("two!", two.id(), 1, &[], &[]).await;
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(send(&shard, "room", "hi").await, Receipt { expired: 1, ..Receipt::default() });
-    assert_eq!(one.read_all().await, ["=room a", "-room a"]);
-    assert_eq!(two.read_all().await, ["=room a"]);
+    assert_eq!(one.read_all().await, ["c1 : +room a", "c2 : -room a"]);
+    assert_eq!(two.read_all().await, ["c1 : +room a"]);
     assert!(!shard.exists('q', "chat").await);
 }
 

@@ -30,8 +30,8 @@ async fn a_refused_hello_changes_nothing() {
     let lease_end = client.lease_end().await;
     assert_eq!(shard.hello(client.id(), 1, 1).await, HelloReply::Stale { generation: 1 });
     assert_eq!(
-        shard.hello_with_schema(client.id(), 2, 1, 3).await,
-        HelloReply::Schema { schema: "2".to_owned() }
+        shard.hello_with_schema(client.id(), 2, 1, 4).await,
+        HelloReply::Schema { schema: "3".to_owned() }
     );
     assert_eq!(client.lease_end().await, lease_end);
     assert!(!client.is_stale().await);

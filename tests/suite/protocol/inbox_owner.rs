@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::owner::LONG_LEASE;
 use super::{Owner, Shard};
-use crate::support::{Add, Keep, Push, PushReply, Refusal};
+use crate::support::{Add, InboxKeep, Keep, Push, PushReply, Refusal};
 
 const INBOX: &str = "in.box!";
 
@@ -17,9 +17,9 @@ fn full_mailbox(place: u64) -> (u64, Refusal) {
 async fn the_first_to_keep_an_inbox_owns_it_and_others_are_told() {
     let shard = Shard::new().await;
     let before = shard.time().await;
-    let Keep::New { now } = shard.inbox_keep(INBOX, "one", 1000, &[], &[]).await else { panic!() };
+    let Keep::Ok { now, .. } = shard.inbox_keep(INBOX, "one", 1000, &[], &[]).await else { panic!() };
     assert!((before..=shard.time().await).contains(&now));
-    let Keep::Ok { now: again } = shard.inbox_keep(INBOX, "one", 1000, &[], &[]).await else { panic!() };
+    let Keep::Ok { now: again, .. } = shard.inbox_keep(INBOX, "one", 1000, &[], &[]).await else { panic!() };
     assert!(again > now);
     assert_eq!(shard.inbox_keep(INBOX, "two", 99_000, &["a"], &[]).await, Keep::Taken);
     assert!(!shard.exists('f', INBOX).await, "nothing was done");
@@ -28,12 +28,28 @@ async fn the_first_to_keep_an_inbox_owns_it_and_others_are_told() {
     assert!(shard.exists('i', INBOX).await);
 }
 
+/// Shows R37.
+#[tokio::test]
+async fn an_owner_whom_the_server_has_forgotten_is_stale_and_keeps_nothing() {
+    let shard = Shard::new().await;
+    let mut client = shard.client().await;
+    let keep = InboxKeep::of(INBOX, client.id()).generation(client.generation());
+    assert!(matches!(shard.keep(&keep).await, Keep::Ok { .. }));
+    shard.command(&["DEL", &shard.key('i', INBOX), &shard.key('c', client.id())]).await;
+    assert_eq!(shard.keep(&keep).await, Keep::Stale);
+    assert!(!shard.exists('i', INBOX).await);
+    client.hello().await;
+    assert_eq!(shard.keep(&keep).await, Keep::Stale, "on the connection before");
+    let again = InboxKeep::of(INBOX, client.id()).generation(client.generation());
+    assert!(matches!(shard.keep(&again).await, Keep::Ok { .. }));
+}
+
 #[tokio::test]
 async fn a_lost_inbox_is_new_again_and_no_mailbox_is_full() {
     let shard = Shard::new().await;
     shard.inbox_keep(INBOX, "one", 1000, &["a"], &[]).await;
     shard.command(&["DEL", &shard.key('i', INBOX)]).await;
-    assert!(matches!(shard.inbox_keep(INBOX, "one", 1000, &["b"], &[]).await, Keep::New { .. }));
+    assert!(matches!(shard.inbox_keep(INBOX, "one", 1000, &["b"], &[]).await, Keep::Ok { marks: 1, .. }));
     let push = Push::to(INBOX, &["ma 1", "mb 2"]);
     assert_eq!(shard.push(&push).await, PushReply::Sent(vec![full_mailbox(2)]));
 }
@@ -139,7 +155,7 @@ async fn an_owner_that_is_none_stops_no_push_and_no_pop() {
     assert_eq!(shard.push(&push).await, PushReply::Sent(vec![(3, Refusal::Full { live: 1 })]));
     assert_eq!(shard.drain("b").await, ["m 4"]);
 
-    let control = [&[0_u8; 10][..], &4_102_444_800_000_u64.to_be_bytes(), b"+room a"].concat();
+    let control = [&[0_u8; 10][..], &4_102_444_800_000_u64.to_be_bytes(), b"c1 : +room a 1"].concat();
     let _: u64 = shard.ask(redis::cmd("RPUSH").arg(shard.key('q', INBOX)).arg(control)).await;
     let client = shard.client().await;
     let batch = client.ask_batch(1, INBOX).await.unwrap();
@@ -184,52 +200,6 @@ async fn who_closes_an_inbox_leaves_nothing_of_it() {
     assert_eq!(shard.inbox_close_step(INBOX, owner.id()).await, Some(0));
     let keys: Vec<String> = shard.keys().await.into_iter().collect();
     assert_eq!(keys, [format!("c:{}", owner.id()), "schema".to_owned()]);
-}
-
-#[tokio::test]
-async fn an_owner_lists_its_members_group_by_group_with_the_end_of_each() {
-    let shard = Shard::new().await;
-    let _owner = Owner::new(&shard, INBOX).await;
-    let added = shard.group_add(&Add::to("b", &["in.box!x", "other!y"]).expiry(12_345)).await.unwrap();
-    shard.group_add(&Add::to("a", &["in.box!x", "in.box!z"])).await;
-    let step = shard.inbox_groups_step(INBOX, "", "0").await;
-    assert!(step.now > added);
-    assert_eq!((&*step.group, &*step.cursor), ("", "0"));
-    let names: Vec<&str> = step.members.iter().map(|(name, _)| &**name).collect();
-    assert_eq!(names, ["a", "b"]);
-    assert_eq!(step.members[1].1, [("x".to_owned(), added / 1000 + 12_345)]);
-    assert_eq!(step.members[0].1.len(), 2);
-    assert_eq!(shard.inbox_groups_step("nobodys!", "", "0").await.members, []);
-}
-
-#[tokio::test]
-async fn an_owner_lists_many_members_and_groups_in_bounded_steps() {
-    let shard = Shard::new().await;
-    let _owner = Owner::new(&shard, INBOX).await;
-    let mailboxes: Vec<String> = (0..2500).map(|number| format!("{INBOX}a{number:04}")).collect();
-    for some in mailboxes.chunks(500) {
-        let some: Vec<&str> = some.iter().map(String::as_str).collect();
-        shard.group_add(&Add::to("large", &some)).await;
-    }
-    let groups: Vec<String> = (0..1200).map(|number| format!("room{number:04}")).collect();
-    for group in &groups {
-        shard.group_add(&Add::to(group, &["in.box!x", "in.box!y"])).await;
-    }
-    let mut all = shard.inbox_members(INBOX).await;
-    all.dedup();
-    assert_eq!(all.len(), 2500 + 2400);
-    let (mut group, mut cursor, mut steps) = (String::new(), "0".to_owned(), 0);
-    loop {
-        let step = shard.inbox_groups_step(INBOX, &group, &cursor).await;
-        let members: usize = step.members.iter().map(|(_, members)| members.len()).sum();
-        assert!(members < 2200, "{members}");
-        steps += 1;
-        (group, cursor) = (step.group, step.cursor);
-        if group.is_empty() {
-            break;
-        }
-    }
-    assert!(steps >= 4, "{steps}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::Shard;
 use super::client::Client;
-use crate::support::{Entry, Keep, Pop};
+use crate::support::{Change, Entry, InboxKeep, Keep, Page, Place, Pop, Told};
 
 /// A lease that no test outlives.
 pub(super) const LONG_LEASE: u64 = 600_000;
@@ -12,6 +12,8 @@ pub(super) struct Owner {
     pub(super) client: Client,
     inbox: String,
     next_ticket: u64,
+    /// Of its calls that may write into the inbox.
+    last_call: u64,
 }
 
 impl Owner {
@@ -19,12 +21,57 @@ impl Owner {
     pub(super) async fn new(shard: &Shard, inbox: &str) -> Self {
         let client = shard.client().await;
         let kept = shard.inbox_keep(inbox, client.id(), LONG_LEASE, &[], &[]).await;
-        assert!(matches!(kept, Keep::New { .. }), "{inbox}: {kept:?}");
-        Self { client, inbox: inbox.to_owned(), next_ticket: 1 }
+        assert!(matches!(kept, Keep::Ok { .. }), "{inbox}: {kept:?}");
+        Self { client, inbox: inbox.to_owned(), next_ticket: 1, last_call: 1 }
     }
 
     pub(super) fn id(&self) -> &str {
         self.client.id()
+    }
+
+    /// A change of its own.
+    pub(super) fn change(&mut self) -> Change {
+        let call = self.next_call();
+        Change::of(&self.inbox).by(self.client.id(), self.client.generation(), call)
+    }
+
+    /// A sign of life.
+    pub(super) fn beat(&mut self) -> InboxKeep {
+        let call = self.next_call();
+        InboxKeep::of(&self.inbox, self.client.id()).call(call)
+    }
+
+    pub(super) fn next_call(&mut self) -> u64 {
+        self.last_call += 1;
+        self.last_call
+    }
+
+    /// The tag of its last call.
+    pub(super) fn tag(&self) -> String {
+        format!("{}:{}", self.client.id(), self.last_call)
+    }
+
+    /// A page of its memberships, of which nothing else waits.
+    pub(super) async fn page(&mut self, shard: &Shard, from: &Place) -> Page {
+        let call = self.next_call();
+        shard.inbox_page(&self.inbox, self.client.id(), call, from).await.expect("it owns the inbox");
+        match &self.told().await[..] {
+            [Told::Page(page)] if page.call == call && page.from.group == from.group => page.clone(),
+            other => panic!("told {other:?}"),
+        }
+    }
+
+    /// All control entries that wait, acknowledged, and nothing else waits.
+    pub(super) async fn told(&mut self) -> Vec<Told> {
+        let mut all = Vec::new();
+        loop {
+            let batch = self.read().await;
+            if batch.is_empty() {
+                return all;
+            }
+            let read = |entry: &Entry| Told::read(&entry.text()).unwrap_or_else(|| panic!("{entry:?}"));
+            all.extend(batch.iter().map(read));
+        }
     }
 
     /// The next batch, acknowledged; empty when nothing waits.
@@ -36,7 +83,7 @@ impl Owner {
         batch
     }
 
-    /// The bodies of all that waits, acknowledged.
+    /// The bodies of all that waits, acknowledged; those of changes without ends.
     pub(super) async fn read_all(&mut self) -> Vec<String> {
         let mut bodies = Vec::new();
         loop {
@@ -44,7 +91,7 @@ impl Owner {
             if batch.is_empty() {
                 return bodies;
             }
-            bodies.extend(batch.iter().map(Entry::text));
+            bodies.extend(batch.iter().map(Entry::brief));
         }
     }
 
@@ -113,20 +160,52 @@ impl Shard {
         }
     }
 
-    /// All members of an inbox, as `(group, address)` in order.
+    /// All members of an inbox, as `(group, address)` in order, as the keys have them.
     pub(super) async fn inbox_members(&self, inbox: &str) -> Vec<(String, String)> {
-        let (mut group, mut cursor) = (String::new(), "0".to_owned());
         let mut all = Vec::new();
-        loop {
-            let step = self.inbox_groups_step(inbox, &group, &cursor).await;
-            for (name, members) in step.members {
-                all.extend(members.into_iter().map(|(address, _)| (name.clone(), address)));
-            }
-            (group, cursor) = (step.group, step.cursor);
-            if group.is_empty() {
-                all.sort();
-                return all;
-            }
+        let range = |kind, name: &str| {
+            let mut command = redis::cmd("ZRANGE");
+            command.arg(self.key(kind, name)).arg(0).arg(-1);
+            command
+        };
+        let groups: Vec<String> = self.ask(&range('s', inbox)).await;
+        for group in groups {
+            let members: Vec<String> = self.ask(&range('m', &format!("{group} {inbox}"))).await;
+            all.extend(members.into_iter().map(|address| (group.clone(), address)));
         }
+        all.sort();
+        all
+    }
+
+    /// When a membership ends, in milliseconds; nothing of who is not in.
+    pub(super) async fn end_of(&self, group: &str, channel: &str) -> Option<u64> {
+        let (queue, address) = channel.split_at(channel.find('!').map_or(channel.len(), |mark| mark + 1));
+        let mut command = redis::cmd("ZSCORE");
+        command.arg(self.key('m', &format!("{group} {queue}"))).arg(address);
+        self.ask::<Option<String>>(&command).await.map(|end| end.parse().unwrap())
+    }
+
+    /// The end, the capacity and the time of the last addition of a queue's row in a group.
+    pub(super) async fn row(&self, group: &str, queue: &str) -> Option<[u64; 3]> {
+        let row: Option<Vec<u8>> = self.ask(redis::cmd("HGET").arg(self.key('d', group)).arg(queue)).await;
+        let numbers =
+            row?.chunks(8).map(|bytes| u64::from_be_bytes(bytes.try_into().unwrap())).collect::<Vec<_>>();
+        Some(numbers.try_into().unwrap())
+    }
+
+    /// A field of an inbox.
+    pub(super) async fn inbox_field(&self, inbox: &str, field: &str) -> Option<String> {
+        self.ask(redis::cmd("HGET").arg(self.key('i', inbox)).arg(field)).await
+    }
+
+    /// All that stands under the prefix, key by key.
+    pub(super) async fn dump(&self) -> std::collections::BTreeMap<String, Vec<u8>> {
+        let mut all = std::collections::BTreeMap::new();
+        for key in self.keys().await {
+            let dumped: Option<Vec<u8>> =
+                self.ask(redis::cmd("DUMP").arg(format!("{}{key}", self.prefix()))).await;
+            all.extend(dumped.map(|dumped| (key, dumped)));
+        }
+        all
     }
 }

@@ -110,16 +110,16 @@ async fn a_message_larger_than_a_reply_should_be_is_given_alone() {
 }
 
 #[tokio::test]
-async fn five_thousand_queues_may_be_waited_for_at_once() {
+async fn a_thousand_queues_may_be_waited_for_at_once() {
     let shard = Shard::new().await;
     let mut client = shard.client().await;
-    let names: Vec<String> = (0..5000).map(|number| format!("queue{number}")).collect();
+    let names: Vec<String> = (0..1000).map(|number| format!("queue{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     assert_eq!(client.ask(1, &names).await, None);
-    shard.push(&Push::to(names[4321], &["m"])).await;
-    assert_eq!(client.wake().await.queue, names[4321]);
+    shard.push(&Push::to(names[432], &["m"])).await;
+    assert_eq!(client.wake().await.queue, names[432]);
     client.release(1).await;
-    assert_eq!(shard.drain(names[4321]).await, ["m"]);
+    assert_eq!(shard.drain(names[432]).await, ["m"]);
     assert!(!shard.keys().await.iter().any(|key| key.starts_with("w:")), "it has left all lines");
 }
 

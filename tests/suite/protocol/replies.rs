@@ -4,7 +4,8 @@ use asgi_redis::scripts;
 
 use super::Shard;
 use crate::support::{
-    Add, Discard, Fenced, GroupSend, HelloReply, Keep, Pop, PopReply, Push, PushReply, Refusal,
+    Add, Change, Discard, Fenced, GroupSend, HelloReply, InboxKeep, Keep, Place, Pop, PopReply, Push,
+    PushReply, Refusal,
 };
 
 /// The shapes that a script's header lists.
@@ -25,7 +26,22 @@ async fn hello_gives_each_reply_that_it_lists() {
     assert!(matches!(shard.hello("c", 1, 1000).await, HelloReply::Ok { known: false, .. }));
     assert!(matches!(shard.hello("c", 2, 1000).await, HelloReply::Ok { known: true, .. }));
     assert_eq!(shard.hello("c", 2, 1000).await, HelloReply::Stale { generation: 2 });
-    assert_eq!(shard.hello_with_schema("c", 3, 1000, 3).await, HelloReply::Schema { schema: "2".to_owned() });
+    assert_eq!(shard.hello_with_schema("c", 3, 1000, 4).await, HelloReply::Schema { schema: "3".to_owned() });
+}
+
+#[tokio::test]
+async fn client_tickets_and_health_give_the_replies_that_they_list() {
+    let shard = Shard::new().await;
+    assert_eq!(listed("client_tickets"), [r#"{"ok", cursor, ticket, ...}"#, r#"{"stale"}"#]);
+    let client = shard.client().await;
+    client.ask(7, &["a"]).await;
+    let step = |generation| shard.client_tickets_step(client.id(), generation, "0");
+    assert_eq!(step(1).await, Some(("0".to_owned(), vec![7])));
+    assert_eq!(step(2).await, None);
+
+    // What it denies is shown with users that lack rights.
+    assert_eq!(listed("health"), [r#"{"ok", now}"#, r#"{"denied", command}"#]);
+    assert_eq!(shard.health(client.id()).await, Ok(()));
 }
 
 #[tokio::test]
@@ -96,21 +112,23 @@ fn the_scripts_are_those_whose_replies_are_shown_here() {
         names,
         [
             "channel_groups",
+            "client_tickets",
             "drain_done",
             "drain_put",
             "drain_take",
             "flush",
             "flush_inboxes",
-            "group_add",
+            "group_change",
             "group_discard",
             "group_leave",
             "group_len",
             "group_list",
             "group_send",
+            "health",
             "hello",
             "inbox_close",
-            "inbox_groups",
             "inbox_keep",
+            "inbox_page",
             "pop",
             "push",
             "queue_list",
@@ -121,9 +139,19 @@ fn the_scripts_are_those_whose_replies_are_shown_here() {
 #[tokio::test]
 async fn the_scripts_of_groups_give_each_reply_that_they_list() {
     let shard = Shard::new().await;
-    assert_eq!(listed("group_add"), [r#"{"ok", now}"#, r#"{"stale"}"#]);
+    let changed = [r#"{"ok", now, n, left, place, error, ...}"#, r#"{"stale"}"#];
+    for script in ["group_change", "group_discard"] {
+        assert_eq!(listed(script), changed);
+        shard.command(&["SET", &shard.key('m', "bad in!"), "text"]).await;
+        let change = Change::of("in!").leave("bad", "a").leave("good", "a");
+        let Ok(Fenced::Ok(done)) = shard.try_change(script, &change).await else { panic!("{script}") };
+        assert!(done.now > 0 && done.n > 0 && done.left == 0, "{done:?}");
+        assert!(matches!(&done.failures[..], [(1, why)] if why.contains("WRONGTYPE")), "{done:?}");
+        assert_eq!(shard.try_change(script, &change.by("c", 1, 1)).await, Ok(Fenced::Stale));
+    }
     let add = Add::to("room", &["a", "b", "c", "d"]);
     assert!(matches!(shard.group_add(&add).await, Fenced::Ok(1..)));
+    assert_eq!(shard.change(&Change::of("a").join("room", "", 60_000)).await.unwrap().n, 0);
     assert_eq!(shard.group_add(&add.fence("c", 1)).await, Fenced::Stale);
 
     assert_eq!(listed("group_len"), ["{cursor, members}"]);
@@ -147,11 +175,10 @@ async fn the_scripts_of_groups_give_each_reply_that_they_list() {
     assert_eq!(receipt.names, ["a"]);
     assert_eq!(shard.group_send(&send.fence("c", 1)).await, Fenced::Stale);
 
-    assert_eq!(listed("group_discard"), [r#"{"ok", removed}"#, r#"{"stale"}"#]);
     let discard = Discard::from("room", &["a", "absent"]);
     assert_eq!(shard.group_discard(&discard).await, Fenced::Ok(1));
     assert_eq!(shard.group_discard(&discard.fence("c", 1)).await, Fenced::Stale);
-    assert_eq!(listed("group_leave"), [r#"{"ok", cursor, removed}"#, r#"{"stale"}"#]);
+    assert_eq!(listed("group_leave"), [r#"{"ok", cursor, removed, now, n}"#, r#"{"stale"}"#]);
     assert_eq!(shard.group_leave_step("d", Some(("c", 1)), "").await, Fenced::Stale);
     assert_eq!(shard.group_leave_step("d", None, "").await, Fenced::Ok((String::new(), 1)));
 }
@@ -159,14 +186,16 @@ async fn the_scripts_of_groups_give_each_reply_that_they_list() {
 #[tokio::test]
 async fn the_scripts_of_inboxes_give_each_reply_that_they_list() {
     let shard = Shard::new().await;
-    assert_eq!(listed("inbox_keep"), [r#"{"ok", now}"#, r#"{"new", now}"#, r#"{"taken"}"#]);
-    assert!(matches!(shard.inbox_keep("in!", "one", 1000, &[], &[]).await, Keep::New { now: 1.. }));
-    assert!(matches!(shard.inbox_keep("in!", "one", 1000, &[], &[]).await, Keep::Ok { now: 1.. }));
-    assert_eq!(shard.inbox_keep("in!", "two", 1000, &[], &[]).await, Keep::Taken);
-    let shape = "{now, group, cursor, name, {address, deadline, ...}";
-    assert_eq!(listed("inbox_groups"), [shape]);
+    let shapes = [r#"{"ok", now, groups, marks}"#, r#"{"taken"}"#, r#"{"stale"}"#];
+    assert_eq!(listed("inbox_keep"), shapes);
+    assert_eq!(shard.keep(&InboxKeep::of("in!", "one").generation(1)).await, Keep::Stale);
     shard.group_add(&Add::to("room", &["in!a"])).await;
-    assert_eq!(shard.inbox_groups_step("in!", "", "0").await.members.len(), 1);
+    let kept = shard.inbox_keep("in!", "one", 1000, &["a", "b"], &[]).await;
+    assert!(matches!(kept, Keep::Ok { now: 1.., groups: 1, marks: 2 }), "{kept:?}");
+    assert_eq!(shard.inbox_keep("in!", "two", 1000, &[], &[]).await, Keep::Taken);
+    assert_eq!(listed("inbox_page"), [r#"{"ok", now}"#, r#"{"taken"}"#]);
+    assert!(matches!(shard.inbox_page("in!", "one", 2, &Place::default()).await, Some(1..)));
+    assert_eq!(shard.inbox_page("in!", "two", 2, &Place::default()).await, None);
     assert_eq!(listed("inbox_close"), ["{groups}", r#"{"taken"}"#]);
     assert_eq!(shard.inbox_close_step("in!", "two").await, None);
     assert_eq!(shard.inbox_close_step("in!", "one").await, Some(0));

@@ -59,7 +59,7 @@ async fn what_is_sealed_by_hand_reaches_a_layer_and_the_other_way_round() {
 
     layer.group_add("room", "jobs").await.unwrap();
     layer.send("jobs", &7).await.unwrap();
-    layer.group_send("room", &7).await.unwrap();
+    let _ = layer.group_send("room", &7).await.unwrap();
     for (kind, name) in [(b'c', "jobs"), (b'g', "room")] {
         let entry = intruder.take("jobs").await;
         let pushed_ms = u64::from_be_bytes(entry[..8].try_into().unwrap()) / 1000;
@@ -89,7 +89,7 @@ async fn hidden_names_stand_in_the_keys_as_the_published_ones_do() {
     layer.send("http.request.body?Xy12", &7).await.unwrap();
     layer.send("http.response.client7!ab12", &7).await.unwrap();
     layer.group_add("room-7", "http.request").await.unwrap();
-    layer.group_send("room-7", &7).await.unwrap();
+    let _ = layer.group_send("room-7", &7).await.unwrap();
     let mut intruder = Intruder::of(&server, &options).await;
     let queue = |name| written("queue", name);
     let direct = intruder.take(&queue("http.request")).await;

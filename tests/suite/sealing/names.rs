@@ -87,7 +87,7 @@ async fn several_servers_share_hidden_names_and_are_drained_of_them() {
         old.send("jobs", &number).await.unwrap();
     }
     let report = soon("the drain", old.drain_into(&new)).await.unwrap();
-    assert_eq!((report.moved, report.expired), (40, 0));
+    assert_eq!((report.moved(), report.expired()), (40, 0));
     for number in 0..20_u64 {
         assert_eq!(received(&new, &format!("body?{number}")).await, number);
     }
@@ -122,8 +122,8 @@ async fn a_drain_tells_of_queues_whose_names_its_key_does_not_reveal() {
     assert_eq!(survey.messages(), 6);
     for moved in [1, 0] {
         let report = soon("the drain", old.drain_into(&new)).await.unwrap();
-        assert_eq!((report.moved, report.left.len()), (moved, 2), "{report:?}");
-        assert_eq!((report.left.get("jobs"), report.left.values().sum()), (Some(&2), 5), "{report:?}");
+        assert_eq!((report.moved(), report.left().len()), (moved, 2), "{report:?}");
+        assert_eq!((report.left().get("jobs"), report.left().values().sum()), (Some(&2), 5), "{report:?}");
     }
     assert_eq!(received(&new, "jobs").await, 1);
     assert_eq!(received(&unhidden, "jobs").await, 2);

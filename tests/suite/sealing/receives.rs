@@ -94,7 +94,7 @@ async fn a_sealed_message_that_was_moved_to_another_channel_does_not_open() {
     }
     // A group's message as one to a channel, and as one to another group.
     layer.group_add("room", "a").await.unwrap();
-    layer.group_send("room", &1).await.unwrap();
+    let _ = layer.group_send("room", &1).await.unwrap();
     let entry = intruder.take("a").await;
     let payload = &entry[payload_of(&entry)..];
     intruder.put("a", &[&entry[..18], b"m ", payload].concat()).await;

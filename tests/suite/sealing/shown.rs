@@ -86,7 +86,7 @@ async fn no_key_is_in_debug_output_errors_or_traces() {
     let inbox = layer.open_inbox("in").await.unwrap();
     let mailbox = inbox.open_mailbox().unwrap();
     layer.group_add("room", mailbox.name()).await.unwrap();
-    layer.group_send("room", &3).await.unwrap();
+    let _ = layer.group_send("room", &3).await.unwrap();
     proxy.refuse();
     proxy.cut();
     let down = async {

@@ -11,10 +11,12 @@ use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
 
+use super::product::Product;
 use super::runtime::block_on;
 use super::server::{Instance, Setup};
 
 const DEFAULT_IMAGE: &str = "redis:7.4.2";
+const DEFAULT_VALKEY_IMAGE: &str = "valkey/valkey:9.0";
 const LOOPBACK: &str = "127.0.0.1";
 const FILES: &str = "/files";
 const PORT: u16 = 6379;
@@ -44,8 +46,12 @@ pub(super) struct Container {
 impl Container {
     pub(super) fn start_new(setup: &Setup<'_>) -> Self {
         const ATTEMPTS: usize = 5;
-        let image = std::env::var("REDIS_IMAGE").ok().filter(|image| !image.is_empty());
-        let image = image.as_deref().unwrap_or(DEFAULT_IMAGE);
+        let (variable, default) = match setup.product {
+            Product::Redis => ("REDIS_IMAGE", DEFAULT_IMAGE),
+            Product::Valkey => ("VALKEY_IMAGE", DEFAULT_VALKEY_IMAGE),
+        };
+        let image = std::env::var(variable).ok().filter(|image| !image.is_empty());
+        let image = image.as_deref().unwrap_or(default);
         let local = engine_is_local();
         let mut failure = String::new();
         for _ in 0..ATTEMPTS {
@@ -66,8 +72,9 @@ impl Container {
             match result {
                 Ok(container) => return container,
                 Err(TestcontainersError::Client(ClientError::PullImage { err, .. })) => panic!(
-                    "the image {image} is not on this machine and cannot be pulled ({err}): build one with \
-                     `export REDIS_IMAGE=$(.ci/build-redis-image)`, or set TEST_SERVER=process"
+                    "the image {image} is not on this machine and cannot be pulled ({err}): build one of both \
+                     products with `.ci/build-redis-image` and name it in REDIS_IMAGE and VALKEY_IMAGE, or set \
+                     TEST_SERVER=process"
                 ),
                 // Another process may have taken the port.
                 Err(error @ TestcontainersError::Client(_)) => failure = error.to_string(),
@@ -170,7 +177,10 @@ fn request(
         .with_container_name(name)
         .with_label(LABEL, std::env::var("TEST_RUN").unwrap_or_else(|_| "by hand".to_owned()))
         .with_startup_timeout(PATIENCE)
-        .with_cmd(std::iter::once("redis-server".to_owned()).chain(setup.arguments("0.0.0.0", PORT, FILES)));
+        .with_cmd(
+            std::iter::once(setup.product.program_name().to_owned())
+                .chain(setup.arguments("0.0.0.0", PORT, FILES)),
+        );
     for (name, content) in setup.files {
         request = request.with_copy_to(format!("{FILES}/{name}"), content.to_vec());
     }

@@ -1,23 +1,31 @@
 //! The one way by which tests reach real servers: a throw-away Redis or Valkey, a faulty network in front of it, and
 //! what the server counted.
 
+mod clock;
 mod container;
+mod fake_server;
+mod faults;
 mod observe;
 mod process;
+mod product;
 mod proxy;
+mod replication;
 mod runtime;
-mod scripts;
+pub(crate) mod scripts;
 mod server;
 mod temporary;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use asgi_redis::internals::{Ledger, Sent};
+pub(crate) use clock::Clock;
+pub(crate) use fake_server::{FakeServer, array};
 pub(crate) use observe::{Monitor, calls};
+pub(crate) use product::Product;
 pub(crate) use proxy::{Direction, Proxy};
 pub(crate) use scripts::{
-    Add, Discard, Entry, Fenced, Given, GroupSend, HelloReply, Keep, Pop, PopReply, Push, PushReply, Receipt,
-    Refusal, Scripts, Taken,
+    Add, Change, Discard, Entry, Fenced, Given, GroupSend, HelloReply, InboxKeep, Keep, Page, Part, Place,
+    Pop, PopReply, Push, PushReply, Receipt, Refusal, Scripts, Taken, Told, texts,
 };
 pub(crate) use server::{Kind, Server, Servers};
 

@@ -1,23 +1,25 @@
 //! A server as a child process on the loopback interface.
 
-use asgi_redis::test_server::{ServerProgram, TestServer};
+use asgi_redis::test_server::TestServer;
 
+use super::product::Product;
 use super::server::{Instance, Setup};
 
 const HOST: &str = "127.0.0.1";
 
-/// Looks for a server program on `PATH`; the error names what to install.
+/// Looks for the programs of the products that the run uses; the error names the remedy.
 pub(super) fn find() -> Result<(), String> {
-    ServerProgram::find().map(drop).map_err(|error| {
-        format!("the tests need a server: start a Docker engine, or let ./scripts/test install one: {error}")
-    })
+    Product::wanted().iter().try_for_each(|product| product.program().map(drop))
 }
 
 pub(super) struct Process(TestServer);
 
 impl Process {
     pub(super) fn start_new(setup: &Setup<'_>) -> Self {
-        let mut server = TestServer::builder().arguments(setup.args.iter().copied());
+        let mut server = TestServer::builder()
+            .program(setup.product.program().unwrap_or_else(|why| panic!("{why}")))
+            .launcher(setup.launcher.iter().copied())
+            .arguments(setup.args.iter().copied());
         for (name, content) in setup.files {
             server = server.file(*name, *content);
         }

@@ -1,4 +1,6 @@
 //! A faulty network: a proxy in front of a server that passes, holds back or cuts what goes through it.
+//!
+//! The suite and the soak test share this file. A server is known here by its address, `host:port`.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -10,7 +12,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::runtime::{block_on, spawn};
-use super::server::Server;
 use super::temporary::Directory;
 
 /// A proxy that runs on a runtime of its own; dropped, it closes its connections.
@@ -18,6 +19,7 @@ pub(crate) struct Proxy {
     url: String,
     network: watch::Sender<Network>,
     connections: Arc<Mutex<Connections>>,
+    target: Arc<Mutex<String>>,
     listener: JoinHandle<()>,
     _directory: Option<Directory>,
 }
@@ -37,11 +39,13 @@ pub(crate) enum Direction {
     Replies,
 }
 
+/// What the network does to what goes through it; nothing at first.
 #[derive(Clone, Copy, Default)]
-struct Network {
-    requests_stalled: bool,
-    replies_stalled: bool,
-    refusing: bool,
+pub(crate) struct Network {
+    pub(crate) requests_stalled: bool,
+    pub(crate) replies_stalled: bool,
+    pub(crate) refusing: bool,
+    pub(crate) swallowing: bool,
 }
 
 impl Network {
@@ -55,26 +59,27 @@ impl Network {
 
 impl Proxy {
     /// Starts a proxy on a TCP port of the loopback interface.
-    pub(crate) fn start(server: &Server) -> Self {
+    pub(crate) fn before(address: String) -> Self {
         let listener = block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
-        Self::serve(Listener::Tcp(listener), url, None, server)
+        Self::serve(Listener::Tcp(listener), url, None, address)
     }
 
     /// Starts a proxy on a unix socket, so that clients can be tested on one wherever the server runs.
-    pub(crate) fn start_on_unix_socket(server: &Server) -> Self {
+    pub(crate) fn on_unix_socket_before(address: String) -> Self {
         let directory = Directory::new();
         let path = directory.path().join("socket");
         let listener = block_on(async { UnixListener::bind(&path) }).unwrap();
         let url = format!("unix://{}", path.display());
-        Self::serve(Listener::Unix(listener), url, Some(directory), server)
+        Self::serve(Listener::Unix(listener), url, Some(directory), address)
     }
 
-    fn serve(listener: Listener, url: String, directory: Option<Directory>, server: &Server) -> Self {
+    fn serve(listener: Listener, url: String, directory: Option<Directory>, address: String) -> Self {
         let (network, seen) = watch::channel(Network::default());
         let connections = Arc::default();
-        let listener = spawn(accept(listener, server.address(), Arc::clone(&connections), seen));
-        Self { url, network, connections, listener, _directory: directory }
+        let target = Arc::new(Mutex::new(address));
+        let listener = spawn(accept(listener, Arc::clone(&target), Arc::clone(&connections), seen));
+        Self { url, network, connections, target, listener, _directory: directory }
     }
 
     /// The URL of database 0 through the proxy.
@@ -85,6 +90,11 @@ impl Proxy {
     /// How many connections clients have opened so far.
     pub(crate) fn connections(&self) -> u64 {
         self.connections.lock().unwrap().accepted
+    }
+
+    /// How many connections of clients are open now, as far as this end knows.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.connections.lock().unwrap().open.iter().filter(|task| !task.is_finished()).count()
     }
 
     /// Closes all connections that are open now; they are closed when it returns.
@@ -114,11 +124,25 @@ impl Proxy {
         self.network.send_modify(|network| network.refusing = true);
     }
 
+    /// Has new connections lead to another server, as when an address moves. The open ones stay where they are.
+    pub(crate) fn lead_to_address(&self, address: String) {
+        *self.target.lock().unwrap() = address;
+    }
+
+    /// Swallows everything until `pass`, and closes nothing: connections that are open now, or are opened meanwhile, never
+    /// hear of the other side again, not even after it.
+    pub(crate) fn swallow(&self) {
+        self.network.send_modify(|network| network.swallowing = true);
+    }
+
     /// Passes everything again, first what was held back on connections that are still open.
     pub(crate) fn pass(&self) {
-        self.network.send_modify(|network| {
-            (network.requests_stalled, network.replies_stalled, network.refusing) = (false, false, false);
-        });
+        self.set(Network::default());
+    }
+
+    /// Has the network do this, and nothing else, from now on.
+    pub(crate) fn set(&self, network: Network) {
+        self.network.send_replace(network);
     }
 }
 
@@ -163,7 +187,7 @@ async fn end(tasks: impl IntoIterator<Item = JoinHandle<()>> + Send) {
 /// Takes connections until it is aborted.
 async fn accept(
     listener: Listener,
-    server: String,
+    target: Arc<Mutex<String>>,
     connections: Arc<Mutex<Connections>>,
     network: watch::Receiver<Network>,
 ) {
@@ -173,23 +197,45 @@ async fn accept(
         connections.accepted += 1;
         if !network.borrow().refusing {
             connections.open.retain(|task| !task.is_finished());
-            connections.open.push(spawn(connect(client, server.clone(), network.clone())));
+            let server = target.lock().unwrap().clone();
+            connections.open.push(spawn(connect(client, server, network.clone())));
         }
     }
 }
 
 /// Joins a client with the server until one of them ends the connection.
 async fn connect(client: Box<dyn Stream>, server: String, network: watch::Receiver<Network>) {
+    if network.borrow().swallowing {
+        return hold(client).await;
+    }
     // Without a server the client's connection is closed.
     let Ok(server) = TcpStream::connect(server).await else { return };
     let _ = server.set_nodelay(true);
-    let (client_reader, client_writer) = split(client);
-    let (server_reader, server_writer) = split(server);
+    // They outlive the pumps: what is swallowed stays open.
+    let (mut client_reader, mut client_writer) = split(client);
+    let (mut server_reader, mut server_writer) = split(server);
+    let mut hole = network.clone();
     // A broken connection shows itself to both ends by its closing.
     let _ = tokio::select! {
-        end = pump(client_reader, server_writer, Direction::Requests, network.clone()) => end,
-        end = pump(server_reader, client_writer, Direction::Replies, network) => end,
+        end = pump(&mut client_reader, &mut server_writer, Direction::Requests, network.clone()) => end,
+        end = pump(&mut server_reader, &mut client_writer, Direction::Replies, network) => end,
+        () = until_swallowing(&mut hole) => {
+            // The server's end stays open too, as long as the client's.
+            hold(&mut client_reader).await;
+            Ok(())
+        }
     };
+}
+
+/// Reads what a client sends until it closes its end, and says nothing.
+async fn hold(mut client: impl AsyncRead + Unpin) {
+    let mut buffer = vec![0; 1024];
+    while client.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
+}
+
+async fn until_swallowing(network: &mut watch::Receiver<Network>) {
+    // Without a proxy its connections are closed.
+    let _ = network.wait_for(|network| network.swallowing).await;
 }
 
 async fn pump(

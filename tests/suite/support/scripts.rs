@@ -1,9 +1,13 @@
 //! The engine's scripts, called over a plain connection as any Redis client in any language would: no code of the
 //! layer takes part.
 
+mod changes;
 mod drain;
 mod groups;
+mod inboxes;
+mod log;
 mod replies;
+pub(crate) mod texts;
 
 use std::fmt;
 
@@ -11,12 +15,15 @@ use asgi_redis::scripts;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
 
+pub(crate) use changes::{Add, Change, Discard};
 pub(crate) use drain::Taken;
-pub(crate) use groups::{Add, Discard, Fenced, GroupSend, Keep, Receipt};
+pub(crate) use groups::{Fenced, GroupSend, Receipt};
+pub(crate) use inboxes::{InboxKeep, Keep, Place};
+pub(crate) use log::{Page, Part, Told};
 pub(crate) use replies::{Given, HelloReply, PopReply, PushReply, Refusal};
 
 /// The schema that the scripts' callers write and read.
-const SCHEMA: u64 = 2;
+const SCHEMA: u64 = 3;
 
 /// The scripts under one prefix of keys, over one connection.
 #[derive(Clone)]
@@ -32,9 +39,9 @@ impl Scripts {
 
     /// Gives all scripts to the server.
     pub(crate) async fn load(&self) {
-        for script in scripts::all() {
-            let sha: String = self.ask(redis::cmd("SCRIPT").arg("LOAD").arg(script.source())).await;
-            assert_eq!(sha, script.sha(), "{}", script.name());
+        for script in texts::all() {
+            let sha: String = self.ask(redis::cmd("SCRIPT").arg("LOAD").arg(&script.source)).await;
+            assert_eq!(sha, script.sha, "{}", script.name);
         }
     }
 
@@ -120,6 +127,36 @@ impl Scripts {
         self.try_call("pop", &command).await.map(PopReply::read)
     }
 
+    /// The tickets of one step that the server has of a client, and the next cursor; nothing if that is stale.
+    pub(crate) async fn client_tickets_step(
+        &self,
+        client: &str,
+        generation: u64,
+        cursor: &str,
+    ) -> Option<(String, Vec<u64>)> {
+        let mut command = evalsha("client_tickets", &[self.key('c', client)]);
+        command.arg(generation).arg(cursor);
+        match &parts(self.call("client_tickets", &command).await)[..] {
+            [Value::BulkString(tag), Value::BulkString(cursor), tickets @ ..] if tag == b"ok" => {
+                let tickets = tickets.iter().map(|ticket| text(bytes(ticket)).parse().unwrap());
+                Some((text(cursor), tickets.collect()))
+            }
+            [Value::BulkString(tag)] if tag == b"stale" => None,
+            other => panic!("client_tickets answered {other:?}"),
+        }
+    }
+
+    /// Whether all is allowed that the scripts do; the command that is denied, or the server's refusal.
+    pub(crate) async fn health(&self, client: &str) -> Result<(), String> {
+        let mut command = evalsha("health", &[self.key('c', client)]);
+        command.arg(&self.prefix);
+        match &parts(self.try_call("health", &command).await?)[..] {
+            [Value::BulkString(tag), Value::Int(1..)] if tag == b"ok" => Ok(()),
+            [Value::BulkString(tag), Value::BulkString(denied)] if tag == b"denied" => Err(text(denied)),
+            other => panic!("health answered {other:?}"),
+        }
+    }
+
     /// One step of a flush: the next cursor and how many keys went.
     pub(crate) async fn flush_step(&self, cursor: &str, count: usize) -> (String, usize) {
         self.scan_step("flush", cursor, count).await
@@ -163,9 +200,9 @@ impl<'a> Push<'a> {
         Self { expiry_ms: 60_000, fence: None, queues: Vec::new() }.and(queue, bodies)
     }
 
-    /// A further queue of the same call.
+    /// A further queue of the same call. A body that is a word alone is the payload of a message.
     pub(crate) fn and(mut self, queue: &'a str, bodies: &[impl AsRef<[u8]>]) -> Self {
-        self.queues.push((queue, 100, bodies.iter().map(|body| body.as_ref().to_vec()).collect()));
+        self.queues.push((queue, 100, bodies.iter().map(|body| whole(body.as_ref())).collect()));
         self
     }
 
@@ -247,11 +284,17 @@ impl Entry {
     }
 
     pub(crate) fn body(&self) -> &[u8] {
-        self.0.get(18..).unwrap_or(&self.0)
+        let body = self.0.get(18..).unwrap_or(&self.0);
+        body.strip_prefix(b"m. ").unwrap_or(body)
     }
 
     pub(crate) fn text(&self) -> String {
         text(self.body())
+    }
+
+    /// The text; of a change without the ends of memberships.
+    pub(crate) fn brief(&self) -> String {
+        Told::read(&self.text()).and_then(|told| told.brief()).unwrap_or_else(|| self.text())
     }
 }
 
@@ -261,9 +304,14 @@ impl fmt::Debug for Entry {
     }
 }
 
+/// What [`Entry::body`] gives back as the word alone.
+fn whole(body: &[u8]) -> Vec<u8> {
+    if body.iter().skip(1).any(|byte| *byte == b' ') { body.to_vec() } else { [b"m. ", body].concat() }
+}
+
 fn evalsha(name: &str, keys: &[String]) -> Cmd {
     let mut command = redis::cmd("EVALSHA");
-    command.arg(scripts::get(name).unwrap().sha()).arg(keys.len()).arg(keys);
+    command.arg(texts::sha(name)).arg(keys.len()).arg(keys);
     command
 }
 

@@ -1,4 +1,4 @@
-//! A real server, in a container or as a process, and the choice between the two.
+//! A real server, of the product that is the test's, in a container or as a process, and the choice between the two.
 
 use std::env::VarError;
 use std::io::Write;
@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use super::container::{self, Container};
 use super::process::{self, Process};
+use super::product::{Product, seed};
 
 /// A running Redis or Valkey that keeps nothing on disk and is removed when dropped.
 ///
@@ -13,6 +14,7 @@ use super::process::{self, Process};
 /// calling thread until it is done.
 pub(crate) struct Server {
     kind: Kind,
+    product: Product,
     instance: Box<dyn Instance>,
     /// Those that are shared beside this one, as long as it is.
     companions: OnceLock<[Arc<Server>; 2]>,
@@ -46,6 +48,9 @@ pub(super) trait Instance: Send + Sync {
 /// What a server is started with besides what all have.
 #[derive(Clone, Copy)]
 pub(super) struct Setup<'a> {
+    pub(super) product: Product,
+    /// The program that becomes the server by `exec`; processes only.
+    pub(super) launcher: &'a [&'a str],
     pub(super) args: &'a [&'a str],
     pub(super) files: &'a [(&'a str, &'a [u8])],
 }
@@ -65,11 +70,12 @@ impl Setup<'_> {
 impl Server {
     /// The server that tests share; each keeps to a prefix of its own, and none flushes, stops or configures it.
     ///
-    /// It lives as long as some test holds it and is started again for the next one. A static may not own it: what
+    /// There is one of each product. It lives as long as some test holds it and is started again for the next one. A static may not own it: what
     /// statics hold is never dropped, and its container would outlive the suite.
     pub(crate) fn shared() -> Arc<Self> {
-        static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        static SHARED: [Mutex<Weak<Server>>; 2] = [const { Mutex::new(Weak::new()) }; 2];
+        let place = &SHARED[Product::of_this_test() as usize];
+        let mut shared = place.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
             let server = Arc::new(Self::private());
             *shared = Arc::downgrade(&server);
@@ -91,9 +97,15 @@ impl Server {
     ///
     /// In the arguments `{dir}` stands for the directory of the files and `{port}` for the port to listen on.
     pub(crate) fn private_with_files(args: &[&str], files: &[(&str, &[u8])]) -> Self {
-        let server = Self::of_kind_with_files(Kind::chosen(), args, files);
-        server.report();
-        server
+        Self::start_new(
+            Kind::chosen(),
+            &Setup { product: Product::of_this_test(), launcher: &[], args, files },
+        )
+    }
+
+    /// The same on Redis: the Valkey of the tests is built without TLS.
+    pub(crate) fn private_with_tls(args: &[&str], files: &[(&str, &[u8])]) -> Self {
+        Self::start_new(Kind::chosen(), &Setup { product: Product::Redis, launcher: &[], args, files })
     }
 
     /// A server of one kind, for tests of the fixture itself.
@@ -103,17 +115,50 @@ impl Server {
 
     /// A server of one kind, as `private_with_files`.
     pub(crate) fn of_kind_with_files(kind: Kind, args: &[&str], files: &[(&str, &[u8])]) -> Self {
-        let setup = &Setup { args, files };
+        Self::start_new(kind, &Setup { product: Product::of_this_test(), launcher: &[], args, files })
+    }
+
+    /// A server of one product, for a test that is about it alone.
+    pub(crate) fn of_product(product: Product) -> Self {
+        Self::start_new(Kind::chosen(), &Setup { product, launcher: &[], args: &[], files: &[] })
+    }
+
+    /// A server of the test's own that is a process whatever kind was chosen, so that other servers reach it at its
+    /// address, as replicas do, and its directory can be looked into.
+    pub(crate) fn process(args: &[&str]) -> Self {
+        Self::process_launched_by(&[], args)
+    }
+
+    /// A process that is started by another program, which becomes the server by `exec`.
+    pub(super) fn process_launched_by(launcher: &[&str], args: &[&str]) -> Self {
+        Self::start_new(
+            Kind::Process,
+            &Setup { product: Product::of_this_test(), launcher, args, files: &[] },
+        )
+    }
+
+    fn start_new(kind: Kind, setup: &Setup<'_>) -> Self {
         let instance: Box<dyn Instance> = match kind {
             Kind::Docker => Box::new(Container::start_new(setup)),
             Kind::Process => Box::new(Process::start_new(setup)),
         };
-        Self { kind, instance, companions: OnceLock::new() }
+        let server = Self { kind, product: setup.product, instance, companions: OnceLock::new() };
+        // The test framework shows this beside a test that fails.
+        println!("a server: {:?}, {kind:?}, SUITE_SEED={}", setup.product, seed());
+        if kind == Kind::chosen() {
+            server.report();
+        }
+        server
     }
 
     /// How the server is run.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// What it is.
+    pub(crate) fn product(&self) -> Product {
+        self.product
     }
 
     /// `host:port`; it stays the same across restarts.
@@ -126,12 +171,18 @@ impl Server {
         format!("redis://{}", self.address())
     }
 
+    /// The port of its address.
+    pub(crate) fn port(&self) -> u16 {
+        self.instance.port()
+    }
+
     /// The URL of a database.
     pub(crate) fn url_with_db(&self, db: u8) -> String {
         format!("{}/{db}", self.url())
     }
 
-    /// Starts the server again at its address, without its former data, and waits until it is ready.
+    /// Starts the server again at its address, without its former data except for a snapshot that a test made with
+    /// `SAVE`, and waits until it is ready.
     pub(crate) fn start(&self) {
         self.instance.start();
     }
@@ -159,7 +210,7 @@ impl Server {
     /// Adds a line to the file named by `TEST_SERVER_REPORT`, from which CI sees what the suite ran on.
     fn report(&self) {
         let Some(path) = std::env::var_os("TEST_SERVER_REPORT") else { return };
-        let line = format!("{:?} {}\n", self.kind, self.address()).to_lowercase();
+        let line = format!("{:?} {:?} {}\n", self.kind, self.product, self.address()).to_lowercase();
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
         file.and_then(|mut file| file.write_all(line.as_bytes()))
             .unwrap_or_else(|error| panic!("cannot write TEST_SERVER_REPORT {}: {error}", path.display()));

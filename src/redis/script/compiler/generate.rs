@@ -46,12 +46,12 @@ fn write_doc(rust: &mut String, script: &CompiledScript) -> fmt::Result {
     writeln!(rust, "///")?;
     for slot in &script.slots {
         let dots = if slot.variadic { "..." } else { "" };
-        let Slot { index, name, ty, text, .. } = slot;
+        let Slot { index, name, told, text, .. } = slot;
         let table = match slot.kind {
             Kind::Key => "KEYS",
             Kind::Argument => "ARGV",
         };
-        let ty = escape(ty);
+        let ty = escape(told);
         let text = escape(text);
         writeln!(rust, "/// - `{table}[{index}]` `{name}`, {ty}{dots}: {text}")?;
     }
@@ -69,10 +69,10 @@ fn write_static(rust: &mut String, script: &CompiledScript) -> fmt::Result {
     writeln!(rust, "    doc: {doc:?},")?;
     writeln!(rust, "    reply: &{reply:?},")?;
     writeln!(rust, "    slots: &[")?;
-    for Slot { kind, index, name, ty, text, variadic } in &script.slots {
+    for Slot { kind, index, name, told, text, variadic, .. } in &script.slots {
         writeln!(
             rust,
-            "        Slot {{ kind: SlotKind::{kind:?}, index: {index}, name: {name:?}, ty: {ty:?}, text: {text:?}, \
+            "        Slot {{ kind: SlotKind::{kind:?}, index: {index}, name: {name:?}, ty: {told:?}, text: {text:?}, \
              variadic: {variadic} }},"
         )?;
     }

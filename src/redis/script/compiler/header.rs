@@ -3,6 +3,7 @@
 use super::Fault;
 use super::includes::is_include;
 use super::lexer::{Line, Token};
+use super::types::{Type, What};
 
 /// What the header holds.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub(crate) struct Header {
     /// One text for each `-- reply:`.
     pub(crate) reply: Vec<String>,
     pub(crate) slots: Vec<Slot>,
+    /// The line of the last slot, counted from 1; 0 if there is none.
+    pub(crate) last_slot: usize,
 }
 
 /// One slot line.
@@ -23,10 +26,34 @@ pub(crate) struct Slot {
     /// The local variable that holds it.
     pub(crate) name: String,
     /// The type between the brackets, without dots.
-    pub(crate) ty: String,
+    pub(crate) told: String,
+    pub(crate) ty: Type,
     pub(crate) text: String,
     /// Whether it stands for all slots from `index` on.
     pub(crate) variadic: bool,
+    /// Whether its variable holds the number that the text says.
+    pub(crate) is_number: bool,
+    /// Whether its variable is the table of all keys or arguments, whose first ones other slots hold.
+    pub(crate) is_table: bool,
+}
+
+impl Slot {
+    /// Of a key, how it is written: what its text begins with.
+    pub(crate) fn shape(&self) -> &str {
+        shape_of(&self.text).unwrap_or_default()
+    }
+}
+
+/// `<prefix>q:<queue>` or `<prefix>schema`.
+fn shape_of(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("<prefix>")?;
+    let is_letter = |char: char| char.is_ascii_lowercase();
+    let word = rest.find(|char| !is_letter(char)).unwrap_or(rest.len());
+    let (word, name) = rest.split_at(word);
+    let name = name.strip_prefix(":<").and_then(|name| name.split_once('>')).map(|(name, _)| name);
+    let name_length =
+        name.filter(|name| !name.is_empty() && name.chars().all(is_letter)).map_or(0, |name| name.len() + 3);
+    (!word.is_empty()).then(|| text.get(.."<prefix>".len() + word.len() + name_length)).flatten()
 }
 
 /// The table of a slot.
@@ -37,7 +64,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn table(self) -> &'static str {
+    pub(crate) fn table(self) -> &'static str {
         match self {
             Self::Key => "KEYS",
             Self::Argument => "ARGV",
@@ -61,6 +88,7 @@ pub(crate) fn parse(lines: &[Line<'_>]) -> Result<Header, Fault> {
 
     let (doc, reply) = parse_comments(numbered().take_while(|(_, line)| is_comment(line)))?;
     let mut slots = Vec::new();
+    let mut last_slot = 0;
     let mut below = false;
     for (number, line) in numbered() {
         let Some(table) = line.raw_table() else {
@@ -73,8 +101,9 @@ pub(crate) fn parse(lines: &[Line<'_>]) -> Result<Header, Fault> {
         let slot = parse_slot(line, &binding).map_err(fault)?;
         check_order(&slots, &slot).map_err(fault)?;
         slots.push(slot);
+        last_slot = number;
     }
-    Ok(Header { doc, reply, slots })
+    Ok(Header { doc, reply, slots, last_slot })
 }
 
 fn check_first_line(lines: &[Line<'_>]) -> Result<(), Fault> {
@@ -148,11 +177,13 @@ struct Binding<'a> {
     index: usize,
     name: &'a str,
     variadic: bool,
+    is_number: bool,
+    is_table: bool,
 }
 
 /// The slot of a line whose code is such a binding.
 fn parse_slot(line: &Line<'_>, binding: &Binding<'_>) -> Result<Slot, String> {
-    let &Binding { kind, index, name, variadic } = binding;
+    let &Binding { kind, index, name, variadic, is_number, is_table } = binding;
     let comment = line.comment.map_or("", str::trim);
     let (ty, text) = comment.strip_prefix('[').and_then(|rest| rest.split_once(']')).unwrap_or_default();
     let (ty, text) = (ty.trim(), text.trim());
@@ -170,13 +201,25 @@ fn parse_slot(line: &Line<'_>, binding: &Binding<'_>) -> Result<Slot, String> {
             format!("the slot `{name}` is not variadic; write its type without dots")
         });
     }
+    let told = element.unwrap_or(ty);
+    let ty = Type::parse(told, kind == Kind::Key, variadic)
+        .map_err(|lacks| format!("the type `{told}` of the slot `{name}` lacks {lacks}"))?;
+    if ty.what == What::Key && shape_of(text).is_none() {
+        return Err(format!("the text of the key `{name}` begins with its shape, as `<prefix>q:<queue>`"));
+    }
+    if is_number && (!matches!(ty.what, What::Int { .. }) || ty.or_empty) {
+        return Err(format!("the slot `{name}` is made a number; its type is an int that is never empty"));
+    }
     Ok(Slot {
         kind,
         index,
         name: name.to_owned(),
-        ty: element.unwrap_or(ty).to_owned(),
+        told: told.to_owned(),
+        ty,
         text: text.to_owned(),
         variadic,
+        is_number,
+        is_table,
     })
 }
 
@@ -191,6 +234,8 @@ fn parse_binding<'a>(tokens: &[Token<'a>]) -> Option<Binding<'a>> {
     let [Word("local"), Word(name), value @ ..] = tokens else {
         return None;
     };
+    let is_number = value.get(1) == Some(&Word("tonumber"));
+    let is_table = value.first() == Some(&Symbol(','));
     let (table, index, variadic) = match value {
         [Symbol('='), Word(table), Symbol('['), Number(index), Symbol(']')] => (table, index, false),
         [
@@ -218,7 +263,7 @@ fn parse_binding<'a>(tokens: &[Token<'a>]) -> Option<Binding<'a>> {
         [Symbol(','), Word(_), Symbol('='), Word(table), Symbol(','), Number(index)] => (table, index, true),
         _ => return None,
     };
-    Some(Binding { kind: Kind::of(table)?, index: index.parse().ok()?, name, variadic })
+    Some(Binding { kind: Kind::of(table)?, index: index.parse().ok()?, name, variadic, is_number, is_table })
 }
 
 /// Slots of one table stand in order, without gaps, and a variadic one is the last.

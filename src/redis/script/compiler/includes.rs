@@ -22,11 +22,14 @@ pub(crate) fn is_include(line: &Line<'_>) -> bool {
     line.comment.is_some_and(|comment| comment.trim_start().starts_with("@include"))
 }
 
-/// The script's text with every include in its place, and the map of its lines.
+/// The script's text with every include in its place and its checks below its last slot, and the map of its lines. Of a line
+/// of the checks the map tells the last slot.
 pub(crate) fn expand(
     folder: &Path,
     file: &str,
     lines: &[Line<'_>],
+    last_slot: usize,
+    checks: &[String],
 ) -> Result<(String, Vec<Run>), ScriptError> {
     let mut expansion = Expansion {
         folder,
@@ -36,7 +39,13 @@ pub(crate) fn expand(
         included: Vec::new(),
         stack: Vec::new(),
     };
-    expansion.append(file, lines)?;
+    let (slots, below) = lines.split_at(last_slot.min(lines.len()));
+    expansion.append(file, 1, slots)?;
+    for check in checks {
+        expansion.runs.push(Run { start: expansion.length + 1, file: file.to_owned(), line: last_slot });
+        expansion.push(check);
+    }
+    expansion.append(file, last_slot + 1, below)?;
     Ok((expansion.text, expansion.runs))
 }
 
@@ -52,17 +61,22 @@ struct Expansion<'a> {
 }
 
 impl Expansion<'_> {
-    fn append(&mut self, file: &str, lines: &[Line<'_>]) -> Result<(), ScriptError> {
+    fn push(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+        self.length += 1;
+    }
+
+    /// Appends lines of a file, of which the first one is `first`.
+    fn append(&mut self, file: &str, first: usize, lines: &[Line<'_>]) -> Result<(), ScriptError> {
         let mut run_ended = true;
-        for (number, line) in (1..).zip(lines) {
+        for (number, line) in (first..).zip(lines) {
             if run_ended {
                 self.runs.push(Run { start: self.length + 1, file: file.to_owned(), line: number });
                 run_ended = false;
             }
             // The include line itself stays, so that the expanded text shows where a library begins.
-            self.text.push_str(line.text);
-            self.text.push('\n');
-            self.length += 1;
+            self.push(line.text);
             if is_include(line) {
                 let before = self.length;
                 self.include(file, number, line)?;
@@ -93,7 +107,7 @@ impl Expansion<'_> {
         let text = read(self.folder, library).map_err(|error| error.included_from(&self.stack))?;
         let lines = lexer::lines(&text);
         check_library(&lines).map_err(|fault| self.error(&path, fault))?;
-        self.append(&path, &lines)?;
+        self.append(&path, 1, &lines)?;
         self.stack.pop();
         Ok(())
     }

@@ -1,13 +1,16 @@
 //! The compiler of the scripts in `lua/`: part of the build (`build.rs`) and of its tests, not of the library.
 //!
 //! A script goes through it as follows: the [`lexer`] tells code from comments and strings, the [`header`] is read and
-//! checked, the [`includes`] are put in, the result is hashed, and [`generate`] writes the library's constants.
+//! checked, with the [`types`] of its slots, of which the [`checks`] of each call are made; the [`includes`] are put in, the
+//! result is hashed, and [`generate`] writes the library's constants.
 
+mod checks;
 mod error;
 mod generate;
 mod header;
 mod includes;
 mod lexer;
+pub(crate) mod types;
 
 use std::fs;
 use std::path::Path;
@@ -60,9 +63,10 @@ fn compile(folder: &Path, name: &str) -> Result<CompiledScript, ScriptError> {
     let text = read(folder, name)?;
     let lines = lexer::lines(&text);
     let header = header::parse(&lines).map_err(|fault| ScriptError::at(&file, fault))?;
-    let (source, runs) = includes::expand(folder, &file, &lines)?;
+    let (source, runs) =
+        includes::expand(folder, &file, &lines, header.last_slot, &checks::lines(name, &header.slots))?;
     let sha = sha1_smol::Sha1::from(&source).digest().to_string();
-    let header::Header { doc, reply, slots } = header;
+    let header::Header { doc, reply, slots, .. } = header;
     Ok(CompiledScript { name: name.to_owned(), source, sha, doc, reply, slots, runs })
 }
 

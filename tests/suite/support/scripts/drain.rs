@@ -34,16 +34,26 @@ impl Scripts {
     }
 
     pub(crate) async fn drain_take(&self, queue: &str, batch: &str, target: &str) -> Option<Taken> {
+        self.try_drain_take(queue, batch, target).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`drain_take`](Self::drain_take), for a call that the server may refuse.
+    pub(crate) async fn try_drain_take(
+        &self,
+        queue: &str,
+        batch: &str,
+        target: &str,
+    ) -> Result<Option<Taken>, String> {
         let mut command = evalsha("drain_take", &[self.key('q', queue), self.key('o', queue)]);
         command.arg(&self.prefix).arg(batch).arg(target);
-        match &parts(self.call("drain_take", &command).await)[..] {
-            [] => None,
+        match &parts(self.try_call("drain_take", &command).await?)[..] {
+            [] => Ok(None),
             [Value::BulkString(batch), Value::BulkString(target), entries @ ..] => {
                 let entries = entries.chunks(2).map(|pair| match pair {
                     [Value::Int(left), Value::BulkString(entry)] => (*left, Entry(entry.clone())),
                     other => panic!("drain_take gave {other:?}"),
                 });
-                Some(Taken { batch: text(batch), target: text(target), entries: entries.collect() })
+                Ok(Some(Taken { batch: text(batch), target: text(target), entries: entries.collect() }))
             }
             other => panic!("drain_take answered {other:?}"),
         }
@@ -51,14 +61,19 @@ impl Scripts {
 
     /// How many entries had not expired; nothing if the batch was put before.
     pub(crate) async fn drain_put(&self, queue: &str, taken: &Taken) -> Option<i64> {
+        self.try_drain_put(queue, taken).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`drain_put`](Self::drain_put), for a call that the server may refuse.
+    pub(crate) async fn try_drain_put(&self, queue: &str, taken: &Taken) -> Result<Option<i64>, String> {
         let mut command = evalsha("drain_put", &[self.key('q', queue), self.key('p', &taken.batch)]);
         command.arg(&self.prefix);
         for (left, entry) in &taken.entries {
             command.arg(left).arg(&entry.0);
         }
-        match &parts(self.call("drain_put", &command).await)[..] {
-            [Value::BulkString(tag), Value::Int(put)] if tag == b"put" => Some(*put),
-            [Value::BulkString(tag)] if tag == b"again" => None,
+        match &parts(self.try_call("drain_put", &command).await?)[..] {
+            [Value::BulkString(tag), Value::Int(put)] if tag == b"put" => Ok(Some(*put)),
+            [Value::BulkString(tag)] if tag == b"again" => Ok(None),
             other => panic!("drain_put answered {other:?}"),
         }
     }

@@ -1,0 +1,41 @@
+//! `flush_inboxes.lua`: tells the owners of inboxes to read their groups again.
+
+use redis::{Cmd, Value};
+
+use super::call::{Call, scan};
+use super::flush::{FlushReply, decode_scan};
+use crate::redis::keys::Keys;
+use crate::redis::script::{self, Script};
+
+/// Tells the owners of inboxes, of one step of a scan, to read their groups again.
+pub(in crate::redis) struct FlushInboxes<'a> {
+    pub(in crate::redis) cursor: &'a str,
+}
+
+impl Call for FlushInboxes<'_> {
+    type Reply = FlushReply;
+
+    fn script() -> &'static Script {
+        &script::FLUSH_INBOXES
+    }
+
+    fn command(&self, keys: &Keys) -> Cmd {
+        scan(Self::script(), keys, self.cursor)
+    }
+
+    fn decode(reply: Value) -> Result<FlushReply, Value> {
+        decode_scan(reply)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::calls::reply::made_up::{bulk, list};
+
+    #[test]
+    fn each_reply_of_flush_inboxes_is_read() {
+        let reply = |cursor| list([bulk(cursor), Value::Int(5)]);
+        assert_eq!(FlushInboxes::decode(reply("17")), Ok(FlushReply { next: Some("17".to_owned()) }));
+    }
+}

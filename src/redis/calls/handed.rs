@@ -1,0 +1,87 @@
+//! What a ticket is handed, in a reply or on the wake channel.
+
+use bytes::Bytes;
+
+use crate::redis::entry::{Entry, EntryId};
+use crate::seal::Names;
+
+/// What a ticket was handed: one entry of a queue, or a batch of an inbox.
+#[derive(Debug, PartialEq)]
+pub(in crate::redis) struct Handed {
+    pub(in crate::redis) queue: String,
+    pub(in crate::redis) first: Entry,
+    /// The rest of a batch.
+    pub(in crate::redis) more: Vec<Entry>,
+}
+
+impl Handed {
+    /// Puts the queue's name as it is in place of the one that the server sees.
+    pub(in crate::redis) fn reveal(&mut self, names: &Names) {
+        if names.are_plain() {
+            return;
+        }
+        if let Some(queue) = names.reveal_queue(&self.queue) {
+            self.queue = queue;
+        }
+    }
+
+    /// What an acknowledgement names.
+    pub(in crate::redis) fn last_id(&self) -> EntryId {
+        self.more.last().unwrap_or(&self.first).id()
+    }
+}
+
+/// What a client is told on its wake channel.
+#[derive(Debug, PartialEq)]
+pub(in crate::redis) enum Wake {
+    /// A ticket was handed this.
+    Handed(u64, Handed),
+    /// The server follows another one now, where a message was to be handed over.
+    Moved,
+    /// The lease of this client counts as over on the server: it is to say hello again.
+    Again,
+}
+
+/// Reads what a client is told on its wake channel: a ticket, a queue and the entry that the ticket was handed.
+pub(in crate::redis) fn decode_wake(message: Vec<u8>) -> Option<Wake> {
+    if message == b"moved" {
+        return Some(Wake::Moved);
+    } else if message == b"again" {
+        return Some(Wake::Again);
+    }
+    let message = Bytes::from(message);
+    let mut parts = message.splitn(3, |byte| *byte == b' ');
+    let ticket = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+    let queue = std::str::from_utf8(parts.next()?).ok()?.to_owned();
+    let entry = message.slice_ref(parts.next()?);
+    Some(Wake::Handed(ticket, Handed { queue, first: Entry::new(entry), more: Vec::new() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_queue_that_is_not_hidden_is_not_copied() {
+        let Some(Wake::Handed(_, mut handed)) = decode_wake(b"7 http.request an entry".to_vec()) else {
+            panic!()
+        };
+        let before = handed.queue.as_ptr();
+        handed.reveal(&Names::Plain);
+        assert_eq!((handed.queue.as_str(), handed.queue.as_ptr()), ("http.request", before));
+    }
+
+    #[test]
+    fn a_wake_up_has_a_ticket_a_queue_and_an_entry_which_may_hold_spaces() {
+        assert_eq!(decode_wake(b"moved".to_vec()), Some(Wake::Moved));
+        assert_eq!(decode_wake(b"again".to_vec()), Some(Wake::Again));
+        let Some(Wake::Handed(ticket, handed)) = decode_wake(b"7 http.request an entry".to_vec()) else {
+            panic!()
+        };
+        assert_eq!((ticket, handed.queue.as_str()), (7, "http.request"));
+        assert_eq!(handed.first, Entry::new(Bytes::from_static(b"an entry")));
+        for hostile in [&b""[..], b"7", b"7 queue", b"x queue entry", b"7 \xff entry"] {
+            assert_eq!(decode_wake(hostile.to_vec()), None, "{hostile:?}");
+        }
+    }
+}

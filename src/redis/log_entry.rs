@@ -1,0 +1,319 @@
+//! Control entries of an inbox: what its log of memberships holds. Their text is published in `lua/README.md`.
+//!
+//! Names in them stay as the server sees them: what the owner knows is compared with what the server has, in the server's
+//! order of names.
+
+/// What a control entry tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LogEntry {
+    /// Memberships changed.
+    Change { n: u64, tag: Tag, parts: Vec<Part> },
+    /// The owner was not sure of the last change, or the server's is another.
+    Kept { n: u64, tag: Tag, call: u64 },
+    /// Some of the memberships as the server has them.
+    Page(Page),
+    /// So many changes wait that further ones are not told.
+    Quiet,
+    /// All groups were removed.
+    Flushed,
+}
+
+/// Who made a change, and in which call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tag(Box<str>);
+
+/// What a change did with one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Joined {
+        group: Box<str>,
+        address: Box<str>,
+        end_ms: u64,
+    },
+    Left {
+        group: Box<str>,
+        address: Box<str>,
+    },
+    /// It was put right: it is in until then, or out if that is 0.
+    Repaired {
+        group: Box<str>,
+        address: Box<str>,
+        end_ms: u64,
+    },
+    /// It left all groups.
+    LeftAll {
+        address: Box<str>,
+    },
+    /// The owner begins to count changes anew.
+    Begun,
+}
+
+/// A page of the memberships, at a point of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) n: u64,
+    pub(super) tag: Tag,
+    pub(super) call: u64,
+    pub(super) from: Place,
+    /// Where it ends; `None` if nothing comes behind it.
+    pub(super) to: Option<Place>,
+    pub(super) groups: Vec<Listed>,
+}
+
+/// A group in a page, with some or all of its members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) group: Box<str>,
+    /// Whether the other keys of the group know this inbox.
+    pub(super) is_whole: bool,
+    /// Addresses and the ends of their memberships.
+    pub(super) members: Vec<(Box<str>, u64)>,
+}
+
+/// A place between the memberships of an inbox, in order of group, end and address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Empty at the beginning.
+    pub(super) group: Box<str>,
+    /// An end in that group; `None` behind the whole group.
+    pub(super) end_ms: Option<u64>,
+    /// An address with that end.
+    pub(super) address: Box<str>,
+}
+
+impl Place {
+    pub(super) fn is_start(&self) -> bool {
+        self.group.is_empty()
+    }
+
+    /// Whether a membership stands behind this place.
+    pub(super) fn is_before(&self, group: &str, end_ms: u64, address: &str) -> bool {
+        if group != &*self.group {
+            return group > &*self.group;
+        }
+        self.end_ms.is_some_and(|end| (end_ms, address) > (end, &self.address))
+    }
+}
+
+impl Default for Tag {
+    /// That of an inbox that nobody has changed.
+    fn default() -> Self {
+        Self(":".into())
+    }
+}
+
+impl Tag {
+    /// That of a call of a client.
+    #[cfg(test)]
+    pub(super) fn of(client: &str, call: u64) -> Self {
+        Self(format!("{client}:{call}").into())
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The client; empty if who called is none.
+    pub(super) fn client(&self) -> &str {
+        self.0.split_once(':').map_or("", |(client, _)| client)
+    }
+
+    /// The number of the client's call.
+    pub(super) fn call(&self) -> Option<u64> {
+        self.0.split_once(':')?.1.parse().ok()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (client, call) = text.split_once(':')?;
+        let is_call = call.is_empty() || call.parse::<u64>().is_ok();
+        // Who is no client has no calls to tell apart.
+        (is_call && (client.is_empty() || !call.is_empty())).then(|| Self(text.into()))
+    }
+}
+
+impl LogEntry {
+    /// Whether an entry of this kind is a control entry.
+    pub(super) fn is_kind(kind: u8) -> bool {
+        matches!(kind, b'c' | b'k' | b'w' | b'r' | b'f')
+    }
+
+    /// Reads the body of an entry; `None` if it is no control entry.
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(body).ok()?;
+        let mut words = text.get(1..)?.split(' ');
+        match text.as_bytes().first()? {
+            b'r' if text.len() == 1 => Some(Self::Quiet),
+            b'f' if text.len() == 1 => Some(Self::Flushed),
+            b'c' => {
+                let (n, tag) = (words.next()?.parse().ok()?, Tag::read(words.next()?)?);
+                let mut parts = Vec::new();
+                while let Some(word) = words.next() {
+                    parts.push(read_part(word, &mut words)?);
+                }
+                Some(Self::Change { n, tag, parts })
+            }
+            b'k' => {
+                let (n, tag) = (words.next()?.parse().ok()?, Tag::read(words.next()?)?);
+                let call = words.next()?.parse().ok()?;
+                words.next().is_none().then_some(Self::Kept { n, tag, call })
+            }
+            b'w' => read_page(words).map(Self::Page),
+            _ => None,
+        }
+    }
+}
+
+fn name(word: &str) -> Option<Box<str>> {
+    (!word.is_empty()).then(|| word.into())
+}
+
+fn read_part<'a>(word: &str, rest: &mut impl Iterator<Item = &'a str>) -> Option<Part> {
+    let kind = word.chars().next()?;
+    let subject = word.get(1..)?;
+    Some(match kind {
+        '+' => Part::Joined {
+            group: name(subject)?,
+            address: name(rest.next()?)?,
+            end_ms: rest.next()?.parse().ok()?,
+        },
+        '~' => Part::Repaired {
+            group: name(subject)?,
+            address: name(rest.next()?)?,
+            end_ms: rest.next()?.parse().ok()?,
+        },
+        '-' => Part::Left { group: name(subject)?, address: name(rest.next()?)? },
+        '*' => Part::LeftAll { address: name(subject)? },
+        'e' if subject.is_empty() => Part::Begun,
+        _ => return None,
+    })
+}
+
+/// Reads a place: its sign and group, its end, and its address.
+fn read_place<'a>(sign: char, words: &mut impl Iterator<Item = &'a str>) -> Option<Place> {
+    let group = words.next()?.strip_prefix(sign)?;
+    let end = words.next()?;
+    let end_ms = if end.is_empty() { None } else { Some(end.parse().ok()?) };
+    Some(Place { group: group.into(), end_ms, address: words.next()?.into() })
+}
+
+fn read_page<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Page> {
+    let (n, tag) = (words.next()?.parse().ok()?, Tag::read(words.next()?)?);
+    let call = words.next()?.parse().ok()?;
+    let from = read_place('>', &mut words)?;
+    let to = Some(read_place('<', &mut words)?).filter(|place| !place.is_start());
+    let mut groups: Vec<Listed> = Vec::new();
+    while let Some(word) = words.next() {
+        if let Some(group) = word.strip_prefix(':') {
+            let is_whole = match words.next()? {
+                "1" => true,
+                "0" => false,
+                _ => return None,
+            };
+            groups.push(Listed { group: name(group)?, is_whole, members: Vec::new() });
+        } else {
+            // Scores of whole numbers are written as such.
+            groups.last_mut()?.members.push((name(word)?, words.next()?.parse().ok()?));
+        }
+    }
+    Some(Page { n, tag, call, from, to, groups })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<LogEntry> {
+        LogEntry::read(text.as_bytes())
+    }
+
+    #[test]
+    fn a_change_tells_what_it_did_in_order() {
+        let parts = vec![
+            Part::Joined { group: "room".into(), address: "ab".into(), end_ms: 9 },
+            Part::Left { group: "hall".into(), address: "cd".into() },
+            Part::Repaired { group: "room".into(), address: "ef".into(), end_ms: 0 },
+            Part::LeftAll { address: "gh".into() },
+            Part::Begun,
+        ];
+        let tag = Tag::of("client", 7);
+        assert_eq!((tag.client(), tag.call()), ("client", Some(7)));
+        assert_eq!(
+            read("c3 client:7 +room ab 9 -hall cd ~room ef 0 *gh e"),
+            Some(LogEntry::Change { n: 3, tag, parts })
+        );
+        assert_eq!(read("c3 :"), Some(LogEntry::Change { n: 3, tag: Tag::default(), parts: Vec::new() }));
+        assert_eq!(Tag::default().call(), None);
+    }
+
+    /// Shows R38.
+    #[test]
+    fn a_page_tells_its_range_and_its_groups() {
+        let page = |to| Page {
+            n: 3,
+            tag: Tag::of("c", 7),
+            call: 8,
+            from: Place { group: "hall".into(), end_ms: Some(5), address: "zz".into() },
+            to,
+            groups: vec![
+                Listed { group: "hall".into(), is_whole: true, members: vec![("ab".into(), 6)] },
+                Listed { group: "room".into(), is_whole: false, members: Vec::new() },
+            ],
+        };
+        let to = Place { group: "room".into(), end_ms: None, address: "".into() };
+        assert_eq!(
+            read("w3 c:7 8 >hall 5 zz <room   :hall 1 ab 6 :room 0"),
+            Some(LogEntry::Page(page(Some(to))))
+        );
+        assert_eq!(read("w3 c:7 8 >hall 5 zz <   :hall 1 ab 6 :room 0"), Some(LogEntry::Page(page(None))));
+    }
+
+    #[test]
+    fn what_is_no_control_entry_is_not_guessed_at() {
+        for text in [
+            "",
+            "x",
+            "rr",
+            "f ",
+            "c",
+            "c3",
+            "c3 7",
+            "c3 client:",
+            "c3 :7x",
+            "c-1 :",
+            "c3 : +room",
+            "c3 : +room ab",
+            "c3 : +room ab x",
+            "c3 : ?room ab",
+            "c3 : -room ",
+            "k3 :",
+            "k3 : x",
+            "k3 : 1 2",
+            "w3 : 1 >",
+            "w3 : 1 >   <",
+            "w3 : 1 >   <   ab 1",
+            "w3 : 1 >   <   :room 2",
+            "w3 : 1 >   <   :room 1 ab",
+        ] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+        assert_eq!(LogEntry::read(b"c3 : -\xff ab"), None);
+    }
+
+    #[test]
+    fn places_are_in_order_of_group_end_and_address() {
+        let place = Place { group: "b".into(), end_ms: Some(5), address: "m".into() };
+        for (group, end_ms, address, is_behind) in [
+            ("a", 9, "z", false),
+            ("b", 4, "z", false),
+            ("b", 5, "m", false),
+            ("b", 5, "n", true),
+            ("b", 6, "a", true),
+            ("c", 0, "a", true),
+        ] {
+            assert_eq!(place.is_before(group, end_ms, address), is_behind, "{group} {end_ms} {address}");
+        }
+        let behind_b = Place { group: "b".into(), end_ms: None, address: "".into() };
+        assert!(!behind_b.is_before("b", u64::MAX, "z") && behind_b.is_before("c", 0, "a"));
+        assert!(Place::default().is_before("a", 0, "a"));
+    }
+}

@@ -1,0 +1,101 @@
+//! A server that takes no writes is not up, whatever it answers otherwise, and though nobody sends.
+
+use asgi_redis::{ChannelLayerExt, RedisChannelLayer, ShardHealth};
+
+use super::{options, until};
+use crate::support::Server;
+
+async fn idle_layer(server: &Server, test: &str) -> RedisChannelLayer {
+    let layer = options([server.url()], test).connect().await.unwrap();
+    assert!(layer.health().await[0].is_up());
+    layer
+}
+
+/// The layer has done nothing since the server changed: asking for its health is what finds it.
+async fn tells_down(layer: &RedisChannelLayer, why: &str) {
+    let health: ShardHealth = layer.health().await.remove(0);
+    assert!(!health.is_up(), "a server that takes no writes is up: {health:?}");
+    until("the cause is named", async || {
+        let health = layer.health().await.remove(0);
+        assert!(!health.is_up(), "a server that takes no writes is up: {health:?}");
+        health.error().is_some_and(|error| error.to_string().contains(why))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replica_is_not_up() {
+    let server = Server::replicating();
+    let layer = idle_layer(&server, "health-replica").await;
+    server.follow_nobody_reachable().await;
+    tells_down(&layer, "replica").await;
+    server.lead().await;
+    until("it is up", async || layer.health().await[0].is_up()).await;
+}
+
+#[tokio::test]
+async fn a_server_without_memory_is_not_up() {
+    let server = Server::process(&[]);
+    let layer = idle_layer(&server, "health-memory").await;
+    server.tell(&["CONFIG", "SET", "maxmemory", "100kb"]).await;
+    tells_down(&layer, "memory").await;
+    server.tell(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    until("it is up", async || layer.health().await[0].is_up()).await;
+    layer.send("jobs", &1).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_wants_more_replicas_than_it_has_is_not_up() {
+    let server = Server::process(&[]);
+    let layer = idle_layer(&server, "health-replicas").await;
+    server.tell(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    tells_down(&layer, "NOREPLICAS").await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_save_is_not_up() {
+    let server = Server::process(&["--dbfilename", "folder"]);
+    let layer = idle_layer(&server, "health-disk").await;
+    server.tell(&["CONFIG", "SET", "save", "3600 1"]).await;
+    // Its snapshots fail: the file's name is that of a folder.
+    let (_, folder): (String, String) =
+        redis::cmd("CONFIG").arg("GET").arg("dir").query_async(&mut server.connection().await).await.unwrap();
+    std::fs::create_dir(format!("{folder}/folder")).unwrap();
+    server.tell(&["BGSAVE"]).await;
+    until("the snapshot fails", async || {
+        let info: String =
+            redis::cmd("INFO").arg("persistence").query_async(&mut server.connection().await).await.unwrap();
+        info.contains("rdb_last_bgsave_status:err")
+    })
+    .await;
+    tells_down(&layer, "MISCONF").await;
+}
+
+/// The user of a layer loses a right while the layer is idle.
+async fn tells_a_missing_right(rule: &str, names: &str) {
+    let server = Server::process(&[]);
+    let layer = idle_layer(&server, "health-rights").await;
+    server.tell(&["ACL", "SETUSER", "admin", "on", "nopass", "+@all", "~*", "&*"]).await;
+    server.tell(&["ACL", "SETUSER", "default", rule]).await;
+    tells_down(&layer, names).await;
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_append_is_not_up() {
+    tells_a_missing_right("-rpush", "rpush").await;
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_publish_is_not_up() {
+    tells_a_missing_right("-publish", "publish").await;
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_touch_the_keys_is_not_up() {
+    tells_a_missing_right("resetkeys", "key").await;
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_use_the_wake_channels_is_not_up() {
+    tells_a_missing_right("resetchannels", "channel").await;
+}

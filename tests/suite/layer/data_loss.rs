@@ -73,9 +73,10 @@ async fn a_server_that_restarts_empty_is_given_a_thousand_members_of_ten_groups_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn data_that_are_lost_without_a_disconnect_are_given_again_by_the_next_beat() {
     let server = Server::private();
-    let second = Duration::from_secs(1);
+    // Long enough for a busy machine, whose tasks come late; a beat comes each second.
+    let lease = Duration::from_secs(3);
     let [one, two, sender] =
-        layers(&options(&server, "flushed-members").lease(second).membership_lease(second)).await;
+        layers(&options(&server, "flushed-members").lease(lease).membership_lease(lease)).await;
     let (_inboxes, mut rooms) = thousand(&[one, two]).await;
     let mut admin = server.connection().await;
     for _ in 0..2 {
@@ -269,9 +270,9 @@ async fn a_restart_in_the_middle_of_a_stream_of_joins_leaves_the_groups_as_the_p
 async fn many_groups_are_given_again_without_waiting_for_one_answer_after_another() {
     const GROUPS: usize = 300;
     let server = Server::private();
-    let second = Duration::from_secs(1);
+    let lease = Duration::from_secs(3);
     let [owner, other] =
-        layers(&options(&server, "heals-at-once").lease(second).membership_lease(second)).await;
+        layers(&options(&server, "heals-at-once").lease(lease).membership_lease(lease)).await;
     let inbox = owner.open_inbox("member").await.unwrap();
     let mut mailbox = inbox.open_mailbox().unwrap();
     let joins = (0..GROUPS).map(|group| other.group_add(room(group), mailbox.name()));
@@ -287,11 +288,15 @@ async fn many_groups_are_given_again_without_waiting_for_one_answer_after_anothe
     };
     let before = reads().await;
     let () = redis::cmd("FLUSHALL").query_async(&mut server.connection().await).await.unwrap();
-    tokio::time::sleep(2 * second).await;
+    let all_are_back = async {
+        while other.channel_groups(mailbox.name()).await.unwrap().len() != GROUPS {
+            tokio::time::sleep(2 * MOMENT).await;
+        }
+    };
+    soon("the groups", all_are_back).await;
     let reads = reads().await - before;
     // What several callers write at once, the server reads at once.
     assert!(reads < GROUPS / 2, "the server read {reads} times for {GROUPS} groups");
-    assert_eq!(other.channel_groups(mailbox.name()).await.unwrap().len(), GROUPS);
 }
 
 /// Shows R21, R47 and R49.

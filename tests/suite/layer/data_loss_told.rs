@@ -46,8 +46,8 @@ async fn a_loss_of_data_is_told_once_however_many_mailboxes_are_given_again() {
     // The layer's tasks run on this thread too.
     let _guard = tracing::dispatcher::set_default(&listening(told.clone()));
     let server = Server::private();
-    let second = Duration::from_secs(1);
-    let [layer] = layers(&options(&server, "told").lease(second).membership_lease(second)).await;
+    let lease = Duration::from_secs(3);
+    let [layer] = layers(&options(&server, "told").lease(lease).membership_lease(lease)).await;
     let inbox = layer.open_inbox("member").await.unwrap();
     let mut mailboxes: Vec<Mailbox> = (0..1_000).map(|_| inbox.open_mailbox().unwrap()).collect();
     let room = |number: usize| format!("room-{}", number % GROUPS);
@@ -74,7 +74,7 @@ async fn a_loss_of_data_is_told_once_however_many_mailboxes_are_given_again() {
             .await;
         }
         // Some beats.
-        tokio::time::sleep(second + MOMENT).await;
+        tokio::time::sleep(lease + MOMENT).await;
         assert_eq!(lost.map(|words| told.times(words)), [0, losses, losses]);
     }
 }

@@ -20,7 +20,9 @@ local function operation_fault(kind, group, address, time, inbox)
         return 1, 'group', 'a name without space and colon'
     elseif inbox == (address == '') or string.find(address, '[%s:]') then
         return 2, 'address', 'a name without space and colon where the queue is an inbox, and else empty'
-    elseif has_time and not string.find(time, kind == 's' and '^%d+ %d+$' or '^%d+$') then
+    elseif kind == 'a' and not string.find(time, '^%d+ %d+$') then
+        return 3, 'time', 'a whole number of ms, a space, and the number of a change'
+    elseif has_time and kind ~= 'a' and not string.find(time, kind == 's' and '^%d+ %d+$' or '^%d+$') then
         return 3, 'time', 'a whole number of ms, of an s two, with a space between'
     elseif kind == '+' and (tonumber(time) < 1 or tonumber(time) > MAX_TIME) then
         return 3, 'time', 'a whole number of ms from 1 to ' .. MAX_TIME
@@ -46,6 +48,14 @@ local function refuse_change(script, queue, client, call, operations, first)
             return refuse(script, place, operations[slot + part], due)
         end
     end
+end
+
+-- The number of the last flush of the inbox's groups.
+local function last_flush(change)
+    if not change.flushed then
+        change.flushed = tonumber(redis.call('HGET', change.prefix .. 'i:' .. change.queue, 'flushed') or nil) or 0
+    end
+    return change.flushed
 end
 
 -- Does one operation, and notes what it did. Returns an error.
@@ -86,7 +96,7 @@ local function do_operation(change, kind, group, address, time, place)
         end
         why, deadline = leave(change, group, address), 0
     else
-        if kind == 's' and deadline ~= seen then
+        if kind == 's' and deadline ~= seen or kind == 'a' and last_flush(change) > seen then
             return nil
         elseif kind == 's' or not deadline or deadline <= change.now then
             deadline = wanted

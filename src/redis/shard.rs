@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::caller::Caller;
-use super::calls::{Call, Flush, FlushInboxes, Health, HealthReply};
+use super::calls::{Call, Flush, FlushInboxes, FlushInboxesReply, Health, HealthReply};
 use super::changes::Changes;
 use super::entry::Entry;
 use super::envelope::{Envelope, Envelopes};
@@ -212,7 +212,9 @@ impl Shard {
         }
         cursor = Some("0".to_owned());
         while let Some(here) = &cursor {
-            cursor = self.ask(|_| FlushInboxes { cursor: here }).await?.next;
+            if let FlushInboxesReply::Told(told) = self.ask(|_| FlushInboxes { cursor: here }).await? {
+                cursor = told.next;
+            }
         }
         Ok(())
     }

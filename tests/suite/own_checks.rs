@@ -145,3 +145,40 @@ fn deeper(number: u8) {
 ";
     assert_eq!(without_assertion(&functions(source)), ["empty"]);
 }
+
+/// The mutations of a list: their names, their files, and the old texts, which may have several lines.
+fn mutations(list: &str) -> Vec<(String, String, String)> {
+    let mut found: Vec<(String, String, Vec<&str>)> = Vec::new();
+    for line in list.lines() {
+        if let Some(name) = line.strip_prefix("== ") {
+            found.push((name.to_owned(), String::new(), Vec::new()));
+        } else if let Some(last) = found.last_mut() {
+            if let Some(file) = line.strip_prefix("in ") {
+                last.1 = file.to_owned();
+            } else if let Some(old) = line.strip_prefix('-') {
+                last.2.push(old);
+            }
+        }
+    }
+    found.into_iter().map(|(name, file, old)| (name, file, old.join("\n"))).collect()
+}
+
+/// `scripts/test` breaks some of the scripts only, so it would notice late that a line was changed and its mutation not.
+#[test]
+fn each_mutation_of_a_script_has_a_line_of_its_own_to_break() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut count = 0;
+    for entry in std::fs::read_dir(root.join("tests/mutations")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "txt") {
+            continue;
+        }
+        for (name, file, old) in mutations(&std::fs::read_to_string(&path).unwrap()) {
+            let script = std::fs::read_to_string(root.join("lua").join(&file));
+            let script = script.unwrap_or_else(|error| panic!("{name}: {file}: {error}"));
+            assert_eq!(script.matches(&old).count(), 1, "{name}: how often {file} holds this: {old}");
+            count += 1;
+        }
+    }
+    assert!(count > 100, "{count} mutations");
+}

@@ -24,9 +24,11 @@ pub(in crate::redis) enum What {
         left_ms: u64,
     },
     Leave,
-    /// A repair: joins until an end, unless it is in.
+    /// A repair: joins until an end, unless it is in, or its group was flushed after the change `read`, the last one
+    /// that the owner had read.
     JoinUnlessIn {
         end_ms: u64,
+        read: u64,
     },
     /// A repair: stays until an end, if its membership still ends when it was seen to.
     SetEnd {
@@ -56,7 +58,7 @@ impl What {
         match self {
             Self::Join { left_ms } => ("+", left_ms.to_string()),
             Self::Leave => ("-", String::new()),
-            Self::JoinUnlessIn { end_ms } => ("a", end_ms.to_string()),
+            Self::JoinUnlessIn { end_ms, read } => ("a", format!("{end_ms} {read}")),
             Self::SetEnd { end_ms, seen_ms } => ("s", format!("{end_ms} {seen_ms}")),
             Self::LeaveIf { end_ms } => ("x", end_ms.to_string()),
             Self::Begin => ("e", String::new()),

@@ -33,7 +33,7 @@ pub(super) use self::drain_done::DrainDone;
 pub(super) use self::drain_put::DrainPut;
 pub(super) use self::drain_take::{DrainBatch, DrainTake};
 pub(super) use self::flush::Flush;
-pub(super) use self::flush_inboxes::FlushInboxes;
+pub(super) use self::flush_inboxes::{FlushInboxes, FlushInboxesReply};
 pub(super) use self::group_change::{Change, GroupChange, GroupDiscard, Operation, What};
 pub(super) use self::group_leave::GroupLeave;
 pub(super) use self::group_len::GroupLen;

@@ -56,3 +56,44 @@ async fn what_a_flush_has_ended_does_not_come_back_after_a_loss_of_data() {
     let kept = other.channel_groups(mailbox.name()).await.unwrap();
     assert_eq!(kept.iter().map(|group| group.as_str()).collect::<Vec<_>>(), ["kept"]);
 }
+
+on_one_and_three_servers!(
+    members_that_are_kept_while_a_flush_is_under_way_are_out_when_it_has_ended,
+    threads
+);
+/// Shows R56.
+async fn members_that_are_kept_while_a_flush_is_under_way_are_out_when_it_has_ended(servers: Servers) {
+    let [owner, other] = layers(&options(&servers, "flush-kept").capacity(2)).await;
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let (mut mailbox, mut busy) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
+    // Each time that it is full, and has room again, its owner gives a sign of life and looks whether members are missing.
+    let filling = tokio::spawn({
+        let (other, name) = (other.clone(), busy.name().clone());
+        async move {
+            loop {
+                let _ = other.send(&name, &0).await;
+            }
+        }
+    });
+    let emptying = tokio::spawn(async move {
+        loop {
+            busy.receive::<u64>().await.unwrap();
+            sleep(PAUSE / 5).await;
+        }
+    });
+    for round in 0..20 {
+        for group in 0..20 {
+            other.group_add(format!("room-{group}"), mailbox.name()).await.unwrap();
+        }
+        // Its owner knows.
+        other.send_wait(mailbox.name(), &round, super::PATIENCE).await.unwrap();
+        assert_eq!(soon("its message", mailbox.receive::<u64>()).await.unwrap(), round);
+        other.flush().await.unwrap();
+        // What was under way has ended.
+        sleep(4 * PAUSE).await;
+        let groups = other.channel_groups(mailbox.name()).await.unwrap();
+        assert_eq!(groups.len(), 0, "round {round}: {groups:?}");
+    }
+    filling.abort();
+    emptying.abort();
+}

@@ -1,6 +1,10 @@
 //! flush: removes what waits, in bounded steps, and leaves who waits.
 
 use super::{Owner, Shard};
+
+async fn now_ms(shard: &Shard) -> u64 {
+    shard.time().await / 1000
+}
 use crate::support::{Add, GroupSend, Push, PushReply};
 
 /// Runs all steps; how many keys each removed.
@@ -209,4 +213,53 @@ async fn a_reader_that_waits_is_told_of_a_flush() {
     assert_eq!(shard.flush_inboxes_step("0", 1_000_000).await.1, 1);
     let wake = owner.client.wake().await;
     assert_eq!((wake.ticket, &*wake.entry.text()), (ticket, "f"));
+}
+
+/// Shows R41 and R56.
+#[tokio::test]
+async fn who_is_in_again_is_taken_out_in_the_step_that_tells_of_the_flush() {
+    let shard = Shard::new().await;
+    let mut owner = Owner::new(&shard, "in.box!").await;
+    let groups: Vec<String> = (0..1_200).map(|number| format!("room-{number}")).collect();
+    for some in groups.chunks(100) {
+        let change = some.iter().fold(owner.change(), |change, group| change.join(group, "a", 60_000));
+        shard.change(&change).await.unwrap();
+    }
+    owner.read_all().await;
+    flush(&shard, 1_000_000).await;
+    // Its owner has not heard of the flush, and puts right what it takes for a loss.
+    let end = now_ms(&shard).await + 60_000;
+    for some in groups[..1_100].chunks(100) {
+        let change = some.iter().fold(owner.change(), |change, group| change.join_unless_in(group, "a", end));
+        shard.change(&change).await.unwrap();
+    }
+    owner.read_all().await;
+    assert_eq!(shard.group_len("room-7").await, 1);
+    assert_eq!(shard.flush_inboxes_step("0", 1_000_000).await, ("0".to_owned(), 1));
+    assert_eq!(owner.read_all().await, ["f"]);
+    for group in &groups {
+        assert_eq!(shard.group_len(group).await, 0);
+    }
+    assert!(!shard.keys().await.iter().any(|key| "gdms".contains(&key[..1]) && key != "schema"));
+}
+
+/// Shows R56.
+#[tokio::test]
+async fn a_repair_that_was_planned_before_a_flush_is_refused_and_a_join_is_not() {
+    let shard = Shard::new().await;
+    let mut owner = Owner::new(&shard, "in.box!").await;
+    let joined = shard.change(&owner.change().join("room", "a", 60_000)).await.unwrap();
+    flush(&shard, 1_000_000).await;
+    shard.flush_inboxes_step("0", 1_000_000).await;
+    let end = now_ms(&shard).await + 60_000;
+    shard.change(&owner.change().join_unless_flushed("room", "a", end, joined.n)).await.unwrap();
+    assert_eq!(shard.group_len("room").await, 0);
+    // The flush is a change too: who has read it may repair.
+    shard.change(&owner.change().join_unless_flushed("room", "a", end, joined.n + 1)).await.unwrap();
+    assert_eq!(shard.group_len("room").await, 1);
+    shard.change(&owner.change().join("hall", "a", 60_000)).await.unwrap();
+    assert_eq!(shard.group_len("hall").await, 1);
+    let told = owner.read_all().await;
+    assert_eq!(told[0], "f", "what waited was flushed");
+    assert!(told[1].starts_with(&format!("c{} ", joined.n + 2)), "{told:?}");
 }

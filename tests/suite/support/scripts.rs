@@ -163,17 +163,26 @@ impl Scripts {
     }
 
     /// One step of telling the owners of inboxes: the next cursor and how many were told.
+    /// Tells owners of a flush, after as many calls as it takes to remove what is left.
     pub(crate) async fn flush_inboxes_step(&self, cursor: &str, count: usize) -> (String, usize) {
-        self.scan_step("flush_inboxes", cursor, count).await
+        for _ in 0..100 {
+            let reply = self.scan_reply("flush_inboxes", cursor, count).await;
+            match &reply[..] {
+                [Value::BulkString(more)] if more == b"more" => {}
+                _ => return read_step("flush_inboxes", &reply),
+            }
+        }
+        panic!("flush_inboxes has more to remove after 100 calls");
     }
 
     async fn scan_step(&self, name: &str, cursor: &str, count: usize) -> (String, usize) {
+        read_step(name, &self.scan_reply(name, cursor, count).await)
+    }
+
+    async fn scan_reply(&self, name: &str, cursor: &str, count: usize) -> Vec<Value> {
         let mut command = evalsha(name, &[format!("{}schema", self.prefix)]);
         command.arg(&self.prefix).arg(cursor).arg(count);
-        match &parts(self.call(name, &command).await)[..] {
-            [Value::BulkString(cursor), Value::Int(done)] => (text(cursor), usize::try_from(*done).unwrap()),
-            other => panic!("{name} answered {other:?}"),
-        }
+        parts(self.call(name, &command).await)
     }
 
     async fn call(&self, name: &str, command: &Cmd) -> Value {
@@ -331,6 +340,14 @@ fn bytes(value: &Value) -> &[u8] {
 
 fn positive(number: i64) -> u64 {
     u64::try_from(number).unwrap()
+}
+
+/// The next step's cursor, and how many this step did something with.
+fn read_step(name: &str, reply: &[Value]) -> (String, usize) {
+    match reply {
+        [Value::BulkString(cursor), Value::Int(done)] => (text(cursor), usize::try_from(*done).unwrap()),
+        other => panic!("{name} answered {other:?}"),
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

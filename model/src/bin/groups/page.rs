@@ -127,7 +127,7 @@ impl World {
                 };
                 (seen <= now || !same).then_some(What::SetEndIf { end: named, seen })
             }
-            _ => Some(What::JoinIfAbsent(named)),
+            _ => Some(What::JoinIfAbsent { end: named, read: self.owner.n }),
         }
     }
 }

@@ -195,7 +195,7 @@ impl World {
     fn apply_repair(&mut self, key: Key, end: i64, now: i64, asked: Option<What>, changed: bool) {
         let was_pending = self.owner.pending.remove(&key);
         let wanted = asked.map(|what| match what {
-            What::JoinIfAbsent(end) | What::SetEndIf { end, .. } => end,
+            What::JoinIfAbsent { end, .. } | What::SetEndIf { end, .. } => end,
             _ => -1,
         });
         let (adopts, resurrects) = (self.breaks(Broken::Adopt), self.breaks(Broken::Resurrect));

@@ -65,7 +65,7 @@ impl World {
     fn take_all_unread(&mut self, now: i64) {
         for planned in self.owner.unread.drain(..).flat_map(|u| u.operations) {
             let Operation { what, key } = planned.operation;
-            if let (What::JoinIfAbsent(left), Some(m)) = (what, self.owner.mirror.get_mut(&key)) {
+            if let (What::JoinIfAbsent { end: left, .. }, Some(m)) = (what, self.owner.mirror.get_mut(&key)) {
                 m.end = m.end.max(now + left);
                 m.us = now * 1000 + 950;
             }
@@ -120,7 +120,8 @@ impl World {
             self.owner.reads_all = true;
             let members: Vec<(Key, i64)> = self.owner.mirror.iter().map(|(key, m)| (*key, m.end)).collect();
             for (key, end) in members {
-                self.owner.plan_repair(Operation { what: What::JoinIfAbsent((end - now).max(1)), key });
+                let what = What::JoinIfAbsent { end: (end - now).max(1), read: u64::MAX };
+                self.owner.plan_repair(Operation { what, key });
             }
         }
     }

@@ -43,10 +43,14 @@ pub enum Broken {
     NoTag,
     /// A chain begins anew without the owner's number.
     NoEra,
+    /// A flush tells the owner, and does not take out in the same step who is in again.
+    FlushLeft,
+    /// A flush is no change with a number, and repairs that were planned before it are made.
+    FlushLate,
 }
 
-/// The names by which a run breaks a rule. The last six were never found.
-pub const BROKEN: [(&str, Broken); 19] = [
+/// The names by which a run breaks a rule. Of those from `ghostalways` to `noera` none was found.
+pub const BROKEN: [(&str, Broken); 21] = [
     ("old", Broken::Old),
     ("nochain", Broken::NoChain),
     ("nofilter", Broken::NoFilter),
@@ -66,6 +70,8 @@ pub const BROKEN: [(&str, Broken); 19] = [
     ("noends", Broken::NoEnds),
     ("ntag", Broken::NoTag),
     ("noera", Broken::NoEra),
+    ("flushleft", Broken::FlushLeft),
+    ("flushlate", Broken::FlushLate),
 ];
 
 /// The letters of the faults.

@@ -113,7 +113,7 @@ impl World {
         let Some(inbox) = &self.server.inbox else { return };
         let (n, tells) = (inbox.n, inbox.tells);
         if self.old {
-            let repairs = operations.iter().any(|o| matches!(o.what, What::JoinIfAbsent(_)));
+            let repairs = operations.iter().any(|o| matches!(o.what, What::JoinIfAbsent { .. }));
             if !repairs {
                 self.tell_by_schema_2(effects.old);
             }
@@ -171,7 +171,9 @@ impl World {
             What::Begin(_) => effects.done.push((Outcome::Begun, key, 0)),
             What::SetEndIf { seen: wanted, .. } if seen != Some(wanted) => {}
             What::LeaveIf(wanted) if !self.breaks(Broken::GhostAlways) && seen != Some(wanted) => {}
-            What::Join(time) | What::JoinIfAbsent(time) | What::SetEndIf { end: time, .. } => {
+            What::JoinIfAbsent { read, .. }
+                if self.server.flushed() > read && !self.breaks(Broken::FlushLate) => {}
+            What::Join(time) | What::JoinIfAbsent { end: time, .. } | What::SetEndIf { end: time, .. } => {
                 self.join(operation, time, is_own, change, effects);
             }
             What::Leave | What::LeaveIf(_) => {
@@ -208,7 +210,7 @@ impl World {
         let group = self.server.groups.entry(key.0).or_default();
         let first = group.members.is_empty();
         let is_in = group.members.get(&key.1).is_some_and(|end| *end > now);
-        if !(is_in && matches!(what, What::JoinIfAbsent(_))) {
+        if !(is_in && matches!(what, What::JoinIfAbsent { .. })) {
             group.members.insert(key.1, end);
         }
         let end = group.members.get(&key.1).copied().unwrap_or(end);

@@ -26,8 +26,12 @@ pub enum What {
     /// Joins for this time.
     Join(i64),
     Leave,
-    /// A repair: joins until this end, if it is not in.
-    JoinIfAbsent(i64),
+    /// A repair: joins until this end, if it is not in, and if nothing was flushed after this change, the last that was
+    /// read.
+    JoinIfAbsent {
+        end: i64,
+        read: u64,
+    },
     /// A repair: leaves, if its end is still this one.
     LeaveIf(i64),
     /// A repair: has another end, if its end is still the one that was seen.
@@ -41,7 +45,7 @@ pub enum What {
 
 impl What {
     pub fn is_repair(self) -> bool {
-        matches!(self, Self::JoinIfAbsent(_) | Self::LeaveIf(_) | Self::SetEndIf { .. })
+        matches!(self, Self::JoinIfAbsent { .. } | Self::LeaveIf(_) | Self::SetEndIf { .. })
     }
 }
 
@@ -124,10 +128,12 @@ pub struct InboxHash {
     /// Changes of others are told.
     pub tells: bool,
     pub lease_end: i64,
+    /// The number of the last flush, which is a change too.
+    pub flushed: u64,
 }
 
 impl InboxHash {
-    pub const NEW: Self = Self { n: 0, by: (0, 0), tells: true, lease_end: 0 };
+    pub const NEW: Self = Self { n: 0, by: (0, 0), tells: true, lease_end: 0, flushed: 0 };
 }
 
 #[derive(Clone, Debug, Default)]
@@ -156,6 +162,10 @@ impl Server {
 
     pub fn n(&self) -> u64 {
         self.inbox.as_ref().map_or(0, |inbox| inbox.n)
+    }
+
+    pub fn flushed(&self) -> u64 {
+        self.inbox.as_ref().map_or(0, |inbox| inbox.flushed)
     }
 
     pub fn controls(&self) -> usize {

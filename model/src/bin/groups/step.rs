@@ -98,6 +98,7 @@ impl World {
             self.cut_somewhere();
         }
         self.fault(true, false);
+        self.flushing = None;
         let (server, changes) = if self.rules.meets('l') || self.random.percent(15) {
             (Server::default(), 0)
         } else {
@@ -155,17 +156,51 @@ impl World {
             }
             self.say(|| format!("clock set by {step}"));
         }
-        if self.may_meet('f', calm) && self.random.one_in(300) {
-            self.fault(true, false);
-            self.server.groups.clear();
+        if self.flushing.is_some() {
+            self.flush_on();
+        } else if self.may_meet('f', calm) && self.random.one_in(300) {
+            self.fault(false, false);
             for truth in self.truth.values_mut() {
-                truth.expected = Expected::Out;
+                truth.expected = Expected::Any;
             }
-            if self.server.inbox.is_some() {
-                self.push(Entry::Flushed);
-            }
-            self.say(|| "flush".to_owned());
+            self.flushing = Some(0);
+            self.say(|| "flush begins".to_owned());
         }
+    }
+
+    /// Removes the next group, or the inbox's entries. The last step takes out who is in again, and tells the owner.
+    fn flush_on(&mut self) {
+        let Some(group) = self.flushing else { return };
+        if !self.random.percent(10) {
+            return;
+        }
+        if group < GROUPS {
+            self.server.groups.remove(&group);
+            if self.random.percent(25) {
+                self.server.queue.clear();
+            }
+            self.flushing = Some(group + 1);
+            self.say(|| format!("flush removes group {group}"));
+            return;
+        }
+        self.flushing = None;
+        self.fault(true, false);
+        for truth in self.truth.values_mut() {
+            truth.expected = Expected::Out;
+        }
+        if !self.breaks(Broken::FlushLeft) {
+            self.server.groups.clear();
+        }
+        let counts = !self.old && !self.breaks(Broken::FlushLate);
+        if let Some(inbox) = &mut self.server.inbox {
+            if counts {
+                inbox.n += 1;
+                inbox.by = (u8::MAX, 0);
+                inbox.flushed = inbox.n;
+            }
+            self.push(Entry::Flushed);
+        }
+        self.say(|| "flush ends".to_owned());
     }
 
     fn move_somebody(&mut self, choices: u64, calm: bool) {
@@ -232,7 +267,7 @@ impl World {
         let Some(Unsettled { fault, rounds, scrub }) = self.unsettled else { return };
         let scrubbed = !scrub || self.owner.rounds >= rounds + 2 || self.old || self.breaks(Broken::NoScrub);
         let tells = self.server.inbox.as_ref().is_some_and(|inbox| inbox.tells);
-        if scrubbed && tells && self.owner.kept_after >= fault && self.is_quiet() {
+        if scrubbed && tells && self.flushing.is_none() && self.owner.kept_after >= fault && self.is_quiet() {
             self.say(|| "settled".to_owned());
             self.unsettled = None;
             self.weak = false;

@@ -40,6 +40,8 @@ pub struct World {
     pub faults: u64,
     pub weak: bool,
     pub clock_was_set: bool,
+    /// A flush is under way, which has removed the groups below this one.
+    pub flushing: Option<u8>,
     /// The program is mostly quiet.
     pub light: bool,
     pub checked: u64,
@@ -77,6 +79,7 @@ impl World {
             faults: 0,
             weak: false,
             clock_was_set: false,
+            flushing: None,
             light: false,
             checked: 0,
             fired: 0,

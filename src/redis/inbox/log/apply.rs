@@ -90,7 +90,7 @@ impl Log {
         time: Time,
     ) {
         let wanted = asked.and_then(|what| match what {
-            What::JoinUnlessIn { end_ms } | What::SetEnd { end_ms, .. } => Some(end_ms),
+            What::JoinUnlessIn { end_ms, .. } | What::SetEnd { end_ms, .. } => Some(end_ms),
             _ => None,
         });
         let ends = self.clock.lives_until(time.pushed_ms, end_ms, time.came);

@@ -210,7 +210,7 @@ impl Log {
                     if fixes_clock { seen_ms.abs_diff(end_ms) < SAME_MS } else { seen_ms == member.end_ms };
                 (seen_ms <= now_ms || !is_same).then_some(What::SetEnd { end_ms, seen_ms })
             }
-            _ => Some(What::JoinUnlessIn { end_ms }),
+            _ => Some(What::JoinUnlessIn { end_ms, read: self.chain.last().0 }),
         }
     }
 }

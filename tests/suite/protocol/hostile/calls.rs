@@ -115,7 +115,8 @@ fn change(script: &'static str, kinds: &[&str], rng: &mut Rng) -> Call {
         let kind = if queue.ends_with('!') { one_of(rng, kinds) } else { one_of(rng, &kinds[..1]) };
         let time = match kind {
             "s" => "4000000000000 1",
-            "a" | "x" => "4000000000000",
+            "a" => "4000000000000 7",
+            "x" => "4000000000000",
             _ => "600000",
         };
         arguments.extend(texts([kind, group(rng), address(rng, queue), time]));

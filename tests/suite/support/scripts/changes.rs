@@ -199,9 +199,14 @@ impl Change {
         self.arguments(&["-", group, address, ""])
     }
 
-    /// A repair: joins until an end, unless it is in.
+    /// A repair: joins until an end, unless it is in. Its owner has read all.
     pub(crate) fn join_unless_in(self, group: &str, address: &str, end: u64) -> Self {
-        self.arguments(&["a", group, address, &end.to_string()])
+        self.join_unless_flushed(group, address, end, 999_999_999_999_999)
+    }
+
+    /// A repair: joins until an end, unless it is in, or a flush came after the last change that its owner read.
+    pub(crate) fn join_unless_flushed(self, group: &str, address: &str, end: u64, read: u64) -> Self {
+        self.arguments(&["a", group, address, &format!("{end} {read}")])
     }
 
     /// A repair: stays until an end, if its membership ends when it was seen to.

@@ -146,6 +146,22 @@ impl Connection {
         })
     }
 
+    /// The server's eviction policy, if it has one by which it removes keys when it is full. For a user who may call INFO.
+    pub(super) async fn eviction_policy(&self) -> Result<Option<String>, Failure> {
+        let mut command = redis::cmd("INFO");
+        command.arg("memory");
+        let text = match self.command(&command).await {
+            Ok(Value::BulkString(text)) => String::from_utf8_lossy(&text).into_owned(),
+            Ok(Value::VerbatimString { text, .. } | Value::SimpleString(text)) => text,
+            Err(failure) if failure.is_outage() => return Err(failure),
+            Ok(_) | Err(_) => return Ok(None),
+        };
+        let field = |name| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let is_bounded = field("maxmemory").is_some_and(|bytes| bytes != "0");
+        let policy = field("maxmemory_policy").filter(|policy| is_bounded && *policy != "noeviction");
+        Ok(policy.map(str::to_owned))
+    }
+
     /// Whether the server has a key.
     pub(super) async fn has_key(&self, key: &str) -> Result<bool, Failure> {
         let mut command = redis::cmd("EXISTS");
@@ -264,6 +280,10 @@ impl Connection {
             Ok(reply) => Ok(reply),
             Err(error) => Err(self.lost(error)),
         }
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.open.host
     }
 
     fn asked(&self) -> Asked<'_> {

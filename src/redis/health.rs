@@ -15,11 +15,17 @@ pub struct ShardHealth {
 struct Answer {
     latency: Duration,
     version: String,
+    eviction_policy: Option<String>,
 }
 
 impl ShardHealth {
-    pub(crate) fn up(host: &str, latency: Duration, version: String) -> Self {
-        Self { host: host.to_owned(), state: Ok(Answer { latency, version }) }
+    pub(crate) fn up(
+        host: &str,
+        latency: Duration,
+        version: String,
+        eviction_policy: Option<String>,
+    ) -> Self {
+        Self { host: host.to_owned(), state: Ok(Answer { latency, version, eviction_policy }) }
     }
 
     pub(crate) fn down(host: &str, error: Error) -> Self {
@@ -44,6 +50,12 @@ impl ShardHealth {
     /// What it calls itself, such as `redis 7.0.15`.
     pub fn version(&self) -> Option<&str> {
         self.state.as_ref().ok().map(|answer| answer.version.as_str())
+    }
+
+    /// Its `maxmemory-policy`, such as `allkeys-lru`, if it removes keys when it is full: then messages, memberships and
+    /// waiting receives may vanish. `None` if it refuses writes instead, has no `maxmemory`, or does not let its user ask.
+    pub fn eviction_policy(&self) -> Option<&str> {
+        self.state.as_ref().ok().and_then(|answer| answer.eviction_policy.as_deref())
     }
 
     /// Why it is not up.

@@ -1,7 +1,6 @@
 //! One shard: a server's connection, and what is sent over it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -169,22 +168,23 @@ impl Shard {
         same.map_err(|failure| failure.not_executed().into())
     }
 
-    /// Asks the server how it is. Two round trips.
+    /// Asks the server how it is. Three round trips.
     pub(super) async fn health(&self) -> ShardHealth {
-        match self.introduction().await {
-            Ok((version, latency)) => ShardHealth::up(&self.host, latency, version),
-            Err(error) => ShardHealth::down(&self.host, error),
-        }
+        self.look().await.unwrap_or_else(|error| ShardHealth::down(&self.host, error))
     }
 
-    /// The server's version and how long it took to tell it, if it does all that the layer needs.
-    async fn introduction(&self) -> Result<(String, Duration)> {
+    /// How the server is, if it does all that the layer needs.
+    async fn look(&self) -> Result<ShardHealth> {
         let asked = Instant::now();
         let connection = self.link.connection()?;
         let told = connection.introduction().await.map_err(|failure| failure.not_executed())?;
         let latency = asked.elapsed();
         match self.ask(|_| Health { client: self.client() }).await? {
-            HealthReply::Well => Ok((told.version, latency)),
+            HealthReply::Well { may_ask } => {
+                let evicts = if may_ask { connection.eviction_policy().await } else { Ok(None) };
+                let evicts = evicts.map_err(|failure| failure.not_executed())?;
+                Ok(ShardHealth::up(&self.host, latency, told.version, evicts))
+            }
             HealthReply::Denied { command } => Err(Error::new(
                 ErrorKind::Rights,
                 format!(
@@ -200,7 +200,7 @@ impl Shard {
     pub(super) async fn denied_command(&self) -> Option<String> {
         match self.ask(|_| Health { client: self.client() }).await {
             Ok(HealthReply::Denied { command }) => Some(command.to_ascii_lowercase()),
-            Ok(HealthReply::Well) | Err(_) => None,
+            Ok(HealthReply::Well { .. }) | Err(_) => None,
         }
     }
 

@@ -50,7 +50,7 @@ impl Shards {
         for shard in &all {
             match shard.connected().await {
                 Ok(()) => {}
-                Err(error) if is_outage(&error) => down.push(error),
+                Err(error) if is_outage(&error) || error.kind() == ErrorKind::Rights => down.push(error),
                 Err(error) => return Err(error),
             }
         }

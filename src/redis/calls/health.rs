@@ -14,11 +14,12 @@ pub(in crate::redis) struct Health<'a> {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::redis) enum HealthReply {
-    Well,
-    /// The user has no right to this command.
-    Denied {
-        command: String,
+    Well {
+        /// Whether the user may call INFO.
+        may_ask: bool,
     },
+    /// The user has no right to this command.
+    Denied { command: String },
 }
 
 impl Call for Health<'_> {
@@ -36,7 +37,9 @@ impl Call for Health<'_> {
 
     fn decode(reply: Value) -> Result<HealthReply, Value> {
         decode(reply, |tag, rest| match (tag, rest) {
-            (b"ok", [Value::Int(_)]) => Some(HealthReply::Well),
+            (b"ok", [Value::Int(_), Value::Int(may_ask)]) => {
+                Some(HealthReply::Well { may_ask: *may_ask == 1 })
+            }
             (b"denied", [Value::BulkString(command)]) => {
                 Some(HealthReply::Denied { command: String::from_utf8_lossy(command).into_owned() })
             }
@@ -52,7 +55,10 @@ mod tests {
     #[test]
     fn each_reply_of_health_is_read() {
         let bulk = |text: &str| Value::BulkString(text.into());
-        assert_eq!(Health::decode(Value::Array(vec![bulk("ok"), Value::Int(1)])), Ok(HealthReply::Well));
+        for may_ask in [false, true] {
+            let reply = vec![bulk("ok"), Value::Int(1), Value::Int(may_ask.into())];
+            assert_eq!(Health::decode(Value::Array(reply)), Ok(HealthReply::Well { may_ask }));
+        }
         assert_eq!(
             Health::decode(Value::Array(vec![bulk("denied"), bulk("PUBLISH")])),
             Ok(HealthReply::Denied { command: "PUBLISH".to_owned() })

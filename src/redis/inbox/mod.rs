@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use self::log::{Due, Log, Time};
 use self::mirror::Member;
@@ -39,6 +39,8 @@ use crate::seal::Target;
 
 /// The pause before a call is made again that failed, while the server is connected.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The pause before an inbox is read again that the server refused to read.
+const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 
 struct Reader {
     mailboxes: Arc<Mailboxes>,
@@ -55,6 +57,8 @@ struct Reader {
     odd_until: Option<Instant>,
     /// No call is made before, because the last one failed.
     patience: Option<Instant>,
+    /// Whether the server refused the last read.
+    is_refused: bool,
 }
 
 /// Where the reader is.
@@ -110,17 +114,20 @@ impl Reader {
                 batch = batch => match (batch, reading) {
                     (Ok(entries), Reading::Waiting(receiving)) => {
                         self.log.clock.came(&entries);
+                        self.is_refused = false;
                         reading = Reading::Batch(receiving, entries.into_iter(), Instant::now());
                     }
                     (Err(error), _) if error.kind() != ErrorKind::Closed => {
-                        // Its key is not ours. The next beat tries again.
-                        tracing::warn!(inbox = %self.mailboxes.name(), %error, "cannot read an inbox");
+                        // Its key is not ours, or a right is missing: it goes on soon after the server does.
+                        if !std::mem::replace(&mut self.is_refused, true) {
+                            tracing::warn!(inbox = %self.mailboxes.name(), %error, "cannot read an inbox; trying on");
+                        }
                         reading = Reading::Nothing;
                         tokio::select! {
-                            _ = beat.tick() => {}
+                            () = sleep(REFUSED_PAUSE) => {}
+                            _ = beat.tick() => self.beat(),
                             () = self.mailboxes.changed() => self.note_changes().await,
                         }
-                        self.beat();
                     }
                     // The layer was closed.
                     _ => break,

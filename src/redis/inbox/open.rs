@@ -64,6 +64,7 @@ pub(in crate::redis) async fn open(
             epoch,
             odd_until: None,
             patience: None,
+            is_refused: false,
         };
         tokio::spawn(reader.run());
         return Ok(mailboxes);

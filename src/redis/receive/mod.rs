@@ -144,7 +144,7 @@ impl Tickets {
             if call.open.len() == MAX_TICKETS || (queues > MAX_QUEUES && !call.open.is_empty()) {
                 break;
             }
-            part.asked = true;
+            (part.asked, part.unreachable) = (true, false);
             call.open.push(OpenTicket { ticket: *ticket, waits: open, channels: Arc::clone(&part.channels) });
             agenda.ask.pop_front();
         }
@@ -197,6 +197,14 @@ impl Tickets {
         let mut state = self.lock();
         for open in &call.open {
             state.fail_unfilled(open.ticket, error());
+        }
+    }
+
+    /// The server denies its user a right: it counts as down for who can be served by others, and fails the rest.
+    pub(super) fn denied(&self, shard: usize, call: &NextCall, error: impl Fn() -> Error) {
+        let mut state = self.lock();
+        for open in &call.open {
+            state.skip(shard, open.ticket, &error);
         }
     }
 

@@ -70,7 +70,7 @@ pub(super) struct Part {
     pub(super) asked: bool,
     /// Whether the server said that nothing waits, for a ticket that does not wait either.
     pub(super) nothing: bool,
-    /// Whether the server cannot be asked, by a ticket that does not wait until it can.
+    /// Whether the server cannot be asked, by a ticket that does not wait until it can, or refuses to be asked.
     pub(super) unreachable: bool,
 }
 

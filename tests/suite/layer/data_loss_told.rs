@@ -1,50 +1,19 @@
 //! What an operator reads of a loss of data: one line for the server and one for the inbox, however many members it had.
 
-use std::io::{Result, Write};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use asgi_redis::{ChannelLayer, ChannelLayerExt, Mailbox};
 use futures::future::join_all;
 
 use super::{MOMENT, layers, options, promptly, until};
-use crate::support::Server;
+use crate::support::{Server, Warnings};
 
 const GROUPS: usize = 10;
-
-/// What is told on this thread.
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Told {
-    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl Told {
-    fn times(&self, words: &str) -> usize {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().matches(words).count()
-    }
-}
 
 /// Shows R45.
 #[tokio::test]
 async fn a_loss_of_data_is_told_once_however_many_mailboxes_are_given_again() {
-    let told = Told::default();
-    let listening = |told: Told| {
-        let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false);
-        tracing::Dispatch::new(subscriber.with_writer(move || told.clone()).finish())
-    };
-    // Of a single one tracing may not know while another test, on a thread that has none, is the first to tell something.
-    let _second = listening(Told::default());
-    // The layer's tasks run on this thread too.
-    let _guard = tracing::dispatcher::set_default(&listening(told.clone()));
+    let (told, _listening) = Warnings::listen();
     let server = Server::private();
     let lease = Duration::from_secs(3);
     let [layer] = layers(&options(&server, "told").lease(lease).membership_lease(lease)).await;

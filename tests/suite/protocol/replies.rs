@@ -40,7 +40,7 @@ async fn client_tickets_and_health_give_the_replies_that_they_list() {
     assert_eq!(step(2).await, None);
 
     // What it denies is shown with users that lack rights.
-    assert_eq!(listed("health"), [r#"{"ok", now}"#, r#"{"denied", command}"#]);
+    assert_eq!(listed("health"), [r#"{"ok", now, may_ask}"#, r#"{"denied", command}"#]);
     assert_eq!(shard.health(client.id()).await, Ok(()));
 }
 

@@ -14,6 +14,7 @@ mod runtime;
 pub(crate) mod scripts;
 mod server;
 mod temporary;
+mod warnings;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,6 +29,7 @@ pub(crate) use scripts::{
     Pop, PopReply, Push, PushReply, Receipt, Refusal, Scripts, Taken, Told, texts,
 };
 pub(crate) use server::{Kind, Server, Servers};
+pub(crate) use warnings::Warnings;
 
 /// A prefix of keys that no other test of this run has, so that tests can share a server.
 pub(crate) fn unique_prefix(test_name: &str) -> String {

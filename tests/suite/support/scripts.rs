@@ -151,7 +151,7 @@ impl Scripts {
         let mut command = evalsha("health", &[self.key('c', client)]);
         command.arg(&self.prefix);
         match &parts(self.try_call("health", &command).await?)[..] {
-            [Value::BulkString(tag), Value::Int(1..)] if tag == b"ok" => Ok(()),
+            [Value::BulkString(tag), Value::Int(1..), Value::Int(0 | 1)] if tag == b"ok" => Ok(()),
             [Value::BulkString(tag), Value::BulkString(denied)] if tag == b"denied" => Err(text(denied)),
             other => panic!("health answered {other:?}"),
         }

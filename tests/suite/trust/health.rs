@@ -2,8 +2,8 @@
 
 use asgi_redis::{ChannelLayerExt, RedisChannelLayer, ShardHealth};
 
-use super::{options, until};
-use crate::support::Server;
+use super::{MOMENT, options, until};
+use crate::support::{Server, Warnings};
 
 async fn idle_layer(server: &Server, test: &str) -> RedisChannelLayer {
     let layer = options([server.url()], test).connect().await.unwrap();
@@ -98,4 +98,36 @@ async fn a_user_that_may_not_touch_the_keys_is_not_up() {
 #[tokio::test]
 async fn a_user_that_may_not_use_the_wake_channels_is_not_up() {
     tells_a_missing_right("resetchannels", "channel").await;
+}
+
+/// What a layer warns of when it connects.
+async fn warnings_at_connect(url: &str) -> (RedisChannelLayer, String) {
+    let (told, _listening) = Warnings::listen();
+    let layer = options([url], "evicts").connect().await.unwrap();
+    tokio::time::sleep(MOMENT).await;
+    (layer, told.text())
+}
+
+#[tokio::test]
+async fn a_server_that_removes_keys_when_it_is_full_is_told_at_connect_and_in_its_health() {
+    let server = Server::process(&["--maxmemory", "100mb"]);
+    for policy in ["allkeys-lru", "volatile-ttl", "allkeys-random"] {
+        server.tell(&["CONFIG", "SET", "maxmemory-policy", policy]).await;
+        let (layer, told) = warnings_at_connect(&server.url()).await;
+        assert!(told.contains(policy) && told.contains("set its maxmemory-policy to noeviction"), "{told}");
+        assert_eq!(layer.health().await[0].eviction_policy(), Some(policy));
+    }
+    // One that refuses writes instead, one without a bound, and one that does not let its user ask.
+    server.tell(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
+    let (layer, told) = warnings_at_connect(&server.url()).await;
+    assert_eq!((layer.health().await[0].eviction_policy(), &*told), (None, ""));
+    server.tell(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
+    server.tell(&["ACL", "SETUSER", "worker", "on", "nopass", "+@all", "-info", "~*", "&*"]).await;
+    let restricted = server.url().replace("redis://", "redis://worker:any@");
+    let (layer, told) = warnings_at_connect(&restricted).await;
+    let health = layer.health().await;
+    assert_eq!((health[0].is_up(), health[0].eviction_policy(), &*told), (true, None, ""));
+    server.tell(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    let (_, told) = warnings_at_connect(&server.url()).await;
+    assert_eq!(told, "");
 }

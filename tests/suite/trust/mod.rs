@@ -9,6 +9,7 @@ mod health;
 mod leftovers;
 mod lost_replies;
 mod old_state;
+mod one_refuses;
 mod own_key;
 mod runtimes;
 mod two_names;

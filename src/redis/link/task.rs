@@ -8,13 +8,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use super::backoff::{self, Backoff};
+use super::role;
 use super::status::Status;
 use crate::error::ErrorKind;
 use crate::layer::refusals::runtime_ended;
 use crate::redis::attempts::first_to_end;
-use crate::redis::calls::{
-    ClientTickets, Given, Health, HealthReply, Hello, HelloReply, Lease, Pop, PopReply, SCHEMA,
-};
+use crate::redis::calls::{ClientTickets, Given, Hello, HelloReply, Lease, Pop, PopReply, SCHEMA};
 use crate::redis::clock::ShardClock;
 use crate::redis::connection::{Connection, End};
 use crate::redis::failure::Failure;
@@ -114,7 +113,7 @@ impl Task {
             tracing::info!(host = %self.server.host, "connected again");
         }
         if self.connections == 1 {
-            tokio::spawn(warn_of_eviction(connection.clone(), self.client.clone()));
+            tokio::spawn(role::warn_of_eviction(connection.clone(), self.client.clone()));
         }
         Ok(connection)
     }
@@ -373,19 +372,6 @@ fn is_asked_for(given: &[Given], call: &NextCall) -> bool {
         let handed = given.outcome.as_ref();
         handed.map_or(true, |handed| open.channels.iter().any(|channel| channel.queue() == handed.queue))
     })
-}
-
-/// Warns of a server that removes keys when it is full. Nobody waits for this.
-async fn warn_of_eviction(connection: Connection, client: ClientId) {
-    if let Ok(HealthReply::Well { may_ask: true }) = connection.call(&Health { client: &client }).await
-        && let Ok(Some(policy)) = connection.eviction_policy().await
-    {
-        tracing::warn!(
-            host = connection.host(),
-            policy,
-            "the server removes keys when it is full, and messages and memberships with them; set its maxmemory-policy to noeviction"
-        );
-    }
 }
 
 fn is_closing(closing: &watch::Receiver<bool>) -> bool {

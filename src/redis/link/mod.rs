@@ -4,6 +4,7 @@
 //! then do others get the connection, so nothing is written before.
 
 mod backoff;
+mod eviction;
 mod role;
 mod status;
 mod task;

@@ -3,10 +3,8 @@
 
 use super::task::Task;
 use crate::error::ErrorKind;
-use crate::redis::calls::{Health, HealthReply};
 use crate::redis::connection::{Connection, Introduction};
 use crate::redis::failure::Failure;
-use crate::redis::keys::ClientId;
 use crate::redis::refusal::in_cluster_mode;
 use crate::redis::server::Server;
 use crate::redis::twins::Twin;
@@ -69,18 +67,5 @@ impl Task {
             kind,
             format!("{which}: groups would get messages twice, and channels hold half; name it once"),
         )
-    }
-}
-
-/// Warns of a server that removes keys when it is full. Nobody waits for this.
-pub(super) async fn warn_of_eviction(connection: Connection, client: ClientId) {
-    if let Ok(HealthReply::Well { may_ask: true }) = connection.call(&Health { client: &client }).await
-        && let Ok(Some(policy)) = connection.eviction_policy().await
-    {
-        tracing::warn!(
-            host = connection.host(),
-            policy,
-            "the server removes keys when it is full, and messages and memberships with them; set its maxmemory-policy to noeviction"
-        );
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use super::backoff::{self, Backoff};
-use super::role;
+use super::eviction;
 use super::status::Status;
 use crate::error::ErrorKind;
 use crate::layer::refusals::runtime_ended;
@@ -113,7 +113,7 @@ impl Task {
             tracing::info!(host = %self.server.host, "connected again");
         }
         if self.connections == 1 {
-            tokio::spawn(role::warn_of_eviction(connection.clone(), self.client.clone()));
+            tokio::spawn(eviction::warn_of(connection.clone(), self.client.clone()));
         }
         Ok(connection)
     }

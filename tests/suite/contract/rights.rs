@@ -6,7 +6,7 @@ use std::time::Duration;
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, RedisChannelLayer};
 
 use super::{PATIENCE, ask, give_back, keys, section, time, until};
-use crate::support::{Add, Change, Discard, GroupSend, Place, Pop, Push, Scripts, Server, calls};
+use crate::support::{Add, Change, Discard, GroupSend, Place, Pop, Push, Scripts, Server, calls, connect};
 
 /// The command of the section on rights, in words.
 fn rights() -> Vec<&'static str> {
@@ -99,7 +99,7 @@ async fn the_published_rights_are_enough_and_none_is_there_for_nothing() {
 
 /// A group's life and that of an inbox, by hand.
 async fn use_groups(url: &str) {
-    let connection = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let connection = connect(url).await;
     let scripts = Scripts::new(connection, "asgi:");
     scripts.load().await;
     scripts.inbox_keep("in!", "owner", 60_000, &["slow"], &["quick"]).await;
@@ -132,7 +132,7 @@ async fn use_groups(url: &str) {
 
 /// A queue that is taken out of one layer and put into another on the same server.
 async fn use_drain(url: &str) {
-    let connection = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let connection = connect(url).await;
     let scripts = Scripts::new(connection, "asgi:");
     scripts.push(&Push::to("moved", &["m 1"])).await;
     scripts.queue_list_step("0", 1000).await;

@@ -12,7 +12,7 @@ use asgi_redis::{
 };
 
 use super::{options, until};
-use crate::support::{Server, unique_prefix};
+use crate::support::{Server, connect, unique_prefix};
 
 const USERS: &[u8] = b"user default on nopass ~* &* +@all\nuser nop on nopass ~* &* +@all\n";
 
@@ -67,8 +67,7 @@ async fn a_user_without_a_password_logs_in_over_a_unix_socket_as_that_user() {
     let socket = server.socket();
     let url = format!("unix://{}?user=nop", socket.display());
     let layer = ConfigBuilder::new().hosts(url).connect().await.unwrap();
-    let admin = redis::Client::open(format!("unix://{}", socket.display())).unwrap();
-    let mut admin = admin.get_multiplexed_async_connection().await.unwrap();
+    let mut admin = connect(&format!("unix://{}", socket.display())).await;
     let listed: String = redis::cmd("CLIENT").arg("LIST").query_async(&mut admin).await.unwrap();
     assert_eq!(listed.lines().filter(|line| line.contains(" user=nop ")).count(), 1, "{listed}");
     layer.close().await.unwrap();

@@ -63,7 +63,7 @@ use std::time::Duration;
 
 use asgi_redis::{ChannelLayerExt, ConfigBuilder, RedisChannelLayer};
 
-use crate::support::{Proxy, Server, Servers, unique_prefix};
+use crate::support::{Proxy, Server, Servers, connect, unique_prefix};
 
 /// How long a test waits for what must happen, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -151,8 +151,7 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 async fn keys(hosts: &impl Hosts, prefix: &str) -> Vec<String> {
     let mut keys = Vec::new();
     for url in hosts.urls() {
-        let client = redis::Client::open(url).unwrap();
-        let mut admin = client.get_multiplexed_async_connection().await.unwrap();
+        let mut admin = connect(&url).await;
         let there: Vec<String> =
             redis::cmd("KEYS").arg(format!("{prefix}*")).query_async(&mut admin).await.unwrap();
         keys.extend(there);

@@ -188,7 +188,7 @@ async fn a_change_that_cannot_be_told_to_the_reader_that_waits_is_an_error() {
     all.inbox_keep(INBOX, "c", 60_000, &[], &[]).await;
     all.pop(Some(("c", 1)), 60_000, &crate::support::Pop::new().wait(1, &[INBOX])).await;
     let url = format!("redis://deaf:any@{}", server.address());
-    let connection = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let connection = crate::support::connect(&url).await;
     let deaf = crate::support::Scripts::new(connection, "asgi:");
     let change = Change::of(INBOX).join("room", "a", HOUR);
     let error = deaf.try_change("group_change", &change).await.unwrap_err();

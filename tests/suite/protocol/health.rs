@@ -15,7 +15,7 @@ async fn as_user(server: &Server, rights: &[&str]) -> Scripts {
     user.arg("SETUSER").arg("user").arg("reset").arg(rights);
     let () = user.query_async(&mut admin).await.unwrap();
     let url = format!("redis://user:any@{}", server.address());
-    let connection = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let connection = crate::support::connect(&url).await;
     Scripts::new(connection, "asgi:")
 }
 

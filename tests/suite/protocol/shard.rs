@@ -5,13 +5,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::Client;
-use super::client::{Listening, PATIENCE, one_batch, one_entry};
-use crate::support::{Entry, Pop, PopReply, Push, PushReply, Scripts, Server, unique_prefix};
+use super::client::{Listening, one_batch, one_entry};
+use crate::support::{Entry, Pop, PopReply, Push, PushReply, Scripts, Server, patient, unique_prefix};
 
 /// A lease that no test outlives.
 const LONG_LEASE: u64 = 600_000;
@@ -82,10 +81,7 @@ impl Shard {
         &self,
     ) -> (MultiplexedConnection, UnboundedReceiver<redis::PushInfo>) {
         let (pushes, pushed) = unbounded_channel();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
-            .set_push_sender(pushes);
+        let config = patient().set_push_sender(pushes);
         let client = redis::Client::open(format!("{}?protocol=resp3", self.server.url())).unwrap();
         (client.get_multiplexed_async_connection_with_config(&config).await.unwrap(), pushed)
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
+use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::steps::{CLIENTS, Step};
-use crate::support::Server;
 use crate::support::scripts::texts;
+use crate::support::{Server, patient};
 
 /// The list from which the scripts read the time here: seconds and microseconds, as TIME has them.
 const CLOCK: &str = "clock";
@@ -65,7 +65,7 @@ impl Side {
     /// The texts are those of the library, but for those that stand in a folder.
     pub(super) async fn new(server: &Server, prefix: &'static str, earlier: Option<&Path>) -> Self {
         let (sender, pushed) = unbounded_channel();
-        let config = AsyncConnectionConfig::new().set_push_sender(sender);
+        let config = patient().set_push_sender(sender);
         let client = redis::Client::open(format!("{}?protocol=resp3", server.url())).unwrap();
         let connection = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
         let mut texts: BTreeMap<String, String> =

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) use asgi_redis::internals::{Ledger, Sent};
 pub(crate) use clock::Clock;
 pub(crate) use fake_server::{FakeServer, array};
-pub(crate) use observe::{Monitor, calls};
+pub(crate) use observe::{Monitor, calls, connect, patient};
 pub(crate) use product::Product;
 pub(crate) use proxy::{Direction, Proxy};
 pub(crate) use scripts::{

@@ -21,11 +21,23 @@ impl Server {
         &self,
         patience: Duration,
     ) -> redis::RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(patience))
-            .set_response_timeout(Some(patience));
-        Client::open(self.url())?.get_multiplexed_async_connection_with_config(&config).await
+        Client::open(self.url())?.get_multiplexed_async_connection_with_config(&waits_for(patience)).await
     }
+}
+
+fn waits_for(patience: Duration) -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(Some(patience)).set_response_timeout(Some(patience))
+}
+
+/// How a test's plain connections are: of its own accord the client gives up after half a second, which a busy machine may
+/// take.
+pub(crate) fn patient() -> AsyncConnectionConfig {
+    waits_for(PATIENCE)
+}
+
+/// A plain connection to a URL.
+pub(crate) async fn connect(url: &str) -> MultiplexedConnection {
+    Client::open(url).unwrap().get_multiplexed_async_connection_with_config(&patient()).await.unwrap()
 }
 
 /// How often a command ran since the server started, by its name in `INFO commandstats`, such as `evalsha` or

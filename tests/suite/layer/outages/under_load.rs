@@ -14,7 +14,7 @@ use crate::support::{Ledger, Sent};
 
 const PAUSE: Duration = Duration::from_millis(1);
 /// Far more than a send takes that waits for no silent server, and far less than the time that one waits for it.
-const PROMPT: Duration = Duration::from_millis(900);
+const PROMPT: Duration = Duration::from_millis(1_400);
 
 /// One send that has ended.
 struct Ended {

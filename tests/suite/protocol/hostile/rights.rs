@@ -9,7 +9,7 @@ use redis::{RedisError, Value};
 
 use super::snapshot::Snapshot;
 use super::{Call, load};
-use crate::support::{Server, texts};
+use crate::support::{Server, connect, texts};
 
 const CONTRACT: &str = include_str!("../../../../lua/README.md");
 /// An entry that has expired long ago.
@@ -147,8 +147,7 @@ async fn user_without(
     let denied = format!("-{command}");
     words.push(&denied);
     let () = redis::cmd(words[0]).arg(&words[1..]).query_async(admin).await.unwrap();
-    let client = redis::Client::open(format!("redis://lacks:secret@{}", server.address())).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
+    connect(&format!("redis://lacks:secret@{}", server.address())).await
 }
 
 /// Whether an answer tells of a right, alone or for one of its queues or tickets.

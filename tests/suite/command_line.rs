@@ -4,6 +4,7 @@ mod configuration;
 mod demo;
 mod groups;
 mod messages;
+mod outages;
 mod refusals;
 mod restarts;
 mod scripts;

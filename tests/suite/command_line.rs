@@ -2,6 +2,7 @@
 
 mod configuration;
 mod demo;
+mod examples;
 mod groups;
 mod messages;
 mod outages;

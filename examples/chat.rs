@@ -7,11 +7,15 @@
 mod layer;
 
 use std::pin::pin;
+use std::time::Duration;
 
 use asgi_redis::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokio::signal::ctrl_c;
 use tokio::sync::mpsc;
+
+/// How long to wait after a failure, such as a server that is away for a moment.
+const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
@@ -40,14 +44,22 @@ async fn main() -> Result<()> {
             line = mailbox.receive::<Line>() => match line {
                 Ok(Line { from, text }) => println!("{from}: {text}"),
                 Err(error) if error.kind() == ErrorKind::Decode => eprintln!("skipped: {error}"),
-                Err(error) => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
+                Err(error) => {
+                    eprintln!("going on: {error}");
+                    tokio::time::sleep(PAUSE).await;
+                }
             },
             text = typed.recv() => {
                 let Some(text) = text else { break };
                 // A mailbox that is full misses the line; nobody else waits for it.
-                let receipt = layer.group_send(&room, &Line { from: from.clone(), text }).await?;
-                if receipt.full() > 0 {
-                    eprintln!("{} of the processes in the room were full and did not get that", receipt.full());
+                match layer.group_send(&room, &Line { from: from.clone(), text }).await {
+                    Ok(receipt) if receipt.full() > 0 => {
+                        eprintln!("{} of the processes in the room were full and did not get that", receipt.full());
+                    }
+                    Ok(_) => {}
+                    // A server that is away for a moment is no reason to leave the room.
+                    Err(error) => eprintln!("not sent to all: {error}"),
                 }
             }
             _ = &mut interrupted => break,

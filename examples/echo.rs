@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 struct Question {
     text: String,
-    reply_channel: String,
+    /// Checked when it arrives, like every name that comes from another process.
+    reply_channel: ChannelName,
 }
 
 #[tokio::main]
@@ -22,8 +23,7 @@ async fn main() -> Result<()> {
     let service = tokio::spawn(answer(layer.clone()));
 
     let reply_channel = layer.new_channel("echo.reply?")?;
-    let question =
-        Question { text: "Is anybody there?".to_owned(), reply_channel: reply_channel.to_string() };
+    let question = Question { text: "Is anybody there?".to_owned(), reply_channel: reply_channel.clone() };
     layer.send("echo", &question).await?;
     let answer = layer.receive_timeout::<String>([reply_channel], Duration::from_secs(5)).await?;
     match answer {
@@ -39,10 +39,25 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
+/// How long the service waits after a failure, such as a server that is away for a moment.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// Answers questions until the layer is closed. Many processes may run this; each question goes to one of them.
-async fn answer(layer: Arc<dyn ChannelLayer>) -> Result<()> {
+pub(crate) async fn answer(layer: Arc<dyn ChannelLayer>) -> Result<()> {
     loop {
-        let (_, question): (_, Question) = layer.receive(["echo"]).await?;
-        layer.send(&*question.reply_channel, &format!("you said: {}", question.text)).await?;
+        let question: Question = match layer.receive(["echo"]).await {
+            Ok((_, question)) => question,
+            Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
+            Err(error) => {
+                eprintln!("the service goes on: {error}");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        // Who asked may have gone, or its channel may be full; the next question is none the worse for it.
+        if let Err(error) = layer.send(&question.reply_channel, &format!("you said: {}", question.text)).await
+        {
+            eprintln!("an answer was not sent: {error}");
+        }
     }
 }

@@ -7,9 +7,13 @@
 mod layer;
 
 use std::pin::pin;
+use std::time::Duration;
 
 use asgi_redis::prelude::*;
 use tokio::signal::ctrl_c;
+
+/// How long to wait after a failure, such as a server that is away for a moment.
+const PAUSE: Duration = Duration::from_millis(500);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -27,7 +31,11 @@ async fn main() -> Result<()> {
         match received {
             Ok((channel, job)) => println!("{channel}: {job}"),
             Err(error) if error.kind() == ErrorKind::Decode => eprintln!("skipped: {error}"),
-            Err(error) => return Err(error),
+            Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
+            Err(error) => {
+                eprintln!("going on: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 

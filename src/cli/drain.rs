@@ -110,13 +110,13 @@ fn ended(report: &DrainReport) -> Result<Status, Failure> {
     if report.left().is_empty() {
         return Ok(Status::Done);
     }
+    let (messages, queues) = (report.left().values().sum(), report.left().len());
     Err(Failure::new(
         Status::Failed,
         format!(
-            "{} messages stay in {} queues that belong to no channel of this layer: is the key of `hide_names` the one under \
-             which they were sent?",
-            report.left().values().sum::<usize>(),
-            report.left().len()
+            "{} left in {} of no channel of this layer: is the key of `hide_names` the one under which they were sent?",
+            counted(messages, "message"),
+            counted(queues, "queue")
         ),
     ))
 }

@@ -23,7 +23,9 @@ enum Command {
     /// of that inbox lives. Channels of any kind may be added, in use or not.
     #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Add(Members),
-    /// Remove channels from a group. A channel that is not in it is no error.
+    /// Remove channels from a group, and print those that were in it, one on each line.
+    ///
+    /// A channel that is not in it is no error.
     #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Discard(Members),
     /// Print the channels in a group, one on each line, in order of their names.
@@ -80,6 +82,8 @@ struct Added<'a> {
 struct Discarded<'a> {
     group: &'a str,
     discarded: Vec<&'a str>,
+    /// Those that had not been in the group.
+    not_in_it: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -135,14 +139,20 @@ async fn add(members: &Members, options: &LayerOptions) -> Result<Status, Failur
 async fn discard(members: &Members, options: &LayerOptions) -> Result<Status, Failure> {
     let (group, channels) = members.names()?;
     let discard = async |layer: &dyn ChannelLayer| {
+        let members = layer.group_channels_packed(&group).await?;
         for channel in &channels {
             layer.group_discard_packed(&group, channel).await?;
         }
-        Ok(())
+        Ok(members)
     };
-    options.with_layer(discard).await?;
+    let members = options.with_layer(discard).await?;
+    let (discarded, not_in_it): (Vec<_>, Vec<_>) =
+        channels.into_iter().partition(|channel| members.contains(channel));
+    let (discarded, not_in_it) = (texts(&discarded), texts(&not_in_it));
     if options.json {
-        output::json(&Discarded { group: group.as_str(), discarded: texts(&channels) })?;
+        output::json(&Discarded { group: group.as_str(), discarded, not_in_it })?;
+    } else {
+        output::text(&lines(&discarded))?;
     }
     Ok(Status::Done)
 }

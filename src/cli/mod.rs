@@ -2,7 +2,7 @@
 //!
 //! All of it uses the public API of the library. From low to high: [`outcome`] has the exit statuses, [`output`] writes,
 //! [`json`] turns JSON into messages and back, [`message`] is a message as an argument, [`options`] turns options into a layer,
-//! [`signals`] are requests to end; above them stands one file for each command, and `demo`.
+//! [`signals`] are requests to end, [`notices`] what the layer itself tells meanwhile; above them stands one file for each command, and `demo`.
 
 mod demo;
 mod drain;
@@ -11,9 +11,11 @@ mod group;
 mod json;
 mod message;
 mod new_channel;
+mod notices;
 mod options;
 mod outcome;
 mod output;
+mod printing;
 mod receive;
 mod scripts;
 mod send;
@@ -23,6 +25,7 @@ mod signals;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use self::notices::Notices;
 use self::options::LayerOptions;
 use self::outcome::{EXIT_STATUS, Failure, MORE, Status};
 
@@ -53,6 +56,9 @@ enum Command {
     /// Each line is {"channel": ..., "message": ...}; `send --help` shows how values without a form in JSON are written.
     /// Bytes that are no message are printed as {"channel": ..., "undecoded": {"$bytes": "<base64>"}}, reported on standard
     /// error, and make the exit status 5. SIGINT, SIGTERM and SIGHUP end the command after a message in flight went back.
+    /// A message that cannot be printed, because the reader of the output has gone, is sent again to the end of its channel;
+    /// if that cannot be, it stands on standard error, and the exit status is 5. So it is if messages did not open with the
+    /// given keys, because the layer has dropped them.
     #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Receive(receive::Receive),
     /// Print the name of a new single-reader channel.
@@ -109,11 +115,11 @@ impl Cli {
     }
 
     async fn dispatch(self) -> Result<Status, Failure> {
-        let options = &self.options;
+        let (options, notices) = (&self.options, Notices::listen());
         match self.command {
             Command::Demo => demo::run(options).await,
             Command::Send(send) => send.run(options).await,
-            Command::Receive(receive) => receive.run(options).await,
+            Command::Receive(receive) => receive.run(options, &notices).await,
             Command::NewChannel(new_channel) => new_channel.run(options),
             Command::Group(group) => group.run(options).await,
             Command::Flush(flush) => flush.run(options).await,

@@ -10,13 +10,9 @@ use asgi_redis::{
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::outcome::{Failure, tell};
-use super::output::counted;
+use super::outcome::Failure;
 
 const VARIABLE: &str = "ASGI_REDIS_URL";
-
-/// Keys of fewer bytes may be guessed.
-const SAFE_KEY: usize = 32;
 
 /// The options that name servers.
 const SERVERS: [&str; 4] = ["hosts", "host", "port", "db"];
@@ -275,14 +271,6 @@ fn read_keys(file: &Path) -> Result<Vec<Zeroizing<String>>, Failure> {
     let keys: Vec<_> = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
     if keys.is_empty() {
         return Err(refused(&"it has no key; write one on each line"));
-    }
-    let short = keys.iter().filter(|key| key.len() < SAFE_KEY).count();
-    if short > 0 {
-        tell(&format!(
-            "{}: {} of fewer than {SAFE_KEY} bytes may be guessed; use longer ones",
-            file.display(),
-            counted(short, "key")
-        ));
     }
     Ok(keys)
 }

@@ -19,6 +19,7 @@ Exit status:
   3    the channel is full; group send: at least one queue of the group was full
   4    no server: it cannot be reached, did not answer, is still loading, or is a replica
   5    any other failure: a message too large or undecodable, a server without memory, a script that failed;
+       receive: a message was taken and not printed, or does not open with these keys, and was dropped;
        drain: messages stay that belong to no channel of this layer
   6    the server refuses the user or password, or wants some
   7    the server does not have the database

@@ -13,11 +13,21 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
 
 /// Writes text as it is.
 pub(crate) fn text(text: &str) -> Result<(), Failure> {
+    write(text).map_err(|error| failure(&error))
+}
+
+/// Writes text as it is, for a caller that has something to save when it cannot be written.
+pub(crate) fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
+}
+
+/// How a command ends that could not write.
+pub(crate) fn failure(error: &io::Error) -> Failure {
+    match error.kind() {
         ErrorKind::BrokenPipe => Failure::new(Status::Done, ""),
         _ => Failure::new(Status::Failed, format!("cannot write to standard output: {error}")),
-    })
+    }
 }
 
 /// Writes one line of JSON.

@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use asgi_redis::{ChannelLayer, ChannelName, Error, ErrorKind, Value};
+use asgi_redis::{ChannelLayer, ChannelName, Error, ErrorKind, PackedMessage, Value};
 use clap::Args;
 use serde::Serialize;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::json::Json;
+use super::notices::Notices;
 use super::options::{LayerOptions, seconds};
 use super::outcome::{Failure, Status, tell};
 use super::output;
+use super::printing::Printing;
 use super::signals::Signals;
-
-/// How long a line that is being written may take once the command is asked to end.
-const LAST_WRITE: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 pub(crate) struct Receive {
@@ -32,8 +30,14 @@ pub(crate) struct Receive {
     count: u64,
 }
 
-/// What was taken from a channel. The channel is unknown if the entry is broken and several channels were waited on.
-type Incoming = (Option<ChannelName>, Result<Value, Error>);
+/// What was taken from a channel.
+struct Incoming {
+    /// Unknown if the entry is broken and several channels were waited on.
+    channel: Option<ChannelName>,
+    /// As it was sent. Of a broken entry there is none.
+    packed: Option<PackedMessage>,
+    message: Result<Value, Error>,
+}
 
 #[derive(Serialize)]
 struct Received<'a> {
@@ -48,7 +52,7 @@ struct Undecoded<'a> {
 }
 
 impl Receive {
-    pub(crate) async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
+    pub(crate) async fn run(self, options: &LayerOptions, notices: &Notices) -> Result<Status, Failure> {
         let channels = self.channels.iter().map(|name| ChannelName::new(name));
         let channels: Vec<ChannelName> = channels.collect::<Result<_, Error>>()?;
         let mut signals = Signals::listen()?;
@@ -56,11 +60,14 @@ impl Receive {
             layer = options.connect() => layer?,
             interrupted = signals.next() => return Ok(interrupted),
         };
+        // Only now, because a connect that fails tells so itself.
+        notices.wait();
         let ended = self.read(&layer, &channels, &mut signals).await;
-        tokio::select! {
+        let ended = tokio::select! {
             closed = layer.close() => closed.map_err(Failure::from).and(ended),
             interrupted = signals.next() => Ok(interrupted),
-        }
+        };
+        if notices.has_dropped_messages() { unopened(ended) } else { ended }
     }
 
     async fn read(
@@ -76,14 +83,15 @@ impl Receive {
                 next = self.next(layer, channels) => next?,
                 interrupted = signals.next() => return Ok(interrupted),
             };
-            let Some((channel, message)) = next else {
+            let Some(Incoming { channel, packed, message }) = next else {
                 if self.count == 0 && received > 0 {
                     break;
                 }
                 return Err(self.nothing_arrived(received));
             };
             received += 1;
-            let channel = channel.as_ref().map(ChannelName::as_str);
+            let from = channel.as_ref();
+            let channel = from.map(ChannelName::as_str);
             let line = match message {
                 Ok(message) => output::to_json(&Received { channel, message: Json(&message) })?,
                 Err(error) => {
@@ -97,7 +105,8 @@ impl Receive {
                     output::to_json(&Undecoded { channel, undecoded: Json(&bytes) })?
                 }
             };
-            if let Some(interrupted) = print(line, signals).await? {
+            let printing = Printing { layer, channel: from, packed: packed.as_ref(), line };
+            if let Some(interrupted) = printing.run(signals).await? {
                 return Ok(interrupted);
             }
         }
@@ -115,10 +124,14 @@ impl Receive {
             Some(patience) => timeout(patience, layer.receive_packed(channels)).await.ok().transpose(),
         };
         match taken {
-            Ok(taken) => Ok(taken.map(|(channel, packed)| (Some(channel), packed.unpack_owned()))),
+            Ok(taken) => Ok(taken.map(|(channel, packed)| Incoming {
+                channel: Some(channel),
+                packed: Some(packed.clone()),
+                message: packed.unpack_owned(),
+            })),
             Err(error) if error.kind() == ErrorKind::Decode => {
                 let only = if let [only] = channels { Some(only.clone()) } else { None };
-                Ok(Some((only, Err(error))))
+                Ok(Some(Incoming { channel: only, packed: None, message: Err(error) }))
             }
             Err(error) => Err(error),
         }
@@ -138,16 +151,15 @@ impl Receive {
     }
 }
 
-/// Prints on a thread of its own, because a slow reader may block it. Returns the status if the command was asked to end
-/// meanwhile.
-async fn print(line: String, signals: &mut Signals) -> Result<Option<Status>, Failure> {
-    let mut writing = spawn_blocking(move || output::line(&line));
-    let (written, interrupted) = tokio::select! {
-        written = &mut writing => (Ok(written), None),
-        interrupted = signals.next() => (timeout(LAST_WRITE, &mut writing).await, Some(interrupted)),
-    };
-    if let Ok(Ok(written)) = written {
-        written?;
-    }
-    Ok(interrupted)
+/// Messages were dropped that did not open, which counts more than that nothing arrived. What ended the command is still told.
+fn unopened(ended: Result<Status, Failure>) -> Result<Status, Failure> {
+    let status = ended.unwrap_or_else(Failure::tell);
+    tell(
+        "what does not open was dropped, and nobody else receives it; give the keys by which it was sealed with --keys or \
+         --config, or none if it is in clear text",
+    );
+    Ok(match status {
+        Status::Done | Status::NothingArrived | Status::Interrupted(_) => Status::Failed,
+        failed => failed,
+    })
 }

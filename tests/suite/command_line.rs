@@ -2,8 +2,10 @@
 
 mod configuration;
 mod demo;
+mod examples;
 mod groups;
 mod messages;
+mod outages;
 mod refusals;
 mod restarts;
 mod scripts;

@@ -44,7 +44,7 @@ fn what_is_added_is_listed_and_counted_until_it_is_discarded() {
     layer.group(&["add", "room", "a"]).done();
     assert_eq!(layer.group(&["list", "room"]).done(), "a\na?b\nc\n");
     assert_eq!(layer.group(&["len", "room"]).done(), "3\n");
-    layer.group(&["discard", "room", "a", "never-in-it"]).done();
+    assert_eq!(layer.group(&["discard", "room", "a", "never-in-it"]).done(), "a\n");
     assert_eq!(layer.group(&["list", "room"]).done(), "a?b\nc\n");
     assert_eq!(layer.group(&["list", "other"]).done(), "");
     run(layer.program().args(["flush", "--yes"])).done();
@@ -66,7 +66,7 @@ fn each_command_prints_one_line_of_json_when_asked() {
             &["send", "room", "1", "--names"],
             json!({"group": "room", "delivered": 2, "full": 0, "expired": 0, "failed": 0, "full_queues": []}),
         ),
-        (&["discard", "room", "a"], json!({"group": "room", "discarded": ["a"]})),
+        (&["discard", "room", "a", "c"], json!({"group": "room", "discarded": ["a"], "not_in_it": ["c"]})),
     ] {
         let ended = run(layer.program().arg("group").args(arguments).arg("--json"));
         assert_eq!(ended.json(), [printed], "{arguments:?}");

@@ -138,6 +138,21 @@ fn a_reader_that_goes_ends_a_receive_quietly() {
     run(program_on(&server, &prefix).args(["send", "a", "2"])).done();
     let receive = end(receive);
     assert_eq!((receive.status, receive.err.as_str()), (Some(0), ""));
+    let next = run(program_on(&server, &prefix).args(["receive", "a", "--timeout", "0"]));
+    assert_eq!(next.json(), [json!({"channel": "a", "message": 2})], "what was not printed went back");
+}
+
+#[test]
+fn what_is_not_printed_and_cannot_go_back_is_told_and_makes_the_exit_status_5() {
+    let (server, prefix) = (Server::shared(), unique_prefix("what_is_not_printed"));
+    let mut receive = start(program_on(&server, &prefix).args(["receive", "a?b"]));
+    drop(receive.stdout.take().unwrap());
+    // Behind others it would be out of order.
+    run(program_on(&server, &prefix).args(["send", "a?b", "\"two  spaces\""])).done();
+    let receive = end(receive);
+    assert_eq!(receive.status, Some(5), "{receive:?}");
+    assert!(receive.err.starts_with("asgi-redis: channel \"a?b\": a message was taken and not printed: "));
+    assert!(receive.err.ends_with("\n{\"channel\":\"a?b\",\"message\":\"two  spaces\"}\n"), "{receive:?}");
 }
 
 #[test]
@@ -153,7 +168,8 @@ fn a_reader_that_stops_reading_does_not_keep_a_receive_from_ending() {
     super::signal(&receive, "TERM");
     let started = std::time::Instant::now();
     let receive = end(receive);
-    assert_eq!(receive.status, Some(143), "{receive:?}");
+    assert_eq!(receive.status, Some(5), "143 would say that nothing is lost");
+    assert!(receive.err.contains("a message was taken and not printed: the reader of the output does not"));
     assert!(started.elapsed() < PATIENCE / 2);
 }
 

@@ -23,10 +23,51 @@ fn keys_come_from_a_file_of_lines_or_from_the_configuration() {
         let got = run(program_on(&server, &prefix).args(receive).args(receiver));
         assert_eq!(got.json()[0]["message"], 1, "{got:?}");
         run(program_on(&server, &prefix).args(["send", "a", "1"]).args(sender)).done();
-        run(program_on(&server, &prefix).args(receive)).failed(1, "nothing arrived");
+        let without = run(program_on(&server, &prefix).args(receive));
+        assert!(without.err.contains("nothing arrived at once"), "{without:?}");
     }
     let help = run(program_on(&server, &prefix).arg("--help")).done();
     assert!(help.contains("--keys <FILE>"), "{help}");
+}
+
+#[test]
+fn a_message_that_does_not_open_is_told_and_makes_the_exit_status_5() {
+    let (server, prefix) = (Server::shared(), unique_prefix("a_message_that_does_not_open"));
+    let keys = File::new("opening-keys", KEY);
+    let (sealed, clear): ([&str; 2], [&str; 0]) = (["--keys", keys.name()], []);
+    for (sender, receiver, why) in [
+        (&sealed[..], &clear[..], "it is sealed, and the layer has no encryption keys"),
+        (&clear[..], &sealed[..], "it is in clear text, and the layer has encryption keys"),
+    ] {
+        run(program_on(&server, &prefix).args(["send", "a", "1"]).args(sender)).done();
+        let receive = ["receive", "a", "--timeout", "0"];
+        let dropped = run(program_on(&server, &prefix).args(receive).args(receiver));
+        assert_eq!((dropped.status, dropped.out.as_str()), (Some(5), ""), "{dropped:?}");
+        for said in ["dropped a message that does not open (channel: a", why, "nobody else receives it"] {
+            assert!(dropped.err.contains(said), "{said}: {dropped:?}");
+        }
+    }
+    // Also if another one came.
+    run(program_on(&server, &prefix).args(["send", "a", "1"]).args(sealed)).done();
+    run(program_on(&server, &prefix).args(["send", "a", "2"])).done();
+    let one = run(program_on(&server, &prefix).args(["receive", "a"]));
+    assert_eq!((one.status, &one.json()[0]["message"]), (Some(5), &2.into()), "{one:?}");
+}
+
+#[test]
+fn short_keys_are_told_once_wherever_they_come_from() {
+    let (server, prefix) = (Server::shared(), unique_prefix("short_keys_are_told"));
+    let lines = File::new("short-keys", "short\n");
+    let document = File::new("short-keys-document", r#"{"symmetric_encryption_keys": ["short"]}"#);
+    for keys in [["--keys", lines.name()], ["--config", document.name()]] {
+        for command in [&["send", "a", "1"][..], &["receive", "a"], &["flush", "--yes"]] {
+            let ended = run(program_on(&server, &prefix).args(command).args(keys));
+            ended.failed(
+                0,
+                "options `symmetric_encryption_keys` and `hide_names`: keys of fewer than 32 bytes",
+            );
+        }
+    }
 }
 
 #[test]
@@ -79,7 +120,9 @@ fn a_drain_that_leaves_queues_under_names_it_cannot_read_names_them_and_fails() 
     let hidden = |name_key: &str| {
         File::new(
             name_key,
-            &format!(r#"{{"symmetric_encryption_keys": ["{KEY}"], "hide_names": "{name_key}"}}"#),
+            &format!(
+                r#"{{"symmetric_encryption_keys": ["{KEY}"], "hide_names": "{name_key}, which is long enough to be safe"}}"#
+            ),
         )
     };
     let (ours, others) = (hidden("names-ours"), hidden("names-others"));
@@ -94,7 +137,7 @@ fn a_drain_that_leaves_queues_under_names_it_cannot_read_names_them_and_fails() 
         refused.out.contains("moved 0 messages") && refused.out.contains("1 stay in queue "),
         "{refused:?}"
     );
-    refused.failed(5, "1 messages stay in 1 queues");
+    refused.failed(5, "1 message left in 1 queue of no channel");
     let refused = drain(&others, &["--json"]);
     let report: serde_json::Value = serde_json::from_str(&refused.out).unwrap();
     let left = report["left"].as_object().unwrap();

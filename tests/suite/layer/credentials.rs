@@ -30,8 +30,10 @@ async fn users(server: &Server) -> Vec<String> {
     others.map(user).collect()
 }
 
+/// As whom a layer is logged in. Where the way is slow, or a connection has just ended, there are several for a moment.
 async fn logged_in(server: &Server, layer: RedisChannelLayer) -> Vec<String> {
-    let users = users(server).await;
+    let mut users = users(server).await;
+    users.dedup();
     layer.close().await.unwrap();
     users
 }

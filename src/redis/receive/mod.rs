@@ -135,7 +135,7 @@ impl Tickets {
         agenda.urgent = false;
         let mut queues = 0;
         while let Some(ticket) = agenda.ask.front() {
-            let Some((open, part)) = state.open.get_mut(ticket).and_then(|open| open.unfilled_on(shard))
+            let Some((waits, part)) = state.open.get_mut(ticket).and_then(|open| open.unfilled_on(shard))
             else {
                 agenda.ask.pop_front();
                 continue;
@@ -144,8 +144,10 @@ impl Tickets {
             if call.open.len() == MAX_TICKETS || (queues > MAX_QUEUES && !call.open.is_empty()) {
                 break;
             }
-            (part.asked, part.unreachable) = (true, false);
-            call.open.push(OpenTicket { ticket: *ticket, waits: open, channels: Arc::clone(&part.channels) });
+            part.asked = true;
+            // Who waits asks again where it was denied a right.
+            part.unreachable &= !waits;
+            call.open.push(OpenTicket { ticket: *ticket, waits, channels: Arc::clone(&part.channels) });
             agenda.ask.pop_front();
         }
         (!call.finished.is_empty() || !call.open.is_empty()).then_some(call)

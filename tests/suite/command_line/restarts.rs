@@ -78,5 +78,5 @@ async fn fifty_restarts_of_one_of_four_receiving_processes_under_load_lose_and_r
     ledger.wait_for_received(u64::try_from(sent).unwrap()).await;
     tokio::task::spawn_blocking(|| steady.map(Receiver::stop)).await.unwrap();
     ledger.balance();
-    assert!(sent > 1000, "only {sent} messages were on their way meanwhile");
+    assert!(sent > 300, "only {sent} messages were on their way meanwhile");
 }

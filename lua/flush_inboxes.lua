@@ -9,14 +9,13 @@ local cursor     = ARGV[2]           -- [int 0..999999999999999] "0" at first, t
 local count      = tonumber(ARGV[3]) -- [int 1..1000000]         about how many keys to look at
 -- @include "lib/clock"
 -- @include "lib/entry"
--- @include "lib/groups"
 -- @include "lib/key"
--- @include "lib/page"
 -- @include "lib/pattern"
+-- @include "lib/remove_groups"
 -- @include "lib/write_control"
 -- @include "lib/rights"
 
-local denied = denied_command(prefix, COMMANDS) or denied_command(prefix, {'SCAN 0'})
+local denied = denied_command(prefix, COMMANDS) or denied_command(prefix, {'SCAN 0', 'TYPE s:'})
 if denied then
     return redis.error_reply(no_right(denied))
 end
@@ -31,13 +30,11 @@ for _, key in ipairs(step[2]) do
     local state = is_name(inbox) and is_inbox(inbox) and inbox_state(key)
     if state then
         inboxes[#inboxes + 1] = {inbox, state}
-        if redis.pcall('EXISTS', groups_key(prefix, inbox)) == 1 then
-            local groups, more = page_of(groups_key(prefix, inbox), '', room)
-            for _, group in ipairs(groups) do
-                remove_queue(prefix, group, inbox)
-            end
-            room = room - #groups
-            if more ~= '' or room == 0 then
+        -- Another program's key there keeps no owner from being told.
+        if redis.call('TYPE', groups_key(prefix, inbox)).ok == 'zset' then
+            local removed, has_more = remove_groups(prefix, inbox, room)
+            room = room - removed
+            if has_more or room == 0 then
                 return {'more'}
             end
         end

@@ -7,9 +7,8 @@ local inbox_key = KEYS[1] -- [hash]   <prefix>i:<inbox>
 local prefix    = ARGV[1] -- [prefix] of every key
 local inbox     = ARGV[2] -- [name]   its name
 local owner     = ARGV[3] -- [name]   the client that reads it
--- @include "lib/groups"
--- @include "lib/page"
 -- @include "lib/refuse"
+-- @include "lib/remove_groups"
 -- @include "lib/rights"
 
 local denied = denied_command(prefix, COMMANDS)
@@ -26,11 +25,8 @@ local known = redis.call('HGET', inbox_key, 'owner')
 if known and known ~= owner then
     return {'taken'}
 end
-local memberships_key = groups_key(prefix, inbox)
-for _, group in ipairs((page_of(memberships_key, '', MAX_GROUPS))) do
-    remove_queue(prefix, group, inbox)
-end
-local left = redis.call('ZCARD', memberships_key)
+remove_groups(prefix, inbox, MAX_GROUPS)
+local left = redis.call('ZCARD', groups_key(prefix, inbox))
 if left == 0 then
     redis.call('UNLINK', inbox_key, prefix .. 'q:' .. inbox, prefix .. 'f:' .. inbox)
 end

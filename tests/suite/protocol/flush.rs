@@ -1,10 +1,6 @@
 //! flush: removes what waits, in bounded steps, and leaves who waits.
 
 use super::{Owner, Shard};
-
-async fn now_ms(shard: &Shard) -> u64 {
-    shard.time().await / 1000
-}
 use crate::support::{Add, GroupSend, Push, PushReply};
 
 /// Runs all steps; how many keys each removed.
@@ -206,6 +202,21 @@ async fn an_inbox_whose_keys_are_none_does_not_keep_others_from_being_told_of_a_
 }
 
 #[tokio::test]
+async fn a_foreign_key_in_the_place_of_an_inboxs_groups_keeps_nobody_from_being_told_of_a_flush() {
+    let shard = Shard::new().await;
+    let mut owners = Vec::new();
+    for inbox in ["a!", "in!", "z!"] {
+        owners.push(Owner::new(&shard, inbox).await);
+    }
+    shard.command(&["SET", &shard.key('s', "in!"), "text"]).await;
+    assert_eq!(shard.flush_inboxes_step("0", 1_000_000).await, ("0".to_owned(), 3));
+    for owner in &mut owners {
+        assert_eq!(owner.read_all().await, ["f"]);
+    }
+    assert!(shard.exists('s', "in!").await, "it is another program's");
+}
+
+#[tokio::test]
 async fn a_reader_that_waits_is_told_of_a_flush() {
     let shard = Shard::new().await;
     let mut owner = Owner::new(&shard, "in!").await;
@@ -228,7 +239,7 @@ async fn who_is_in_again_is_taken_out_in_the_step_that_tells_of_the_flush() {
     owner.read_all().await;
     flush(&shard, 1_000_000).await;
     // Its owner has not heard of the flush, and puts right what it takes for a loss.
-    let end = now_ms(&shard).await + 60_000;
+    let end = shard.time_ms().await + 60_000;
     for some in groups[..1_100].chunks(100) {
         let change = some.iter().fold(owner.change(), |change, group| change.join_unless_in(group, "a", end));
         shard.change(&change).await.unwrap();
@@ -251,7 +262,7 @@ async fn a_repair_that_was_planned_before_a_flush_is_refused_and_a_join_is_not()
     let joined = shard.change(&owner.change().join("room", "a", 60_000)).await.unwrap();
     flush(&shard, 1_000_000).await;
     shard.flush_inboxes_step("0", 1_000_000).await;
-    let end = now_ms(&shard).await + 60_000;
+    let end = shard.time_ms().await + 60_000;
     shard.change(&owner.change().join_unless_flushed("room", "a", end, joined.n)).await.unwrap();
     assert_eq!(shard.group_len("room").await, 0);
     // The flush is a change too: who has read it may repair.

@@ -1,6 +1,7 @@
 //! The task itself: it connects, greets, passes on what receivers ask, beats, and begins again when the connection
 //! breaks.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,9 +113,6 @@ impl Task {
         if std::mem::take(&mut self.told) {
             tracing::info!(host = %self.server.host, "connected again");
         }
-        if self.connections == 1 {
-            tokio::spawn(eviction::warn_of(connection.clone(), self.client.clone()));
-        }
         Ok(connection)
     }
 
@@ -204,6 +202,8 @@ impl Task {
         let something_to_say = self.tickets.something_to_say(self.server.shard)?;
         let mut wanted = self.wanted.clone();
         let mut closing = self.closing.clone();
+        let mut look = pin!(sleep(eviction::AFTER));
+        let mut is_to_look = self.connections == 1;
         let period = self.lease / 3;
         let mut beat = interval_at(Instant::now() + period, period);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -213,6 +213,11 @@ impl Task {
                 _ = beat.tick() => self.beat(&connection).await,
                 () = until_wanted(&mut wanted, connection.epoch) => Err(Failure::forgotten(&self.server.host)),
                 () = self.outlived(&connection) => Err(Failure::forgotten(&self.server.host)),
+                () = &mut look, if is_to_look => {
+                    is_to_look = false;
+                    tokio::spawn(eviction::warn_of(connection.clone(), self.client.clone()));
+                    continue;
+                }
                 () = connection.broken() => Err(Failure::new(
                     ErrorKind::Connection,
                     format!("the connection to server {} broke", self.server.host),

@@ -7,22 +7,7 @@ use crate::support::Server;
 fn tls_server() -> (Server, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    let arguments = [
-        "--tls-port",
-        "{port}",
-        "--port",
-        "0",
-        "--tls-cert-file",
-        "{dir}/certificate.pem",
-        "--tls-key-file",
-        "{dir}/key.pem",
-        "--tls-ca-cert-file",
-        "{dir}/certificate.pem",
-        "--tls-auth-clients",
-        "no",
-    ];
-    let files = [("certificate.pem", certificate.as_bytes()), ("key.pem", key.as_bytes())];
-    (Server::private_with_tls(&arguments, &files), certificate)
+    (Server::private_with_tls(&certificate, &key, None), certificate)
 }
 
 #[test]

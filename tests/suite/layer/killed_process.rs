@@ -2,8 +2,7 @@
 //!
 //! The members are real processes: this program, run again for one function that does nothing in a run of the suite.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder};
 use futures::future::join_all;
 
 use super::{Hosts, PATIENCE, PROMPTLY};
-use crate::support::{Servers, unique_prefix};
+use crate::support::{Servers, end_with_the_suite, start_child, unique_prefix};
 
 /// Says to a child which prefix and servers it works on.
 const ROLE: &str = "ASGI_REDIS_SUITE_MEMBER";
@@ -33,11 +32,7 @@ fn options(urls: &[impl AsRef<str>], prefix: &str) -> ConfigBuilder {
 #[tokio::test]
 async fn the_part_of_a_member_process() {
     let Ok(role) = std::env::var(ROLE) else { return };
-    // Nobody is left behind by a suite that is killed.
-    thread::spawn(|| {
-        let _ = std::io::stdin().read(&mut [0]);
-        std::process::exit(0);
-    });
+    end_with_the_suite();
     let (prefix, urls) = role.split_once(' ').unwrap();
     let layer = options(&urls.split(' ').collect::<Vec<_>>(), prefix).connect().await.unwrap();
     let inbox = layer.open_inbox("member").await.unwrap();
@@ -65,16 +60,8 @@ struct Member {
 impl Member {
     /// Starts a child; returns when its mailboxes are in the room.
     fn start(urls: &[String], prefix: &str) -> Self {
-        let test = format!("{}::the_part_of_a_member_process", module_path!().split_once("::").unwrap().1);
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([&*test, "--exact", "--nocapture"])
-            .env(ROLE, format!("{prefix} {}", urls.join(" ")))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap() == "ready"), "the child ended");
+        let role = format!("{prefix} {}", urls.join(" "));
+        let (process, lines) = start_child(module_path!(), "the_part_of_a_member_process", (ROLE, &role));
         let got: Arc<Mutex<[Vec<u64>; MAILBOXES]>> = Arc::default();
         let reading = Arc::clone(&got);
         thread::spawn(move || {

@@ -3,15 +3,13 @@
 //! It is a real process: this program, run again for one function that does nothing in a run of the suite.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use asgi_redis::{ChannelLayerExt, ConfigBuilder};
 use futures::future::join_all;
 
 use super::{Hosts, soon};
-use crate::support::{Servers, unique_prefix};
+use crate::support::{Servers, end_with_the_suite, start_child, unique_prefix};
 
 /// Says to the child which prefix and servers it works on.
 const ROLE: &str = "ASGI_REDIS_SUITE_RECEIVER";
@@ -31,11 +29,7 @@ fn options(urls: &[impl AsRef<str>], prefix: &str) -> ConfigBuilder {
 #[tokio::test]
 async fn the_part_of_a_receiving_process() {
     let Ok(role) = std::env::var(ROLE) else { return };
-    // Nobody is left behind by a suite that is killed.
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().read(&mut [0]);
-        std::process::exit(0);
-    });
+    end_with_the_suite();
     let (prefix, urls) = role.split_once(' ').unwrap();
     let layer = options(&urls.split(' ').collect::<Vec<_>>(), prefix).connect().await.unwrap();
     println!("\nready");
@@ -53,16 +47,9 @@ on_one_and_three_servers!(
 );
 async fn a_killed_receiver_takes_one_message_from_each_server_for_each_receive_at_most(servers: Servers) {
     let (urls, prefix) = (servers.urls(), unique_prefix("killed-receiver"));
-    let test = format!("{}::the_part_of_a_receiving_process", module_path!().split_once("::").unwrap().1);
-    let mut process = Command::new(std::env::current_exe().unwrap())
-        .args([&*test, "--exact", "--nocapture"])
-        .env(ROLE, format!("{prefix} {}", urls.join(" ")))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap() == "ready"), "the child ended");
+    let role = format!("{prefix} {}", urls.join(" "));
+    let (mut process, mut lines) =
+        start_child(module_path!(), "the_part_of_a_receiving_process", (ROLE, &role));
     let layer = options(&urls, &prefix).connect().await.unwrap();
     let sending = tokio::spawn({
         let layer = layer.clone();

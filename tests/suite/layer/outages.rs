@@ -3,15 +3,14 @@
 mod under_load;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, ErrorKind, RedisChannelLayer, glob};
 use futures::future::join_all;
 
 use super::{MOMENT, soon, until};
-use crate::support::{Server, unique_prefix};
+use crate::support::{Server, Text, unique_prefix};
 
 /// How long layers wait for an answer of a server.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -234,19 +233,6 @@ struct Told {
     start: usize,
 }
 
-#[derive(Clone, Default)]
-struct Text(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Text {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Told {
     fn listen() -> Self {
         // One for all threads: what is told on one of them may be decided on another.
@@ -257,13 +243,16 @@ impl Told {
             tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
             text
         });
-        Self { text: text.clone(), start: text.0.lock().unwrap().len() }
+        Self { text: text.clone(), start: text.read().len() }
     }
 
     /// How many lines say a thing of a server.
     fn count(&self, what: &str, server: &Server) -> usize {
-        let text = String::from_utf8(self.text.0.lock().unwrap()[self.start..].to_vec()).unwrap();
-        text.lines().filter(|line| line.contains(what) && line.contains(&server.address())).count()
+        let text = self.text.read();
+        text[self.start..]
+            .lines()
+            .filter(|line| line.contains(what) && line.contains(&server.address()))
+            .count()
     }
 }
 

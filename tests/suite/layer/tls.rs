@@ -54,27 +54,8 @@ fn self_signed(names: &[&str], days: i64) -> Identity {
     Identity { certificate, key: key.serialize_pem() }
 }
 
-/// A server that speaks TLS alone.
 fn server(identity: &Identity, authority: Option<&str>) -> Server {
-    let ca = authority.unwrap_or(&identity.certificate);
-    let files =
-        [("cert", identity.certificate.as_bytes()), ("key", identity.key.as_bytes()), ("ca", ca.as_bytes())];
-    let auth = if authority.is_some() { "yes" } else { "no" };
-    let arguments = [
-        "--tls-port",
-        "{port}",
-        "--port",
-        "0",
-        "--tls-cert-file",
-        "{dir}/cert",
-        "--tls-key-file",
-        "{dir}/key",
-        "--tls-ca-cert-file",
-        "{dir}/ca",
-        "--tls-auth-clients",
-        auth,
-    ];
-    Server::private_with_tls(&arguments, &files)
+    Server::private_with_tls(&identity.certificate, &identity.key, authority)
 }
 
 fn options(server: &Server) -> ConfigBuilder {

@@ -153,7 +153,7 @@ async fn a_client_is_remembered_as_long_as_a_message_that_it_was_handed() {
 
 /// Puts an entry into a queue whose deadline is the server's current millisecond.
 async fn append_at_its_deadline(shard: &Shard, queue: &str) {
-    let deadline = shard.time().await / 1000;
+    let deadline = shard.time_ms().await;
     let entry = [&1_u64.to_be_bytes()[..], &1_u16.to_be_bytes(), &deadline.to_be_bytes(), b"m old"].concat();
     let mut append = redis::cmd("RPUSH");
     let () = shard.ask(append.arg(shard.key('q', queue)).arg(entry)).await;

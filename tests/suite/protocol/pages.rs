@@ -63,7 +63,7 @@ fn is_covered(page: &Page, member: &Member) -> bool {
 async fn a_page_lists_groups_by_name_and_members_by_end_and_address_at_its_point_of_the_log() {
     let shard = Shard::new().await;
     let mut owner = Owner::new(&shard, INBOX).await;
-    let end = shard.time().await / 1000 + HOUR;
+    let end = shard.time_ms().await + HOUR;
     shard.change(&Change::of("other!").join("hall", "z", HOUR)).await;
     let all = [("room", "c", end), ("room", "b", end), ("room", "a", end + 1), ("hall", "b", end + 2)];
     join_until(&shard, &all).await;
@@ -117,7 +117,7 @@ async fn a_page_tells_of_which_groups_the_other_keys_are_gone() {
 async fn a_page_begins_behind_a_group_or_behind_a_member_or_with_its_end_if_that_one_has_left() {
     let shard = Shard::new().await;
     let mut owner = Owner::new(&shard, INBOX).await;
-    let end = shard.time().await / 1000 + HOUR;
+    let end = shard.time_ms().await + HOUR;
     let all = [
         ("a", "x", end),
         ("b", "k", end),
@@ -162,7 +162,7 @@ async fn wherever_a_page_ends_the_next_one_goes_on_there() {
     for first in 1..=6 {
         let inbox = Shard::beside(&shard, &format!("{}{first}:", shard.prefix())).await;
         let mut owner = Owner::new(&inbox, INBOX).await;
-        let end = shard.time().await / 1000 + HOUR;
+        let end = shard.time_ms().await + HOUR;
         let addresses: Vec<String> = (0..first).map(|number| format!("a{number}")).collect();
         let groups: Vec<String> = (0..520).map(|number| format!("room{number:03}")).collect();
         let mut all: Vec<(&str, &str, u64)> =
@@ -185,7 +185,7 @@ async fn wherever_a_page_ends_the_next_one_goes_on_there() {
 async fn a_group_of_many_members_comes_in_several_pages_that_are_bounded() {
     let shard = Shard::new().await;
     let mut owner = Owner::new(&shard, INBOX).await;
-    let end = shard.time().await / 1000 + HOUR;
+    let end = shard.time_ms().await + HOUR;
     let addresses: Vec<String> = (0..1300).map(|number| format!("a{number:04}")).collect();
     let mut all: Vec<(&str, &str, u64)> =
         addresses.iter().zip(0..).map(|(address, number)| ("room", &**address, end + number / 700)).collect();
@@ -212,7 +212,7 @@ async fn nothing_is_missed_or_doubled_while_members_come_and_go() {
         let shard = Shard::new().await;
         let mut owner = Owner::new(&shard, INBOX).await;
         let mut dice = Dice(seed);
-        let end = shard.time().await / 1000 + HOUR;
+        let end = shard.time_ms().await + HOUR;
         let name = |dice: &mut Dice| {
             let group = ["attic", "hall", "room", "zoo"][dice.index(4)];
             (

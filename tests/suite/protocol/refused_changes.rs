@@ -192,7 +192,7 @@ async fn a_key_of_a_group_that_is_none_fails_the_joins_of_that_group_and_no_othe
         let shard = Shard::new().await;
         let mut owner = Owner::new(&shard, INBOX).await;
         shard.command(&["SET", &key_of(&shard, kind), "text"]).await;
-        let end = shard.time().await / 1000 + HOUR;
+        let end = shard.time_ms().await + HOUR;
         let change = owner
             .change()
             .join("good", "a", HOUR)

@@ -8,10 +8,6 @@ const HOUR: u64 = 3_600_000;
 /// As many as wait before changes of others are told by one entry.
 const MANY: u64 = 10_000;
 
-async fn now(shard: &Shard) -> u64 {
-    shard.time().await / 1000
-}
-
 /// What the next change that waits did, as `~room a 17`.
 async fn told(owner: &mut Owner) -> Vec<String> {
     let [Told::Change { parts, .. }] = &owner.told().await[..] else { panic!("one change is told") };
@@ -27,7 +23,7 @@ async fn told(owner: &mut Owner) -> Vec<String> {
 async fn a_repair_names_the_end_and_tells_it() {
     let shard = Shard::new().await;
     let mut owner = Owner::new(&shard, INBOX).await;
-    let end = now(&shard).await + HOUR;
+    let end = shard.time_ms().await + HOUR;
     shard.change(&owner.change().join_unless_in("room", "a", end)).await;
     assert_eq!(told(&mut owner).await, [format!("~room a {end}")]);
     assert_eq!(shard.end_of("room", "in.box!a").await, Some(end));
@@ -47,8 +43,8 @@ async fn a_repair_names_the_end_and_tells_it() {
 async fn a_repair_whose_condition_does_not_hold_is_no_failure_and_is_not_told() {
     let shard = Shard::new().await;
     let mut owner = Owner::new(&shard, INBOX).await;
-    let end = now(&shard).await + HOUR;
-    let past = now(&shard).await - 1;
+    let end = shard.time_ms().await + HOUR;
+    let past = shard.time_ms().await - 1;
     shard.change(&owner.change().join_unless_in("room", "a", end).join_unless_in("room", "b", end)).await;
     owner.told().await;
     let refused = owner
@@ -71,7 +67,7 @@ async fn a_repair_whose_condition_does_not_hold_is_no_failure_and_is_not_told() 
 async fn a_join_of_who_is_in_leaves_its_end_and_tells_that() {
     let shard = Shard::new().await;
     let mut owner = Owner::new(&shard, INBOX).await;
-    let end = now(&shard).await + HOUR;
+    let end = shard.time_ms().await + HOUR;
     shard.change(&owner.change().join_unless_in("room", "a", end)).await;
     owner.told().await;
     shard.change(&owner.change().join_unless_in("room", "a", end + 1)).await;
@@ -83,7 +79,7 @@ async fn a_join_of_who_is_in_leaves_its_end_and_tells_that() {
 async fn a_join_of_whose_time_is_over_is_a_join() {
     let shard = Shard::new().await;
     let mut owner = Owner::new(&shard, INBOX).await;
-    let end = now(&shard).await + HOUR;
+    let end = shard.time_ms().await + HOUR;
     shard.change(&owner.change().join("room", "a", 1).join("room", "b", HOUR)).await;
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     owner.told().await;
@@ -95,7 +91,7 @@ async fn a_join_of_whose_time_is_over_is_a_join() {
 async fn a_join_puts_the_keys_of_its_group_right_though_it_is_in() {
     let shard = Shard::new().await;
     let mut owner = Owner::new(&shard, INBOX).await;
-    let end = now(&shard).await + HOUR;
+    let end = shard.time_ms().await + HOUR;
     for lost in ['d', 'g', 's', 'm'] {
         shard.change(&owner.change().join_unless_in("room", "a", end)).await;
         shard
@@ -283,7 +279,7 @@ async fn marks_from_before_are_kept_or_forgotten_as_the_owner_says() {
 async fn a_server_that_is_full_takes_what_needs_no_memory() {
     let shard = Shard::alone().await;
     let mut owner = Owner::new(&shard, INBOX).await;
-    let end = now(&shard).await + HOUR;
+    let end = shard.time_ms().await + HOUR;
     let fill =
         owner.change().join_unless_in("room", "a", end).join("room", "b", HOUR).join("hall", "c", HOUR);
     shard.change(&fill).await;

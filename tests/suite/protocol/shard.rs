@@ -148,6 +148,11 @@ impl Shard {
         seconds * 1_000_000 + microseconds
     }
 
+    /// The server's time, in ms.
+    pub(super) async fn time_ms(&self) -> u64 {
+        self.time().await / 1000
+    }
+
     /// All keys under the prefix, without it.
     pub(super) async fn keys(&self) -> BTreeSet<String> {
         let mut keys = BTreeSet::new();

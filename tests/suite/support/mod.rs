@@ -1,6 +1,7 @@
 //! The one way by which tests reach real servers: a throw-away Redis or Valkey, a faulty network in front of it, and
 //! what the server counted.
 
+mod child;
 mod clock;
 mod container;
 mod fake_server;
@@ -19,6 +20,7 @@ mod warnings;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use asgi_redis::internals::{Ledger, Sent};
+pub(crate) use child::{end_with_the_suite, start_child};
 pub(crate) use clock::Clock;
 pub(crate) use fake_server::{FakeServer, array};
 pub(crate) use observe::{Monitor, calls, connect, patient};
@@ -29,7 +31,7 @@ pub(crate) use scripts::{
     Pop, PopReply, Push, PushReply, Receipt, Refusal, Scripts, Taken, Told, texts,
 };
 pub(crate) use server::{Kind, Server, Servers};
-pub(crate) use warnings::Warnings;
+pub(crate) use warnings::{Text, Warnings};
 
 /// A prefix of keys that no other test of this run has, so that tests can share a server.
 pub(crate) fn unique_prefix(test_name: &str) -> String {

@@ -103,9 +103,27 @@ impl Server {
         )
     }
 
-    /// The same on Redis: the Valkey of the tests is built without TLS.
-    pub(crate) fn private_with_tls(args: &[&str], files: &[(&str, &[u8])]) -> Self {
-        Self::start_new(Kind::chosen(), &Setup { product: Product::Redis, launcher: &[], args, files })
+    /// A server of the test's own that speaks TLS alone, with a certificate and its key, in PEM. With an authority it wants a
+    /// certificate of that from its clients. It is Redis: the Valkey of the tests is built without TLS.
+    pub(crate) fn private_with_tls(certificate: &str, key: &str, authority: Option<&str>) -> Self {
+        let ca = authority.unwrap_or(certificate);
+        let files = [("cert", certificate.as_bytes()), ("key", key.as_bytes()), ("ca", ca.as_bytes())];
+        let args = [
+            "--tls-port",
+            "{port}",
+            "--port",
+            "0",
+            "--tls-cert-file",
+            "{dir}/cert",
+            "--tls-key-file",
+            "{dir}/key",
+            "--tls-ca-cert-file",
+            "{dir}/ca",
+            "--tls-auth-clients",
+            if authority.is_some() { "yes" } else { "no" },
+        ];
+        let setup = Setup { product: Product::Redis, launcher: &[], args: &args, files: &files };
+        Self::start_new(Kind::chosen(), &setup)
     }
 
     /// A server of one kind, for tests of the fixture itself.

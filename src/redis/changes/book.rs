@@ -1,9 +1,10 @@
 //! The calls of this process that changed an inbox of its own, until the owner reads their entries: by them it knows what
 //! was lost.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::busy::Busy;
 use crate::redis::calls::{Operation, What};
 
 /// The calls whose entries were not read yet.
@@ -103,20 +104,14 @@ impl Book {
     }
 
     /// Adds the members that a program changed in calls that were not read.
-    pub(super) fn add_unread(
-        &self,
-        members: &mut HashSet<(Box<str>, Box<str>)>,
-        addresses: &mut HashSet<Box<str>>,
-    ) {
+    pub(super) fn add_unread(&self, busy: &mut Busy) {
         for unread in &self.lock().unread {
             match &unread.sent {
                 Sent::Operations(operations) => {
                     let by_program = operations.iter().filter(|operation| !operation.what.is_repair());
-                    members.extend(by_program.map(|it| (it.group.clone(), it.address.clone())));
+                    by_program.for_each(|it| busy.add(it));
                 }
-                Sent::LeftAll(address) => {
-                    addresses.insert(address.clone());
-                }
+                Sent::LeftAll(address) => busy.add_address(address.clone()),
             }
         }
     }

@@ -1,12 +1,13 @@
 //! What waits to change the memberships of one queue, and whose turn it is.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
 
 use super::MAX_OPERATIONS;
 use super::book::Book;
+use super::busy::Busy;
 use crate::name::ChannelName;
 use crate::redis::calls::Operation;
 use crate::redis::failure::Failure;
@@ -214,20 +215,11 @@ impl Line {
     }
 
     /// Adds the members of whom a change waits, and the addresses that are to leave all groups.
-    pub(super) fn add_waiting(
-        &self,
-        members: &mut HashSet<(Box<str>, Box<str>)>,
-        addresses: &mut HashSet<Box<str>>,
-        address: impl Fn(&ChannelName) -> Box<str>,
-    ) {
+    pub(super) fn add_waiting(&self, busy: &mut Busy, address: impl Fn(&ChannelName) -> Box<str>) {
         for (waiting, _) in &self.lock().waiting {
             match waiting {
-                Waiting::Change { operations, .. } => {
-                    members.extend(operations.iter().map(|it| (it.group.clone(), it.address.clone())));
-                }
-                Waiting::LeaveAll { channel, .. } => {
-                    addresses.insert(address(channel));
-                }
+                Waiting::Change { operations, .. } => operations.iter().for_each(|it| busy.add(it)),
+                Waiting::LeaveAll { channel, .. } => busy.add_address(address(channel)),
             }
         }
     }

@@ -5,6 +5,7 @@
 //! its owner knows a repeat when it reads one. So the owner's own calls wait for their turn in the same line.
 
 mod book;
+mod busy;
 mod line;
 mod own;
 

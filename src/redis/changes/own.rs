@@ -1,9 +1,10 @@
 //! The line of an inbox of this process, as its owner holds it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::book::{Book, Unread};
+use super::busy::Busy;
 use super::line::{Line, Waiting};
 use super::{Changes, MAX_OPERATIONS};
 use crate::error::{Error, Result};
@@ -25,19 +26,6 @@ pub(in crate::redis) struct OwnLine {
     book: Arc<Book>,
     inbox: ChannelName,
     capacity: usize,
-}
-
-/// Members, and addresses, of whom a change of the program is under way.
-#[derive(Debug, Default)]
-pub(in crate::redis) struct Busy {
-    members: HashSet<(Box<str>, Box<str>)>,
-    addresses: HashSet<Box<str>>,
-}
-
-impl Busy {
-    pub(in crate::redis) fn has(&self, group: &str, address: &str) -> bool {
-        self.addresses.contains(address) || self.members.contains(&(group.into(), address.into()))
-    }
 }
 
 impl Changes {
@@ -75,8 +63,8 @@ impl OwnLine {
         let mut busy = Busy::default();
         let hidden =
             |channel: &ChannelName| self.changes.names().address(channel.local().unwrap_or_default()).into();
-        self.line.add_waiting(&mut busy.members, &mut busy.addresses, hidden);
-        self.book.add_unread(&mut busy.members, &mut busy.addresses);
+        self.line.add_waiting(&mut busy, hidden);
+        self.book.add_unread(&mut busy);
         busy
     }
 

@@ -124,11 +124,9 @@ impl Connection {
 
     /// What the server tells about itself. HELLO needs no right.
     pub(super) async fn introduction(&self) -> Result<Introduction, Failure> {
-        let said = match self.open.wire.clone().send_packed_command(&redis::cmd("HELLO")).await {
-            Ok(Value::Map(said)) => said,
-            Ok(Value::ServerError(error)) => return Err(self.asked().refused(None, &error)),
-            Ok(_) => Vec::new(),
-            Err(error) => return Err(self.lost(error)),
+        let said = match self.command(&redis::cmd("HELLO")).await? {
+            Value::Map(said) => said,
+            _ => Vec::new(),
         };
         let text = |wanted: &str| {
             said.iter().find_map(|(key, value)| match (key, value) {
@@ -148,17 +146,12 @@ impl Connection {
 
     /// The server's eviction policy, if it has one by which it removes keys when it is full. For a user who may call INFO.
     pub(super) async fn eviction_policy(&self) -> Result<Option<String>, Failure> {
-        let mut command = redis::cmd("INFO");
-        command.arg("memory");
-        let text = match self.command(&command).await {
-            Ok(Value::BulkString(text)) => String::from_utf8_lossy(&text).into_owned(),
-            Ok(Value::VerbatimString { text, .. } | Value::SimpleString(text)) => text,
-            Err(failure) if failure.is_outage() => return Err(failure),
-            Ok(_) | Err(_) => return Ok(None),
+        let text = match self.info("memory").await {
+            Err(failure) if !failure.is_outage() => String::new(),
+            text => text?,
         };
-        let field = |name| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let is_bounded = field("maxmemory").is_some_and(|bytes| bytes != "0");
-        let policy = field("maxmemory_policy").filter(|policy| is_bounded && *policy != "noeviction");
+        let is_bounded = field(&text, "maxmemory").is_some_and(|bytes| bytes != "0");
+        let policy = field(&text, "maxmemory_policy").filter(|policy| is_bounded && *policy != "noeviction");
         Ok(policy.map(str::to_owned))
     }
 
@@ -238,15 +231,18 @@ impl Connection {
 
     /// Returns an error if the server is of a version that does not know our kind of scripts.
     async fn old_version(&self) -> Result<Option<Failure>, Failure> {
-        let info = match self.command(redis::cmd("INFO").arg("server")).await? {
-            Value::BulkString(info) => String::from_utf8_lossy(&info).into_owned(),
+        let info = self.info("server").await?;
+        let version = field(&info, "redis_version").filter(|version| is_too_old(version));
+        Ok(version.map(|version| too_old(&self.open.host, &format!("it is Redis {version}"))))
+    }
+
+    /// A section of what the server tells of itself; empty if it answers with something else.
+    async fn info(&self, section: &str) -> Result<String, Failure> {
+        Ok(match self.command(redis::cmd("INFO").arg(section)).await? {
+            Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
             Value::VerbatimString { text, .. } => text,
-            _ => return Ok(None),
-        };
-        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
-        Ok(version
-            .filter(|version| is_too_old(version))
-            .map(|version| too_old(&self.open.host, &format!("it is Redis {}", version.trim()))))
+            _ => String::new(),
+        })
     }
 
     /// The keys of the layer.
@@ -296,6 +292,11 @@ impl Connection {
         self.open.broken.notify_one();
         failure
     }
+}
+
+/// A field of a section.
+fn field<'a>(section: &'a str, name: &str) -> Option<&'a str> {
+    section.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 fn is_too_old(version: &str) -> bool {

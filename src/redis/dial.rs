@@ -104,6 +104,10 @@ async fn dial_tls(
     }
 }
 
+/// The remedy where a server ends the handshake.
+pub(super) const WANTS_CERTIFICATE: &str =
+    "it may want a certificate of this program: give `tls_certificate` and `tls_key`";
+
 const NOT_TLS: &str = "it speaks without TLS; write redis:// in place of rediss://, or let it speak TLS";
 
 /// What is wrong with a server that spoke, or did not, when TLS was begun.
@@ -130,9 +134,7 @@ fn in_words(error: &rustls::Error, name: &ServerName<'_>) -> String {
             | CertificateError::NotValidYetContext { .. },
         ) => "renew it, or correct the clock of this machine",
         rustls::Error::InvalidCertificate(_) => "name its own certificate in `tls_ca` if it is self-signed",
-        rustls::Error::AlertReceived(_) => {
-            "it may want a certificate of this program: give `tls_certificate` and `tls_key`"
-        }
+        rustls::Error::AlertReceived(_) => WANTS_CERTIFICATE,
         _ => return format!("{error}"),
     };
     let server = match name {

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Driver, too_old};
-use super::dial::{NoStream, dial, speaks_tls};
+use super::dial::{NoStream, WANTS_CERTIFICATE, dial, speaks_tls};
 use super::failure::Failure;
 use super::keys::Keys;
 use super::pushes::receive_pushes;
@@ -94,9 +94,7 @@ impl Server {
         }
         let text = error.to_string();
         if text.contains("received fatal alert") {
-            return self.no_tls(&format!(
-                "{text}; it may want a certificate of this program: give `tls_certificate` and `tls_key`"
-            ));
+            return self.no_tls(&format!("{text}; {WANTS_CERTIFICATE}"));
         }
         asked
             .no_database(asked.lost_reply(error, false), self.address.connection_info().redis_settings().db())

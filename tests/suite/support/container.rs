@@ -24,6 +24,8 @@ const READY: &str = "Ready to accept connections";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// With the value of `TEST_RUN`; by it CI finds and removes the containers of a run that was killed.
 const LABEL: &str = "asgi-redis.run";
+/// With the name of the test, for the words about a container that was left behind.
+const LABEL_OF_TEST: &str = "asgi-redis.test";
 
 /// Whether a Docker engine answers.
 pub(super) fn engine_answers() -> Result<(), String> {
@@ -57,8 +59,10 @@ impl Container {
         for _ in 0..ATTEMPTS {
             let port = free_port().unwrap();
             let name = unique_name();
+            // Here, on the thread that has the test's name.
+            let request = request(image, &name, port, local, setup);
             let result = block_on(async {
-                let started = request(image, &name, port, local, setup).start().await;
+                let started = request.start().await;
                 if started.is_err() {
                     remove(&name).await;
                 }
@@ -176,6 +180,7 @@ fn request(
         .with_mapped_port(port, PORT.tcp())
         .with_container_name(name)
         .with_label(LABEL, std::env::var("TEST_RUN").unwrap_or_else(|_| "by hand".to_owned()))
+        .with_label(LABEL_OF_TEST, std::thread::current().name().unwrap_or("?"))
         .with_startup_timeout(PATIENCE)
         .with_cmd(
             std::iter::once(setup.product.program_name().to_owned())

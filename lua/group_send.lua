@@ -63,7 +63,7 @@ for number, bytes in ipairs(redis.call('HMGET', rows_key(prefix, group), unpack(
             local queue_key = prefix .. 'q:' .. queue
             local pushed = redis.pcall('RPUSHX', queue_key, entry)
             local refused, why = 0, nil
-            if type(pushed) == 'number' and pushed > 0 and pushed <= capacity then
+            if type(pushed) == 'number' and pushed > 0 and pushed <= capacity and (#entry <= SMALL_ENTRY or not is_inbox(queue)) then
                 redis.call('PEXPIRE', queue_key, expiry, 'GT')
             else
                 refused, why = append(prefix, queue_key, capacity, {entry}, pushed, expiry, now)

@@ -15,12 +15,13 @@ local inbox                 = ARGV[2]     -- [name]                            i
 local owner                 = ARGV[3]     -- [name]                            the client that reads it
 local generation            = ARGV[4]     -- [int 0..999999999999 or empty]    of the client's connection; else empty
 local lease                 = ARGV[5]     -- [int 0..3600000 ms]               ms, for which its members count without a further call
-local call                  = ARGV[6]     -- [int 0..999999999999999]          higher with each change, page and sign of life of this client
-local last_n                = ARGV[7]     -- [int 0..999999999999999 or empty] the number of the last change that the owner has read, 0 if none; empty if it is not sure
-local last_tag              = ARGV[8]     -- [token]                           who made it, as it stands in the entry; a colon if none
-local marks                 = ARGV[9]     -- [word some, all]                  "some": marks of full mailboxes from before stay; "all": they are forgotten
-local full                  = ARGV[10]    -- [int 0..3490]                     how many of the addresses are of full mailboxes
-local addresses, first_address = ARGV, 11 -- [0..3490 name or empty...]          addresses of mailboxes that are full; then of those that have room again
+local bytes                 = ARGV[6]     -- [int 1048576..2147483648]         bytes that it may have before a message of over 4 KiB is refused
+local call                  = ARGV[7]     -- [int 0..999999999999999]          higher with each change, page and sign of life of this client
+local last_n                = ARGV[8]     -- [int 0..999999999999999 or empty] the number of the last change that the owner has read, 0 if none; empty if it is not sure
+local last_tag              = ARGV[9]     -- [token]                           who made it, as it stands in the entry; a colon if none
+local marks                 = ARGV[10]    -- [word some, all]                  "some": marks of full mailboxes from before stay; "all": they are forgotten
+local full                  = ARGV[11]    -- [int 0..3490]                     how many of the addresses are of full mailboxes
+local addresses, first_address = ARGV, 12 -- [0..3490 name or empty...]          addresses of mailboxes that are full; then of those that have room again
 -- @include "lib/clock"
 -- @include "lib/fence"
 -- @include "lib/refuse"
@@ -35,7 +36,7 @@ end
 if not is_inbox(inbox) then
     return refuse('inbox_keep', 'ARGV[2] inbox', inbox, 'a name that ends in "!"')
 elseif tonumber(full) > #addresses - first_address + 1 then
-    return refuse('inbox_keep', 'ARGV[10] full', full, 'one of the addresses, which are ' .. #addresses - first_address + 1)
+    return refuse('inbox_keep', 'ARGV[11] full', full, 'one of the addresses, which are ' .. #addresses - first_address + 1)
 end
 lease, full = tonumber(lease), tonumber(full)
 
@@ -51,7 +52,7 @@ elseif state[OWNER] and state[OWNER] ~= owner then
 end
 local known = state[OWNER]
 state[OWNER], state[LEASE] = owner, string.format('%.0f', now + lease)
-redis.call('HSET', inbox_key, 'owner', owner, 'lease', state[LEASE])
+redis.call('HSET', inbox_key, 'owner', owner, 'lease', state[LEASE], 'bytes', bytes)
 redis.call('PEXPIRE', inbox_key, lease + MEMORY)
 
 if not known or marks == 'all' then

@@ -3,8 +3,8 @@
 -- is full.
 -- reply: "sent"   all entries were accepted
 -- reply: {"sent", place, live, place, live, ...}   for each refused entry its place in the call, from 1, and how
---   many live messages wait in its queue, or -1 if its mailbox was reported full, or the error that its queue gave;
---   all other entries were accepted
+--   many live messages wait in its queue, or -1 if its mailbox was reported full, or -2 if its inbox has as many bytes
+--   as it may have, or the error that its queue gave; all other entries were accepted
 -- reply: {"stale"}   nothing was sent: the call came over a connection that the client has since replaced
 local queue_keys, first_queue = KEYS, 1 -- [1..500 list...]              <prefix>q:<queue>, each once
 local prefix                  = ARGV[1] -- [prefix]                       of every key
@@ -180,11 +180,14 @@ local place = 0
 slot = first_entry
 for number = first_queue, #queue_keys do
     local queue_key, capacity, count = queue_keys[number], tonumber(entries[slot]), tonumber(entries[slot + 1])
-    local batch, places = {}, nil
+    local batch, places, may_be_heavy = {}, nil, false
     for i = 1, count do
         batch[i] = sent_bytes .. entry_place(place + i) .. deadline_bytes .. entries[slot + 1 + i]
     end
     if is_inbox(queue_key) then
+        for i = 1, count do
+            may_be_heavy = may_be_heavy or #batch[i] > SMALL_ENTRY
+        end
         local marks_key = prefix .. 'f:' .. name_of(queue_key, prefix)
         -- Fast path: no mailbox of this inbox is marked full.
         local marked = pcall('SCARD', marks_key)
@@ -195,7 +198,7 @@ for number = first_queue, #queue_keys do
     end
     if #batch > 0 then
         local pushed = pushed or pcall('RPUSHX', queue_key, unpack(batch))
-        if type(pushed) == 'number' and pushed > 0 and pushed <= capacity then
+        if type(pushed) == 'number' and pushed > 0 and pushed <= capacity and not may_be_heavy then
             local kept = pcall('PEXPIRE', queue_key, expiry, 'GT')
             if type(kept) == 'table' then
                 -- The user has no right to it.

@@ -1,4 +1,5 @@
 -- @include "lib/hand_over"
+-- @include "lib/inbox_bytes"
 -- @include "lib/key"
 -- @include "lib/make_room"
 -- @include "lib/no_right"
@@ -6,7 +7,7 @@
 -- Adds entries to a queue after RPUSHX. `pushed` is what RPUSHX returned: 0 if the queue was empty and the entries are
 -- still to be added, else the queue's length with them, or an error, which names in `command` what else gave it. Hands the
 -- first entries to tickets that wait, and takes back the last ones for which there is no room. Returns how many of the last
--- were refused, and how many live messages wait, or the error.
+-- were refused, and how many live messages wait, or -2 if their inbox has too many bytes, or the error.
 local function append(prefix, queue_key, capacity, batch, pushed, expiry, now)
     if type(pushed) == 'table' then
         return #batch, refusal_of(pushed.command or 'RPUSHX', pushed.err)
@@ -56,6 +57,14 @@ local function append(prefix, queue_key, capacity, batch, pushed, expiry, now)
             redis.call('RPOP', queue_key, refused)
         end
     end
+    local is_heavy = false
+    if inbox and existed and refused < #batch then
+        local beyond = beyond_bytes(prefix, queue, queue_key, length - refused, batch, #batch - refused)
+        if beyond > 0 then
+            redis.call('RPOP', queue_key, beyond)
+            is_heavy, refused = true, refused + beyond
+        end
+    end
     if refused < #batch - handed then
         local kept = existed and redis.pcall('PEXPIRE', queue_key, expiry, 'GT') or not existed and redis.pcall('PEXPIRE', queue_key, expiry)
         if type(kept) == 'table' then
@@ -71,5 +80,5 @@ local function append(prefix, queue_key, capacity, batch, pushed, expiry, now)
             return #batch, why
         end
     end
-    return refused, length - refused - controls
+    return refused, is_heavy and -2 or length - refused - controls
 end

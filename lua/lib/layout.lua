@@ -27,3 +27,7 @@ local MEMORY = 3600000
 
 -- So many expired entries are dropped in one call of a script, which blocks the server meanwhile.
 local MAX_EXPIRED = 300
+
+-- An entry of up to so many bytes is not held against the bytes that its inbox may have, so that most sends need not ask for
+-- them.
+local SMALL_ENTRY = 4096

@@ -1,6 +1,7 @@
 -- @include "lib/no_right"
 
--- Each command of the scripts as they call it, but those that only a flush and a survey need. What ends in a colon is the
+-- Each command of the scripts as they call it, but those that only a flush and a survey need, and MEMORY USAGE, which is asked
+-- only of users who may. What ends in a colon is the
 -- beginning of a key.
 local COMMANDS = {
     'EXISTS m:', 'GET c:', 'HDEL c: f', 'HEXISTS i: f', 'HGET c: f', 'HMGET c: f', 'HSCAN c: 0', 'HSET c: f v',

@@ -6,8 +6,9 @@ use super::builder::ConfigBuilder;
 use super::capacity::Capacities;
 use super::checked::Config;
 use super::checks::{
-    self, DEFAULT_MAX_MESSAGE_SIZE, HOUR, MAX_CAPACITY, MAX_CHANNELS_PER_RECEIVE, MAX_MESSAGE_SIZE,
-    MAX_SENDS_IN_FLIGHT, MILLISECOND, SECOND, TEN_YEARS, count, time,
+    self, DEFAULT_INBOX_BYTES, DEFAULT_MAX_MESSAGE_SIZE, HOUR, INBOX_BYTES, MAX_CAPACITY,
+    MAX_CHANNELS_PER_RECEIVE, MAX_MESSAGE_SIZE, MAX_SENDS_IN_FLIGHT, MILLISECOND, SECOND, TEN_YEARS, count,
+    time,
 };
 use crate::error::Result;
 
@@ -26,6 +27,7 @@ impl ConfigBuilder {
     /// ```
     pub fn build(&self) -> Result<Config> {
         let capacity = count("capacity", self.capacity, 100, 1..=MAX_CAPACITY)?;
+        let inbox_capacity = count("inbox_capacity", self.inbox_capacity, 10_000, 1..=MAX_CAPACITY)?;
         checks::channel_capacity(&self.channel_capacity)?;
         let seconds = Duration::from_secs;
         let hosts = checks::hosts(self.hosts.as_deref(), &self.single)?;
@@ -36,7 +38,8 @@ impl ConfigBuilder {
             prefix: checks::prefix(self.prefix.as_deref())?,
             expiry: time("expiry", self.expiry, seconds(60), MILLISECOND..=TEN_YEARS)?,
             group_expiry: time("group_expiry", self.group_expiry, seconds(86_400), MILLISECOND..=TEN_YEARS)?,
-            capacities: Capacities::new(&self.channel_capacity, capacity)?,
+            capacities: Capacities::new(&self.channel_capacity, capacity, inbox_capacity)?,
+            inbox_bytes: count("inbox_bytes", self.inbox_bytes, DEFAULT_INBOX_BYTES, INBOX_BYTES)?,
             sealing: checks::sealing(self.encryption_keys.as_deref(), self.name_key.as_ref())?,
             max_message_size: count(
                 "max_message_size",

@@ -48,6 +48,8 @@ pub struct ConfigBuilder {
     pub(super) expiry: Option<Duration>,
     pub(super) group_expiry: Option<Duration>,
     pub(super) capacity: Option<usize>,
+    pub(super) inbox_capacity: Option<usize>,
+    pub(super) inbox_bytes: Option<usize>,
     pub(super) channel_capacity: Vec<(Pattern, usize)>,
     pub(super) encryption_keys: Option<Vec<Secret>>,
     pub(super) name_key: Option<Secret>,
@@ -211,9 +213,32 @@ impl ConfigBuilder {
     }
 
     /// How many messages a channel holds before it refuses more, at least one. Defaults to 100.
+    ///
+    /// Of a mailbox it is how many unread messages its process holds for it; what its inbox holds on the server is
+    /// [`inbox_capacity`](Self::inbox_capacity).
     #[must_use]
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = Some(capacity);
+        self
+    }
+
+    /// How many messages an inbox holds on its server before it refuses more, at least one. Defaults to 10,000. All mailboxes
+    /// of a process share them, for what the process has not read yet: a message to a group of which it has many members is one.
+    /// A pattern of [`channel_capacity`](Self::channel_capacity) that matches the inbox's mailboxes comes before it.
+    ///
+    /// The specification of channel layers has one capacity for both; set this to [`capacity`](Self::capacity) for that.
+    #[must_use]
+    pub fn inbox_capacity(mut self, inbox_capacity: usize) -> Self {
+        self.inbox_capacity = Some(inbox_capacity);
+        self
+    }
+
+    /// How many bytes an inbox may have on its server, 1 MiB to 2 GiB: a message of over 4 KiB is refused if others wait and
+    /// it would have more with it. Smaller ones are bounded by [`inbox_capacity`](Self::inbox_capacity) alone. Defaults to
+    /// 64 MiB. The process whose inbox it is decides.
+    #[must_use]
+    pub fn inbox_bytes(mut self, inbox_bytes: usize) -> Self {
+        self.inbox_bytes = Some(inbox_bytes);
         self
     }
 
@@ -221,8 +246,8 @@ impl ConfigBuilder {
     /// patterns that were given before.
     ///
     /// A pattern is tried on the full name and, for a name with a `!`, also on the name without its process part,
-    /// the last part before the `!`: `websocket.send.client7!ab12` is tried as `websocket.send!ab12` too. All
-    /// channels of one inbox share its queue, and so one capacity.
+    /// the last part before the `!`: `websocket.send.client7!ab12` is tried as `websocket.send!ab12` too. One
+    /// that matches a mailbox of any name, as `websocket.send!*` does, is the capacity of the inbox too.
     ///
     /// ```
     /// use asgi_redis::ConfigBuilder;

@@ -94,38 +94,54 @@ impl fmt::Display for Pattern {
 pub(crate) struct Capacities {
     patterns: Vec<(Matcher, usize)>,
     default: usize,
+    of_inbox: usize,
 }
 
 impl Capacities {
     /// Compiles the patterns; the first that matches decides.
-    pub(crate) fn new(patterns: &[(Pattern, usize)], default: usize) -> Result<Self> {
+    pub(crate) fn new(patterns: &[(Pattern, usize)], default: usize, of_inbox: usize) -> Result<Self> {
         let compiled = patterns.iter().map(|(pattern, capacity)| Ok((Matcher::new(pattern)?, *capacity)));
-        Ok(Self { patterns: compiled.collect::<Result<_>>()?, default })
+        Ok(Self { patterns: compiled.collect::<Result<_>>()?, default, of_inbox })
     }
 
-    /// Returns the capacity of a channel: that of the first pattern that matches its full name or, for a name with a `!`,
-    /// the name without its process part. An inbox has the capacity of its mailboxes, because they share its queue.
+    /// Returns the capacity of a channel: that of the first pattern that matches, else the default.
     pub(crate) fn of(&self, channel: &ChannelName) -> usize {
-        if self.patterns.is_empty() {
-            return self.default;
-        }
         let full = match channel.kind() {
-            ChannelKind::Inbox => Cow::Owned(format!("{channel}{ANY_LOCAL}")),
+            ChannelKind::Inbox => Cow::Owned(of_any_mailbox(channel.as_str())),
             _ => Cow::Borrowed(channel.as_str()),
         };
-        let general = without_process(&full);
+        self.by_pattern(&full).unwrap_or(self.default)
+    }
+
+    /// Returns the capacity of the queue of a channel: for those of an inbox that of the first pattern that matches any mailbox
+    /// of it, else what an inbox holds.
+    pub(crate) fn of_queue(&self, channel: &ChannelName) -> usize {
+        match channel.kind() {
+            ChannelKind::Inbox | ChannelKind::ProcessSpecific => {
+                self.by_pattern(&of_any_mailbox(channel.queue())).unwrap_or(self.of_inbox)
+            }
+            _ => self.of(channel),
+        }
+    }
+
+    /// Returns the capacity of the first pattern that matches a full name or, for a name with a `!`, the name without its
+    /// process part.
+    fn by_pattern(&self, full: &str) -> Option<usize> {
+        if self.patterns.is_empty() {
+            return None;
+        }
+        let general = without_process(full);
         let matches = |matcher: &Matcher| {
-            matcher.is_match(&full) || general.as_deref().is_some_and(|name| matcher.is_match(name))
+            matcher.is_match(full) || general.as_deref().is_some_and(|name| matcher.is_match(name))
         };
-        self.patterns
-            .iter()
-            .find(|(matcher, _)| matches(matcher))
-            .map_or(self.default, |(_, capacity)| *capacity)
+        self.patterns.iter().find(|(matcher, _)| matches(matcher)).map(|(_, capacity)| *capacity)
     }
 }
 
-/// An address inside an inbox that a pattern for all mailboxes matches, as it matches any.
-const ANY_LOCAL: &str = "x";
+/// The name of a mailbox in an inbox that a pattern for all its mailboxes matches, as it matches any.
+fn of_any_mailbox(inbox: &str) -> String {
+    format!("{inbox}x")
+}
 
 /// `websocket.send!ab12` of `websocket.send.client7!ab12`.
 fn without_process(name: &str) -> Option<String> {
@@ -257,12 +273,12 @@ mod tests {
     use super::*;
 
     fn capacities(patterns: &[(Pattern, usize)]) -> Capacities {
-        Capacities::new(patterns, 100).unwrap()
+        Capacities::new(patterns, 100, 10_000).unwrap()
     }
 
     #[track_caller]
     fn refusal(pattern: Pattern) -> String {
-        let error = Capacities::new(&[(pattern, 1)], 100).unwrap_err();
+        let error = Capacities::new(&[(pattern, 1)], 100, 10_000).unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Config);
         assert!(!error.to_string().contains('\n'), "{error}");
         error.to_string()

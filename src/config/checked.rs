@@ -19,6 +19,7 @@ pub struct Config {
     pub(super) expiry: Duration,
     pub(super) group_expiry: Duration,
     pub(super) capacities: Capacities,
+    pub(super) inbox_bytes: usize,
     pub(super) sealing: Sealing,
     pub(super) max_message_size: usize,
     pub(super) lease: Duration,
@@ -61,9 +62,20 @@ impl Config {
         self.group_expiry
     }
 
-    /// How many messages a channel holds. All channels of one inbox share its queue.
+    /// How many messages a channel holds; of a mailbox, how many unread ones its process holds for it.
     pub fn capacity_of(&self, channel: &ChannelName) -> usize {
         self.capacities.of(channel)
+    }
+
+    /// How many messages the queue holds in which those to a channel wait: the channel's own, or its inbox's, which all
+    /// mailboxes of a process share.
+    pub fn queue_capacity_of(&self, channel: &ChannelName) -> usize {
+        self.capacities.of_queue(channel)
+    }
+
+    /// How many bytes an inbox of this process may have on its server before a message of over 4 KiB is refused.
+    pub fn inbox_bytes(&self) -> usize {
+        self.inbox_bytes
     }
 
     /// Whether messages are sealed.

@@ -21,6 +21,8 @@ pub(super) const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600)
 
 /// More messages than any server holds.
 pub(super) const MAX_CAPACITY: usize = 1_000_000_000;
+pub(super) const DEFAULT_INBOX_BYTES: usize = 64 * 1024 * 1024;
+pub(super) const INBOX_BYTES: RangeInclusive<usize> = 1_048_576..=2_147_483_648;
 
 /// A server closes a subscribed connection on which more than 32 MB wait to be read, and would close each further
 /// connection of that client for the same reason.

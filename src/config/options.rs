@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::message::value::Value;
 
 /// Every option, by the name that documents and asgi_redis use.
-pub(crate) const OPTIONS: [&str; 24] = [
+pub(crate) const OPTIONS: [&str; 26] = [
     "hosts",
     "host",
     "port",
@@ -30,6 +30,8 @@ pub(crate) const OPTIONS: [&str; 24] = [
     "expiry",
     "group_expiry",
     "capacity",
+    "inbox_capacity",
+    "inbox_bytes",
     "channel_capacity",
     "symmetric_encryption_keys",
     "hide_names",
@@ -105,6 +107,8 @@ fn read(builder: ConfigBuilder, option: &str, value: &Value) -> Result<ConfigBui
         "expiry" => builder.expiry(seconds(option, value)?),
         "group_expiry" => builder.group_expiry(seconds(option, value)?),
         "capacity" => builder.capacity(count(option, value)?),
+        "inbox_capacity" => builder.inbox_capacity(count(option, value)?),
+        "inbox_bytes" => builder.inbox_bytes(count(option, value)?),
         "channel_capacity" => builder.channel_capacity(channel_capacity(value)?),
         "symmetric_encryption_keys" => builder.symmetric_encryption_keys(keys(option, value)?),
         "hide_names" => builder.hide_names(key(option, value)?),

@@ -18,6 +18,7 @@ impl Subject for Memory {
             .expiry(settings.expiry)
             .group_expiry(settings.group_expiry)
             .capacity(settings.capacity)
+            .inbox_capacity(settings.capacity)
             .channel_capacity(patterns.map(|(pattern, capacity)| (glob(pattern), *capacity)))
             .max_message_size(settings.max_message_size);
         let layer = options.in_memory().unwrap();

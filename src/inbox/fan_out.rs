@@ -1,15 +1,21 @@
 //! The fan-out of a group's message: one copy to each member that an inbox has, whichever layer reads the inbox.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
 
 use super::mailboxes::Mailboxes;
-use super::slot::Slot;
+use super::slot::{Room, Slot};
 use crate::message::PackedMessage;
 
 /// After so many copies of one message other tasks get a turn.
 const COPIES_A_TURN: usize = 512;
+/// So many turns the owners of full mailboxes get to take something, before time passes too.
+const TURNS: usize = 16;
+/// Then for so long at a time, the shortest that a timer of the runtime knows.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A member of a group that is to get a copy of a message.
 #[derive(Clone, Debug)]
@@ -31,6 +37,9 @@ impl Recipient {
 
 /// Gives each recipient a copy of a message, in turns, so that other tasks do not wait for a large group. The copies share
 /// their bytes. Returns the mailboxes that their copies have filled.
+///
+/// Full mailboxes come last: those whose owners are taking what waits get the time for it, within bounds for each mailbox
+/// and for the inbox. Else a burst would be lost that their owners were only not given the processor for.
 pub(crate) async fn fan_out(
     mailboxes: &Mailboxes,
     recipients: Vec<Recipient>,
@@ -39,11 +48,39 @@ pub(crate) async fn fan_out(
 ) -> Vec<Arc<Slot>> {
     let mut full = Vec::new();
     let mut copies = Copies::new(mailboxes, deadline, message);
+    let mut late = Vec::new();
     for (number, recipient) in (1_usize..).zip(recipients) {
-        full.extend(copies.give(recipient));
-        if number % COPIES_A_TURN == 0 {
-            tokio::task::yield_now().await;
+        match recipient {
+            Recipient::Mailbox(mailbox) if mailbox.room() == Room::Soon => late.push(mailbox),
+            recipient => full.extend(copies.give(recipient)),
         }
+        if number % COPIES_A_TURN == 0 {
+            yield_now().await;
+        }
+    }
+    let mut turns = 0;
+    while !late.is_empty() {
+        turns += 1;
+        let awaited = if turns <= TURNS {
+            yield_now().await;
+            Duration::ZERO
+        } else if mailboxes.may_wait() {
+            let began = Instant::now();
+            sleep(PAUSE).await;
+            began.elapsed()
+        } else {
+            full.extend(late.drain(..).filter_map(|mailbox| copies.give(Recipient::Mailbox(mailbox))));
+            break;
+        };
+        mailboxes.add_awaited(awaited);
+        late.retain(|mailbox| {
+            mailbox.add_awaited(awaited);
+            let waits = mailbox.room() == Room::Soon;
+            if !waits {
+                full.extend(copies.give(Recipient::Mailbox(Arc::clone(mailbox))));
+            }
+            waits
+        });
     }
     copies.finish();
     full

@@ -4,7 +4,9 @@
 //! No layer's own code is here: whoever reads an inbox, from a server or from memory, posts to this.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -13,6 +15,10 @@ use super::slot::{Posted, Slot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::PackedMessage;
 use crate::name::ChannelName;
+
+/// For so long an inbox waits for full mailboxes in each second.
+const MAX_AWAITED: Duration = Duration::from_millis(250);
+const AWAITED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The mailboxes of one inbox.
 #[derive(Debug)]
@@ -28,6 +34,8 @@ pub(crate) struct Mailboxes {
     arrived: Notify,
     /// True when the reader has ended.
     gone: watch::Sender<bool>,
+    /// Whether a warning was logged of a message that a full mailbox missed.
+    has_warned: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +48,8 @@ struct State {
     /// A mailbox was opened, or the inbox is read as a whole: the program has said what it wants.
     is_read: bool,
     changes: Changes,
+    /// For how long full mailboxes were waited for, since then.
+    awaited: (Option<Instant>, Duration),
     unknown: u64,
     missed: u64,
     expired: u64,
@@ -106,6 +116,7 @@ impl Mailboxes {
             changed: Notify::new(),
             arrived: Notify::new(),
             gone: watch::channel(false).0,
+            has_warned: AtomicBool::new(false),
         }
     }
 
@@ -238,6 +249,23 @@ impl Mailboxes {
 
     // For the reader.
 
+    /// Whether the inbox may wait some more for full mailboxes: what comes for the others is late by that at most, in each
+    /// second.
+    pub(crate) fn may_wait(&self) -> bool {
+        let mut state = self.lock();
+        if state.awaited.0.is_none_or(|since| since.elapsed() >= AWAITED_WITHIN) {
+            state.awaited = (Some(Instant::now()), Duration::ZERO);
+        }
+        state.awaited.1 < MAX_AWAITED
+    }
+
+    /// The inbox has waited so long for full mailboxes.
+    pub(crate) fn add_awaited(&self, awaited: Duration) {
+        if !awaited.is_zero() {
+            self.lock().awaited.1 += awaited;
+        }
+    }
+
     /// Waits until the program does something that the reader must know.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
@@ -316,8 +344,14 @@ impl Mailboxes {
     }
 
     fn note(&self, posted: Posted, slot: &Arc<Slot>) -> Option<Arc<Slot>> {
-        if posted == Posted::Gone {
-            self.lock().unread += 1;
+        match posted {
+            Posted::Gone => self.lock().unread += 1,
+            Posted::Missed if !self.has_warned.swap(true, Ordering::Relaxed) => tracing::warn!(
+                mailbox = %slot.name(),
+                capacity = slot.capacity(),
+                "a full mailbox missed a message to a group: its owner takes them too slowly for its `capacity`; such misses are counted, and not told again"
+            ),
+            _ => {}
         }
         (posted == Posted::NowFull).then(|| Arc::clone(slot))
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -11,6 +12,10 @@ use crate::name::ChannelName;
 
 /// Above so many places an emptied queue gives its memory back.
 const KEPT_PLACES: usize = 32;
+/// A mailbox from which nothing was taken for so long is not being read.
+const READ_WITHIN: Duration = Duration::from_millis(100);
+/// For so long altogether the reader of the inbox waits for a mailbox, until it has been half empty again.
+const MAX_AWAITED: Duration = Duration::from_millis(250);
 
 /// One mailbox, as the reader of its inbox sees it.
 #[derive(Debug)]
@@ -24,6 +29,12 @@ pub(crate) struct Slot {
 struct State {
     waiting: VecDeque<Waiting>,
     waker: Option<Waker>,
+    /// Its owner waited and was woken, and has not looked since.
+    is_waking: bool,
+    /// When its owner took the last message.
+    taken: Option<Instant>,
+    /// For how long the reader of the inbox has waited for room here.
+    awaited: Duration,
     /// Whether senders are told that it is full.
     is_full: bool,
     missed: u64,
@@ -35,6 +46,15 @@ struct State {
 struct Waiting {
     deadline: Instant,
     message: PackedMessage,
+}
+
+/// Whether a mailbox has room for a message of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Now,
+    /// Its owner is taking what waits.
+    Soon,
+    Not,
 }
 
 /// What became of a message for a mailbox.
@@ -57,6 +77,11 @@ impl Slot {
     /// The mailbox's full name.
     pub(crate) fn name(&self) -> &ChannelName {
         &self.name
+    }
+
+    /// How many messages of groups it holds.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// The mailbox's part of its name.
@@ -102,11 +127,34 @@ impl Slot {
         Posted::Kept
     }
 
+    /// Whether a message of a group has room now or, because the owner is reading, soon. One that has ended needs none.
+    pub(crate) fn room(&self) -> Room {
+        let mut state = self.lock();
+        if state.ended || state.waiting.len() < self.capacity {
+            return Room::Now;
+        }
+        state.drop_expired();
+        if state.waiting.len() < self.capacity {
+            return Room::Now;
+        }
+        let is_read = state.is_waking || state.taken.is_some_and(|taken| taken.elapsed() < READ_WITHIN);
+        if is_read && state.awaited < MAX_AWAITED { Room::Soon } else { Room::Not }
+    }
+
+    /// The reader of the inbox has waited so long for room.
+    pub(crate) fn add_awaited(&self, awaited: Duration) {
+        self.lock().awaited += awaited;
+    }
+
     /// The next message that has not expired, `None` when nothing more comes; and whether senders are to be told that
     /// there is room again.
     pub(crate) fn poll_take(&self, context: &Context<'_>) -> (Poll<Option<PackedMessage>>, bool) {
         let mut state = self.lock();
+        state.is_waking = false;
         let message = state.take();
+        if state.waiting.len() <= self.capacity / 2 {
+            state.awaited = Duration::ZERO;
+        }
         let has_room_again = state.has_room_again(self.capacity);
         let polled = match message {
             None if !state.ended => {
@@ -176,12 +224,15 @@ impl State {
 
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
+            self.is_waking = true;
             waker.wake();
         }
     }
 
     fn take(&mut self) -> Option<PackedMessage> {
-        self.drop_expired();
+        if let Some(now) = self.drop_expired() {
+            self.taken = Some(now);
+        }
         let taken = self.waiting.pop_front();
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_PLACES {
             self.waiting.shrink_to_fit();
@@ -189,17 +240,18 @@ impl State {
         taken.map(|waiting| waiting.message)
     }
 
-    /// Drops what expired at the head: messages for one mailbox mostly expire in the order in which they came.
-    fn drop_expired(&mut self) {
-        let Some(first) = self.waiting.front() else { return };
+    /// Drops what expired at the head: messages for one mailbox mostly expire in the order in which they came. Returns the time,
+    /// if any waited.
+    fn drop_expired(&mut self) -> Option<Instant> {
+        let mut deadline = self.waiting.front()?.deadline;
         let now = Instant::now();
-        let mut deadline = first.deadline;
         while deadline <= now {
             self.waiting.pop_front();
             self.expired += 1;
-            let Some(next) = self.waiting.front() else { return };
+            let Some(next) = self.waiting.front() else { break };
             deadline = next.deadline;
         }
+        Some(now)
     }
 
     /// A full mailbox has room again when it is half empty, so that senders are not told at every message.

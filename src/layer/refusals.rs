@@ -62,10 +62,23 @@ pub(crate) fn check_receivable(channels: &[ChannelName], most: usize) -> Result<
 
 /// A channel that is full, as its senders are told.
 pub(crate) fn channel_full(channel: &ChannelName, live: impl Display, capacity: usize) -> Error {
+    let text = match channel.kind() {
+        ChannelKind::ProcessSpecific => format!(
+            "channel {channel:?} is full: {live} messages wait in the inbox of its process, whose capacity is {capacity} (option `inbox_capacity`); send again later"
+        ),
+        _ => format!(
+            "channel {channel:?} is full: {live} messages wait, its capacity is {capacity}; receive some, or send again later"
+        ),
+    };
+    Error::new(ErrorKind::ChannelFull, text)
+}
+
+/// A channel whose inbox has too many bytes, as its senders are told.
+pub(crate) fn inbox_has_bytes(channel: &ChannelName) -> Error {
     Error::new(
         ErrorKind::ChannelFull,
         format!(
-            "channel {channel:?} is full: {live} messages wait, its capacity is {capacity}; receive some, or send again later"
+            "channel {channel:?} is full: what waits in the inbox of its process has as many bytes as it may have (option `inbox_bytes`); send again later"
         ),
     )
 }

@@ -22,6 +22,20 @@ pub(super) struct Owner {
     pub(super) mailboxes: Arc<Mailboxes>,
     /// Whether the memberships of open mailboxes last longer than `group_expiry`.
     pub(super) renews: bool,
+    /// How many bytes of messages may wait before a message of over [`SMALL_MESSAGE`] bytes is refused.
+    pub(super) bytes: usize,
+}
+
+/// A message of up to so many bytes is not held against the bytes of its inbox, as it is not on a server.
+const SMALL_MESSAGE: usize = 4096;
+
+/// Why an inbox takes no more.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Full {
+    /// So many live messages wait already.
+    Messages(usize),
+    /// What waits has as many bytes as it may have.
+    Bytes,
 }
 
 /// The receivers of a message in an inbox.
@@ -64,12 +78,22 @@ impl PrefixQueue {
         Some(mailboxes)
     }
 
-    /// Appends a message. Fails if as many live messages wait as the capacity allows, with their number.
-    pub(super) fn push(&mut self, to: To, entry: Entry, capacity: usize) -> Result<(), usize> {
+    /// Appends a message. Fails if as many live messages wait as the capacity allows, or it is large and they have as many
+    /// bytes as they may have.
+    pub(super) fn push(&mut self, to: To, entry: Entry, capacity: usize) -> Result<(), Full> {
         if self.waiting.len() >= capacity {
             self.drop_expired(entry.sent);
             if self.waiting.len() >= capacity {
-                return Err(self.waiting.len());
+                return Err(Full::Messages(self.waiting.len()));
+            }
+        }
+        if entry.message.len() > SMALL_MESSAGE
+            && let Some(owner) = &self.owner
+            && !self.waiting.is_empty()
+        {
+            let bytes = self.waiting.iter().map(|(_, waiting)| waiting.message.len()).sum::<usize>();
+            if bytes + entry.message.len() > owner.bytes {
+                return Err(Full::Bytes);
             }
         }
         self.waiting.push_back((to, entry));

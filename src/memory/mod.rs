@@ -216,7 +216,7 @@ impl ChannelLayer for MemoryLayer {
         self.client.ask(move |state, config| {
             check_sendable(channel)?;
             check_size(format_args!("channel {channel:?}"), &message, config.max_message_size())?;
-            state.send(channel, message, config.expiry(), config.capacity_of(channel))
+            state.send(channel, message, config.expiry(), config.queue_capacity_of(channel))
         })
     }
 
@@ -245,7 +245,11 @@ impl ChannelLayer for MemoryLayer {
             loop {
                 let name = new_inbox_name(name)?;
                 let mailboxes = Arc::new(Mailboxes::new(name.clone(), config.capacity_of(&name)));
-                let owner = Owner { mailboxes: Arc::clone(&mailboxes), renews: config.renew_memberships() };
+                let owner = Owner {
+                    mailboxes: Arc::clone(&mailboxes),
+                    renews: config.renew_memberships(),
+                    bytes: config.inbox_bytes(),
+                };
                 // Under the lock: closing must see this inbox.
                 let opened = store.with(|state| {
                     if self.client.closed.load(Ordering::Relaxed) {
@@ -273,7 +277,7 @@ impl ChannelLayer for MemoryLayer {
         self.client.ask(move |state, config| {
             check_member(channel)?;
             let deadline = Instant::now() + config.group_expiry();
-            state.group_add_packed(group, channel, config.capacity_of(channel), deadline)
+            state.group_add_packed(group, channel, config.queue_capacity_of(channel), deadline)
         })
     }
 

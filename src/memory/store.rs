@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::groups::{Groups, Inboxes};
-use super::inboxes::{FanOut, Owner, PrefixQueue, To};
+use super::inboxes::{FanOut, Full, Owner, PrefixQueue, To};
 use super::queue::Entry;
 use super::receives::{ClientId, Queues};
 use super::statistics::{ChannelStatistics, MemoryStatistics};
 use crate::error::Result;
 use crate::inbox::Recipient;
-use crate::layer::refusals::{channel_full, mailbox_full};
+use crate::layer::refusals::{channel_full, inbox_has_bytes, mailbox_full};
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName};
 
@@ -111,9 +111,10 @@ impl State {
         }
         self.note_work(entry.weight());
         let inbox = self.inboxes.entry(channel.queue().into()).or_default();
-        inbox
-            .push(To::Address(address.into()), entry, capacity)
-            .map_err(|live| channel_full(channel, live, capacity))
+        inbox.push(To::Address(address.into()), entry, capacity).map_err(|full| match full {
+            Full::Messages(live) => channel_full(channel, live, capacity),
+            Full::Bytes => inbox_has_bytes(channel),
+        })
     }
 
     /// Sends to the members of a group in an inbox. Fails if it is full. Returns a fan-out, to run without the lock, if the

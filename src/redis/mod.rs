@@ -218,7 +218,7 @@ impl ChannelLayer for RedisChannelLayer {
             check_size(format_args!("channel {channel:?}"), &message, self.inner.config.max_message_size())?;
             check_runtime()?;
             let Inner { config, shards, .. } = &*self.inner;
-            let sending = pin!(shards.send(channel, config.capacity_of(channel), message));
+            let sending = pin!(shards.send(channel, config.queue_capacity_of(channel), message));
             match self.watched(sending, true).await {
                 Err(error) => Err(Box::pin(shards.name_right(error)).await),
                 sent => sent,
@@ -264,7 +264,7 @@ impl ChannelLayer for RedisChannelLayer {
         Box::pin(async move {
             check_runtime()?;
             let Inner { config, shards, .. } = &*self.inner;
-            let capacity = shards.capacity_on_own_shard(channel, config.capacity_of(channel));
+            let capacity = shards.capacity_on_own_shard(channel, config.queue_capacity_of(channel));
             let (queue, address) = groups::member(channel)?;
             let shard = shards.of(channel)?;
             let adding = pin!(shard.group_add(queue, capacity, [(group, address)], config.group_expiry()));
@@ -280,7 +280,7 @@ impl ChannelLayer for RedisChannelLayer {
         Box::pin(async move {
             check_runtime()?;
             let Inner { config, shards, .. } = &*self.inner;
-            let capacity = shards.capacity_on_own_shard(channel, config.capacity_of(channel));
+            let capacity = shards.capacity_on_own_shard(channel, config.queue_capacity_of(channel));
             let (queue, address) = groups::member(channel)?;
             let shard = shards.of(channel)?;
             let discarding = pin!(shard.group_discard(queue, capacity, [(group, address)]));

@@ -22,7 +22,7 @@ use super::refusal::Asked;
 use super::script;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::refusals::{channel_full, mailbox_full, runtime_ended};
+use crate::layer::refusals::{channel_full, inbox_has_bytes, mailbox_full, runtime_ended};
 use crate::message::PackedMessage;
 use crate::name::ChannelName;
 
@@ -123,6 +123,7 @@ impl Sends {
             Ok(None) => Ok(()),
             Ok(Some(NotSent::Full { live })) => Err(channel_full(&channel, live, capacity)),
             Ok(Some(NotSent::MailboxFull)) => Err(mailbox_full(&channel)),
+            Ok(Some(NotSent::InboxHasBytes)) => Err(inbox_has_bytes(&channel)),
             Ok(Some(NotSent::Error(text))) => {
                 let asked = Asked { host: &self.host, prefix: &self.prefix };
                 Err(asked.refusal(Some(&script::PUSH), &text).to_error())

@@ -18,6 +18,7 @@ fn options(settings: &Settings) -> ConfigBuilder {
         .expiry(settings.expiry)
         .group_expiry(settings.group_expiry)
         .capacity(settings.capacity)
+        .inbox_capacity(settings.capacity)
         .channel_capacity(patterns.map(|(pattern, capacity)| (glob(pattern), *capacity)))
         .max_message_size(settings.max_message_size)
 }

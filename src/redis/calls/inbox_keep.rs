@@ -14,6 +14,8 @@ pub(in crate::redis) struct InboxKeep<'a> {
     /// The client that owns it.
     pub(in crate::redis) fence: Fence<'a>,
     pub(in crate::redis) lease_ms: u64,
+    /// How many bytes it may have.
+    pub(in crate::redis) bytes: usize,
     pub(in crate::redis) call: u64,
     /// The number of the last change that the owner has read; `None` if it is not sure.
     pub(in crate::redis) last_n: Option<u64>,
@@ -57,7 +59,7 @@ impl Call for InboxKeep<'_> {
         let inbox = self.inbox.as_str();
         cmd.arg(keys.inbox(inbox)).arg(keys.groups_of(inbox)).arg(keys.full_mailboxes(inbox));
         cmd.arg(keys.prefix()).arg(&*names.queue(inbox));
-        cmd.arg(self.fence.0.as_str()).arg(self.fence.1).arg(self.lease_ms);
+        cmd.arg(self.fence.0.as_str()).arg(self.fence.1).arg(self.lease_ms).arg(self.bytes);
         let last_n = self.last_n.map(|n| n.to_string()).unwrap_or_default();
         cmd.arg(self.call).arg(last_n).arg(self.last_tag);
         cmd.arg(if self.forgets_marks { "all" } else { "some" }).arg(self.full.len());

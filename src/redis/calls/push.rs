@@ -31,6 +31,8 @@ pub(in crate::redis) enum NotSent {
     Full { live: u64 },
     /// The mailbox takes no more, though its inbox does.
     MailboxFull,
+    /// The inbox holds as many bytes as it may.
+    InboxHasBytes,
     /// The queue's key is not what it should be; the server's text.
     Error(String),
 }
@@ -76,6 +78,9 @@ impl Call for Push<'_> {
                     [Value::Int(place), Value::Int(-1)] => {
                         Some((usize::try_from(*place).ok()?, NotSent::MailboxFull))
                     }
+                    [Value::Int(place), Value::Int(-2)] => {
+                        Some((usize::try_from(*place).ok()?, NotSent::InboxHasBytes))
+                    }
                     [Value::Int(place), Value::Int(live)] => Some((
                         usize::try_from(*place).ok()?,
                         NotSent::Full { live: u64::try_from(*live).ok()? },
@@ -108,12 +113,15 @@ mod tests {
             bulk("WRONGTYPE Operation"),
             Value::Int(4),
             Value::Int(-1),
+            Value::Int(5),
+            Value::Int(-2),
         ];
         let refused = list([bulk("sent")].into_iter().chain(refused));
         let expected = vec![
             (2, NotSent::Full { live: 10 }),
             (3, NotSent::Error("WRONGTYPE Operation".to_owned())),
             (4, NotSent::MailboxFull),
+            (5, NotSent::InboxHasBytes),
         ];
         assert_eq!(Push::decode(refused), Ok(expected));
     }

@@ -7,6 +7,7 @@ use super::book::{Book, Unread};
 use super::busy::Busy;
 use super::line::{Line, Waiting};
 use super::{Changes, MAX_OPERATIONS};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::name::ChannelName;
 use crate::redis::calls::{
@@ -26,14 +27,17 @@ pub(in crate::redis) struct OwnLine {
     book: Arc<Book>,
     inbox: ChannelName,
     capacity: usize,
+    /// How many bytes the inbox may have.
+    bytes: usize,
 }
 
 impl Changes {
     /// The line of an inbox of this process, whose calls are noted from now on.
-    pub(in crate::redis) fn own(self: &Arc<Self>, inbox: &ChannelName, capacity: usize) -> OwnLine {
+    pub(in crate::redis) fn own(self: &Arc<Self>, inbox: &ChannelName, config: &Config) -> OwnLine {
+        let (capacity, bytes) = (config.queue_capacity_of(inbox), config.inbox_bytes());
         let (line, book) = (self.line(inbox.as_str()), Arc::<Book>::default());
         line.own(Arc::clone(&book), capacity);
-        OwnLine { changes: Arc::clone(self), line, book, inbox: inbox.clone(), capacity }
+        OwnLine { changes: Arc::clone(self), line, book, inbox: inbox.clone(), capacity, bytes }
     }
 }
 
@@ -138,6 +142,7 @@ impl OwnLine {
             Ok(InboxKeep {
                 inbox: &self.inbox,
                 fence: (caller.client(), generation),
+                bytes: self.bytes,
                 lease_ms,
                 call,
                 last_n: last.map(|(n, _)| n),

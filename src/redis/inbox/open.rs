@@ -35,8 +35,7 @@ pub(in crate::redis) async fn open(
             failure = Some(error);
             continue;
         }
-        let capacity = config.capacity_of(&name);
-        let line = shard.changes().own(&name, capacity);
+        let line = shard.changes().own(&name, config);
         let chain = Chain::new(shard.client().as_str());
         let epoch = shard.epoch().unwrap_or_default();
         let asked = Instant::now();
@@ -52,7 +51,7 @@ pub(in crate::redis) async fn open(
         let mut log = Log::new(line, shard.names().clone(), chain, Clock::new(asked, now_us));
         log.kept(asked, now_us, groups);
         reports.told(report, marks);
-        let mailboxes = Arc::new(Mailboxes::new(name, capacity));
+        let mailboxes = Arc::new(Mailboxes::new(name.clone(), config.capacity_of(&name)));
         let reader = Reader {
             mailboxes: Arc::clone(&mailboxes),
             tickets: Arc::clone(tickets),

@@ -47,7 +47,11 @@ async fn the_published_rights_are_enough_and_none_is_there_for_nothing() {
     assert_eq!(received(&layer, "returned").await, "message");
 
     // A full channel, before and after its message expires.
-    let small = RedisChannelLayer::builder().hosts([&*url]).capacity(1).expiry(Duration::from_secs(1));
+    let small = RedisChannelLayer::builder()
+        .hosts([&*url])
+        .capacity(1)
+        .inbox_capacity(1)
+        .expiry(Duration::from_secs(1));
     let small = small.connect().await.unwrap();
     layer.send("full", "third").await.unwrap();
     assert_eq!(small.send("full", "refused").await.unwrap_err().kind(), ErrorKind::ChannelFull);
@@ -63,7 +67,7 @@ async fn the_published_rights_are_enough_and_none_is_there_for_nothing() {
     small.send("short", "fifth").await.unwrap();
 
     // A message that expires behind one that lives longer.
-    let pair = RedisChannelLayer::builder().hosts([&*url]).capacity(2);
+    let pair = RedisChannelLayer::builder().hosts([&*url]).capacity(2).inbox_capacity(2);
     let [long, short] = [pair.clone(), pair.expiry(Duration::from_millis(50))];
     let [long, short] = [long.connect().await.unwrap(), short.connect().await.unwrap()];
     long.send("mixed", "sixth").await.unwrap();

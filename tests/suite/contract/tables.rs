@@ -89,7 +89,8 @@ async fn every_key_on_a_server_has_the_type_and_the_time_of_the_key_table() {
     });
     until(&mut connection, &["EXISTS", &format!("{prefix}w:waited-for")], 1).await;
 
-    let small = RedisChannelLayer::builder().hosts([server.url()]).prefix(&prefix).capacity(1);
+    let small =
+        RedisChannelLayer::builder().hosts([server.url()]).prefix(&prefix).capacity(1).inbox_capacity(1);
     small.connect().await.unwrap().send("queued", "refused").await.unwrap_err();
     // It stands for a second at most, which may be short on a busy machine.
     let () = ask(&mut connection, &["PEXPIRE", &format!("{prefix}x:queued"), "60000"]).await;

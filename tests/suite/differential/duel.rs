@@ -34,6 +34,7 @@ impl Duel {
             .hosts([url])
             .prefix(prefix)
             .capacity(CAPACITY)
+            .inbox_capacity(CAPACITY)
             // What is read at once cannot be filled exactly.
             .channel_capacity([("whole*", 10_000)]);
         let brief = lasting.clone().expiry(BRIEF).group_expiry(BRIEF);

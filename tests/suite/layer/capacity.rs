@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, glob};
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ChannelName, ErrorKind, glob};
 use futures::future::join_all;
 
-use super::{layers, options, soon};
+use super::{layers, options, soon, until};
 use crate::support::Servers;
 
 on_one_and_three_servers!(
@@ -62,11 +62,62 @@ async fn a_taken_message_makes_room_and_patterns_give_channels_their_own_capacit
 
 on_one_and_three_servers!(all_addresses_of_an_inbox_share_its_capacity);
 async fn all_addresses_of_an_inbox_share_its_capacity(servers: Servers) {
-    let layer = options(&servers, "inbox").capacity(2).connect().await.unwrap();
+    let layer = options(&servers, "inbox").inbox_capacity(2).connect().await.unwrap();
     layer.send("send.p7!a", &1).await.unwrap();
     layer.send("send.p7!b", &1).await.unwrap();
-    assert_eq!(layer.send("send.p7!c", &1).await.unwrap_err().kind(), ErrorKind::ChannelFull);
+    let error = layer.send("send.p7!c", &1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ChannelFull);
+    assert!(error.to_string().contains("whose capacity is 2 (option `inbox_capacity`)"), "{error}");
     layer.send("send.p8!c", &1).await.unwrap();
+}
+
+on_one_and_three_servers!(an_inbox_holds_more_than_a_channel_unless_a_pattern_says_how_much);
+async fn an_inbox_holds_more_than_a_channel_unless_a_pattern_says_how_much(servers: Servers) {
+    let options = options(&servers, "inbox-more").capacity(1).channel_capacity([(glob("small!*"), 3)]);
+    let layer = options.connect().await.unwrap();
+    for message in 0..50 {
+        layer.send("send.p7!a", &message).await.unwrap();
+    }
+    for message in 0..3 {
+        layer.send(&*format!("small.p7!{message}"), &message).await.unwrap();
+    }
+    let error = layer.send("small.p7!x", &3).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ChannelFull);
+    layer.group_add("room", "small.p7!x").await.unwrap();
+    layer.send("send?a", &1).await.unwrap();
+    assert_eq!(layer.send("send?a", &2).await.unwrap_err().kind(), ErrorKind::ChannelFull);
+}
+
+on_one_and_three_servers!(an_inbox_whose_process_does_not_read_has_as_many_bytes_as_it_may);
+async fn an_inbox_whose_process_does_not_read_has_as_many_bytes_as_it_may(servers: Servers) {
+    const MIB: usize = 1 << 20;
+    let [owner, sender] = layers(&options(&servers, "bytes").inbox_bytes(3 * MIB)).await;
+    // Nothing was opened in it, so nobody reads it yet.
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let names = ["a", "b"].map(|address| ChannelName::new(&format!("{}{address}", inbox.name())).unwrap());
+    sender.group_add("room", &names[1]).await.unwrap();
+    let half = "x".repeat(MIB / 2);
+    let mut accepted = 0;
+    let error = loop {
+        match sender.send(&names[0], &half).await {
+            Ok(()) => accepted += 1,
+            Err(error) => break error,
+        }
+    };
+    // A server's allocator gives some more bytes than are asked for.
+    assert!((4..=5).contains(&accepted), "{accepted} of half a MiB in 3 MiB");
+    assert_eq!(error.kind(), ErrorKind::ChannelFull);
+    assert!(error.to_string().contains("option `inbox_bytes`"), "{error}");
+    let receipt = sender.group_send("room", &half).await.unwrap();
+    assert_eq!((receipt.delivered(), receipt.full()), (0, 1));
+    sender.send(&names[0], "small").await.unwrap();
+    assert!(sender.group_send("room", "small").await.unwrap().reached_all().is_ok());
+    // What is taken makes room.
+    for _ in 0..accepted {
+        let (_, message) = soon("a large one", inbox.next::<String>()).await.unwrap();
+        assert_eq!(message.len(), half.len());
+    }
+    until("there is room again", async || sender.send(&names[0], &half).await.is_ok()).await;
 }
 
 on_one_and_three_servers!(send_wait_waits_for_room_and_not_longer_than_told);

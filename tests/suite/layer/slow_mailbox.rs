@@ -64,7 +64,7 @@ on_one_and_three_servers!(what_was_accepted_for_a_full_mailbox_is_delivered_and_
 async fn what_was_accepted_for_a_full_mailbox_is_delivered_and_its_senders_are_told_to_wait(
     servers: Servers,
 ) {
-    let [owner, sender] = layers(&options(&servers, "full").capacity(10)).await;
+    let [owner, sender] = layers(&options(&servers, "full").capacity(10).inbox_capacity(10)).await;
     let inbox = owner.open_inbox("member").await.unwrap();
     let (mut slow, mut other) = (inbox.open_mailbox().unwrap(), inbox.open_mailbox().unwrap());
     let accepted = send_until_full(&sender, &slow).await;
@@ -94,6 +94,7 @@ on_one_and_three_servers!(a_full_mailbox_that_is_never_read_has_room_again_when_
 async fn a_full_mailbox_that_is_never_read_has_room_again_when_its_messages_have_expired(servers: Servers) {
     let options = options(&servers, "full-expires")
         .capacity(10)
+        .inbox_capacity(10)
         .expiry(Duration::from_millis(600))
         .membership_lease(Duration::from_secs(1));
     let [owner, sender] = layers(&options).await;
@@ -131,7 +132,7 @@ async fn messages_that_waited_too_long_in_the_process_are_dropped_and_counted(se
 
 on_one_and_three_servers!(what_no_mailbox_reads_is_bounded_by_the_mailboxes_and_the_inbox);
 async fn what_no_mailbox_reads_is_bounded_by_the_mailboxes_and_the_inbox(servers: Servers) {
-    let [owner, one, two] = layers(&options(&servers, "bounded").capacity(10)).await;
+    let [owner, one, two] = layers(&options(&servers, "bounded").capacity(10).inbox_capacity(10)).await;
     let inbox = owner.open_inbox("member").await.unwrap();
     let mailboxes = [(); 4].map(|()| inbox.open_mailbox().unwrap());
     let hammering = [&one, &two].map(async |sender| {

@@ -58,7 +58,7 @@ on_one_and_three_servers!(
 async fn without_next_messages_for_nobody_are_counted_and_none_is_read_before_the_first_mailbox(
     servers: Servers,
 ) {
-    let [owner, sender] = layers(&options(&servers, "unknown").capacity(5)).await;
+    let [owner, sender] = layers(&options(&servers, "unknown").capacity(5).inbox_capacity(5)).await;
     let inbox = owner.open_inbox("a").await.unwrap();
     for number in 0..5 {
         sender.send(address(&inbox, "nobody"), &number).await.unwrap();
@@ -167,7 +167,8 @@ async fn an_inbox_of_another_process_and_an_address_are_not_received_from(server
 
 on_one_and_three_servers!(receives_dropped_at_each_await_point_lose_and_reorder_nothing);
 async fn receives_dropped_at_each_await_point_lose_and_reorder_nothing(servers: Servers) {
-    let [owner, sender] = layers(&options(&servers, "dropped-next").capacity(10_000)).await;
+    let [owner, sender] =
+        layers(&options(&servers, "dropped-next").capacity(10_000).inbox_capacity(10_000)).await;
     let inbox = owner.open_inbox("a").await.unwrap();
     let mut mailbox = inbox.open_mailbox().unwrap();
     let mixed = [inbox.name().clone(), "normal".parse().unwrap()];
@@ -254,7 +255,10 @@ async fn several_that_wait_for_next_share_the_messages_and_one_that_goes_takes_n
 
 on_one_and_three_servers!(what_next_has_not_taken_stays_in_the_server_while_memberships_live_on);
 async fn what_next_has_not_taken_stays_in_the_server_while_memberships_live_on(servers: Servers) {
-    let options = options(&servers, "next-full").capacity(10).membership_lease(Duration::from_secs(1));
+    let options = options(&servers, "next-full")
+        .capacity(10)
+        .inbox_capacity(10)
+        .membership_lease(Duration::from_secs(1));
     let [owner, sender] = layers(&options).await;
     let inbox = owner.open_inbox("a").await.unwrap();
     assert!(polled_once(inbox.next::<u64>()).await.is_none());
@@ -288,7 +292,8 @@ async fn what_next_has_not_taken_stays_in_the_server_while_memberships_live_on(s
 
 on_one_and_three_servers!(next_goes_on_at_once_after_all_that_it_had_not_taken_has_expired);
 async fn next_goes_on_at_once_after_all_that_it_had_not_taken_has_expired(servers: Servers) {
-    let options = options(&servers, "next-expires").capacity(3).expiry(Duration::from_millis(300));
+    let options =
+        options(&servers, "next-expires").capacity(3).inbox_capacity(3).expiry(Duration::from_millis(300));
     let [owner, sender] = layers(&options).await;
     let inbox = owner.open_inbox("a").await.unwrap();
     assert!(polled_once(inbox.next::<u64>()).await.is_none());
@@ -310,6 +315,7 @@ on_one_and_three_servers!(mailboxes_do_not_wait_for_ever_for_somebody_who_reads_
 async fn mailboxes_do_not_wait_for_ever_for_somebody_who_reads_the_inbox_no_more(servers: Servers) {
     let options = options(&servers, "next-gone")
         .capacity(3)
+        .inbox_capacity(3)
         .expiry(Duration::from_millis(300))
         .membership_lease(Duration::from_secs(1));
     let [owner, sender] = layers(&options).await;

@@ -23,6 +23,7 @@ mod hello;
 mod hostile;
 mod ids;
 mod inbox_batch;
+mod inbox_bytes;
 mod inbox_expiry;
 mod inbox_owner;
 mod lease;

@@ -42,7 +42,7 @@ async fn names_of_any_length_come_back_as_they_are() {
 #[tokio::test]
 async fn errors_name_what_the_program_named() {
     let server = Server::shared();
-    let options = hidden(&server, "errors").capacity(1);
+    let options = hidden(&server, "errors").capacity(1).inbox_capacity(1);
     let layer = options.connect().await.unwrap();
     layer.send("jobs", &1).await.unwrap();
     let error = layer.send("jobs", &2).await.unwrap_err();

@@ -75,7 +75,7 @@ async fn no_key_is_in_debug_output_errors_or_traces() {
     let server = Server::private();
     let proxy = Proxy::start(&server);
     let options = sealed(&server, "shown").hide_names(NAME_KEY).hosts([proxy.url()]);
-    let options = options.capacity(1).response_timeout(Duration::from_millis(500));
+    let options = options.capacity(1).inbox_capacity(1).response_timeout(Duration::from_millis(500));
     let layer = options.connect().await.unwrap();
     let mut shown = format!("{options:?} {options:#?} {:?} {layer:?} {layer:#?}", options.build().unwrap());
 

@@ -28,7 +28,7 @@ impl Subject {
         let shard = Arc::new(shard.unwrap());
         let inbox: ChannelName = "a.b!".parse().unwrap();
         let clock = Clock::new(Instant::now(), 1_000_000_000);
-        let line = shard.changes().own(&inbox, 100);
+        let line = shard.changes().own(&inbox, &config);
         let log = Log::new(line, shard.names().clone(), Chain::new(ME), clock);
         let mailboxes = Mailboxes::new(inbox, 100);
         // It is read as a whole, so that each address may get something.

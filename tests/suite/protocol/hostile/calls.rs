@@ -143,7 +143,7 @@ fn group_send(rng: &mut Rng) -> Call {
 fn inbox_keep(rng: &mut Rng) -> Call {
     let inbox = one_of(rng, &["in.box!", "else!"]);
     let keys = [key('i', inbox), key('s', inbox), key('f', inbox)];
-    let mut arguments = texts(["asgi:", inbox, client(rng), one_of(rng, &["", "1"]), "3600000"]);
+    let mut arguments = texts(["asgi:", inbox, client(rng), one_of(rng, &["", "1"]), "3600000", "1048576"]);
     let addresses = rng.usize(..3);
     arguments.extend(texts([
         one_of(rng, &["1", "7"]),

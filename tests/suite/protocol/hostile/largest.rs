@@ -69,8 +69,11 @@ fn cases() -> Vec<(&'static str, Vec<Call>, Call)> {
         repeated(&["+", "g#", "x", "600000"], 200),
     );
     let keep = ["asgi:i:in!", "asgi:s:in!", "asgi:f:in!"];
-    let owned =
-        Call::new("inbox_keep", &keep, &["asgi:", "in!", "me", "", "60000", "1", "0", ":", "some", "0"]);
+    let owned = Call::new(
+        "inbox_keep",
+        &keep,
+        &["asgi:", "in!", "me", "", "60000", "67108864", "1", "0", ":", "some", "0"],
+    );
     let leave = Call::new(
         "group_leave",
         &["asgi:s:in!", "asgi:i:in!", "asgi:q:in!"],
@@ -129,7 +132,7 @@ fn cases() -> Vec<(&'static str, Vec<Call>, Call)> {
                 "inbox_keep",
                 &keep,
                 Vec::new(),
-                &["asgi:", "in!", "me", "", "60000", "1", "0", ":", "some", "3490"],
+                &["asgi:", "in!", "me", "", "60000", "67108864", "1", "0", ":", "some", "3490"],
                 repeated(&["a#"], 3490),
             ),
         ),

@@ -77,9 +77,9 @@ async fn a_wrong_count_of_a_pop_is_an_error_and_no_loop_without_end() {
                 Call::new(
                     "inbox_keep",
                     &["asgi:i:b!", "asgi:s:b!", "asgi:f:b!"],
-                    &["asgi:", "b!", "me", "", "1000", "1", "0", ":", "some", "9999"],
+                    &["asgi:", "b!", "me", "", "1000", "67108864", "1", "0", ":", "some", "9999"],
                 ),
-                "inbox_keep: ARGV[10] full: \"9999\"",
+                "inbox_keep: ARGV[11] full: \"9999\"",
             ),
             (Call::new("flush", &["asgi:schema"], &["asgi:", "0", "inf"]), "flush: ARGV[3] count: \"inf\""),
         ],
@@ -118,8 +118,11 @@ async fn a_number_that_redis_would_refuse_in_the_middle_is_refused_at_the_beginn
         let hello = Call::new("hello", &["asgi:c:me", "asgi:schema"], &["1", value, "3"]);
         calls.push((hello, told("hello: ARGV[2] lease", &shown)));
         let keys = ["asgi:i:b!", "asgi:s:b!", "asgi:f:b!"];
-        let keep =
-            Call::new("inbox_keep", &keys, &["asgi:", "b!", "me", "", value, "1", "0", ":", "some", "0"]);
+        let keep = Call::new(
+            "inbox_keep",
+            &keys,
+            &["asgi:", "b!", "me", "", value, "67108864", "1", "0", ":", "some", "0"],
+        );
         if value != "0" {
             calls.push((keep, "inbox_keep: ARGV[5] lease: "));
         }

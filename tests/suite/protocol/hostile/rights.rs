@@ -37,7 +37,7 @@ fn take(queue: &str) -> Call {
 fn keep(inbox: &str, call: &str, full: &[&str]) -> Call {
     let keys = ["i", "s", "f"].map(|kind| format!("asgi:{kind}:{inbox}"));
     let count = full.len().to_string();
-    let arguments = ["asgi:", inbox, "me", "", "600000", call, "0", ":", "some", &count];
+    let arguments = ["asgi:", inbox, "me", "", "600000", "67108864", call, "0", ":", "some", &count];
     Call::new("inbox_keep", &keys.each_ref().map(String::as_str), &[&arguments[..], full].concat())
 }
 

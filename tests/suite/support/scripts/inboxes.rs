@@ -38,6 +38,7 @@ impl Scripts {
             .arg(&keep.owner)
             .arg(&keep.generation)
             .arg(&keep.lease)
+            .arg(&keep.bytes)
             .arg(&keep.call);
         command.arg(&keep.last_n).arg(&keep.last_tag).arg(&keep.marks);
         command.arg(keep.count.clone().unwrap_or_else(|| keep.full.len().to_string()));
@@ -98,6 +99,7 @@ pub(crate) struct InboxKeep {
     owner: String,
     generation: String,
     lease: String,
+    bytes: String,
     call: String,
     last_n: String,
     last_tag: String,
@@ -115,6 +117,7 @@ impl InboxKeep {
             owner: owner.to_owned(),
             generation: String::new(),
             lease: "600000".to_owned(),
+            bytes: "67108864".to_owned(),
             call: "1".to_owned(),
             last_n: "0".to_owned(),
             last_tag: ":".to_owned(),
@@ -132,6 +135,11 @@ impl InboxKeep {
 
     pub(crate) fn lease(self, ms: impl ToString) -> Self {
         Self { lease: ms.to_string(), ..self }
+    }
+
+    /// How many bytes it may have.
+    pub(crate) fn bytes(self, bytes: impl ToString) -> Self {
+        Self { bytes: bytes.to_string(), ..self }
     }
 
     pub(crate) fn call(self, call: impl ToString) -> Self {

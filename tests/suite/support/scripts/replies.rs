@@ -42,6 +42,8 @@ pub(crate) enum Refusal {
     },
     /// The mailbox was reported full.
     FullMailbox,
+    /// The inbox has as many bytes as it may have.
+    InboxHasBytes,
     Error(String),
 }
 
@@ -60,6 +62,7 @@ impl PushReply {
             Value::BulkString(tag) if tag == b"sent" && !rest.is_empty() && rest.len() % 2 == 0 => {
                 let refused = rest.chunks(2).map(|pair| match pair {
                     [Value::Int(place), Value::Int(-1)] => (positive(*place), Refusal::FullMailbox),
+                    [Value::Int(place), Value::Int(-2)] => (positive(*place), Refusal::InboxHasBytes),
                     [Value::Int(place), Value::Int(live)] => {
                         (positive(*place), Refusal::Full { live: positive(*live) })
                     }

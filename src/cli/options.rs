@@ -70,6 +70,10 @@ pub(crate) struct LayerOptions {
     #[arg(long, global = true, hide_short_help = true, value_name = "N", allow_negative_numbers = true)]
     capacity: Option<usize>,
 
+    /// How many messages the inbox of a process holds, for all its mailboxes [default: 10000]
+    #[arg(long, global = true, hide_short_help = true, value_name = "N", allow_negative_numbers = true)]
+    inbox_capacity: Option<usize>,
+
     /// A file with encryption keys, one on each line: the first seals, all of them open. Overrides those of --config.
     #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
     keys: Option<PathBuf>,
@@ -154,6 +158,7 @@ impl LayerOptions {
             ("--prefix", self.prefix.is_some()),
             ("--expiry", self.expiry.is_some()),
             ("--capacity", self.capacity.is_some()),
+            ("--inbox-capacity", self.inbox_capacity.is_some()),
             ("--keys", self.keys.is_some()),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
@@ -197,6 +202,9 @@ impl LayerOptions {
         }
         if let Some(capacity) = self.capacity {
             settings = settings.capacity(capacity);
+        }
+        if let Some(capacity) = self.inbox_capacity {
+            settings = settings.inbox_capacity(capacity);
         }
         settings
     }

@@ -17,7 +17,11 @@ pub(super) fn tls_option(
     let text = || {
         value.as_str().ok_or_else(|| {
             // A key may stand in the wrong place, so the value is not shown.
-            Error::config(format!("option `{option}`: this is not a text: PEM, or the path of a file"))
+            let wanted = match option {
+                "tls_server_name" => "a name or an address",
+                _ => "PEM, or the path of a file",
+            };
+            Error::config(format!("option `{option}`: this is not a text: {wanted}"))
         })
     };
     let refused = |why: &str| Err(Error::config(format!("option `{option}`: {why}")));

@@ -21,6 +21,11 @@ fn nothing_written_gives_the_defaults() {
     assert_eq!(config.expiry(), Duration::from_secs(60));
     assert_eq!(config.group_expiry(), Duration::from_secs(86_400));
     assert_eq!(config.capacity_of(&ChannelName::new("http.request").unwrap()), 100);
+    assert_eq!(config.queue_capacity_of(&ChannelName::new("http.request").unwrap()), 100);
+    assert_eq!(config.queue_capacity_of(&ChannelName::new("http.response.ab!cd").unwrap()), 10_000);
+    assert_eq!(config.inbox_bytes(), 67_108_864);
+    assert_eq!(config.membership_lease(), Duration::from_secs(60));
+    assert!(!config.renew_memberships());
     assert_eq!(config.max_message_size(), 2_359_296);
     assert_eq!(config.lease(), Duration::from_secs(60));
     assert_eq!(config.response_timeout(), Duration::from_secs(5));
@@ -34,6 +39,9 @@ fn a_value_out_of_range_is_named_with_its_option_and_the_range() {
     let new = ConfigBuilder::new;
     for (builder, said) in [
         (new().capacity(0), "option `capacity`: 0 is not allowed, only 1 to 1000000000"),
+        (new().inbox_capacity(0), "option `inbox_capacity`: 0 is not allowed, only 1 to 1000000000"),
+        (new().inbox_bytes(1000), "option `inbox_bytes`: 1000 is not allowed, only 1048576 to 2147483648"),
+        (new().membership_lease(Duration::ZERO), "option `membership_lease`: 0s is not allowed"),
         (
             new().expiry(Duration::ZERO),
             "option `expiry`: 0ns is not allowed, only 1ms to 315360000s (ten years)",

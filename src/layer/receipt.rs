@@ -1,7 +1,25 @@
 //! What became of a message that was sent to a group.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::error::{Error, ErrorKind};
-use crate::name::ChannelName;
+use crate::name::{ChannelName, GroupName};
+
+/// Tells once that a group has full queues: a send that reaches the others is no error, so nobody might notice.
+#[derive(Debug, Default)]
+pub(crate) struct FullWarning(AtomicBool);
+
+impl FullWarning {
+    pub(crate) fn see(&self, group: &GroupName, receipt: &GroupReceipt) {
+        if receipt.full > 0 && !self.0.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %group,
+                full = receipt.full,
+                "a message to a group found full queues: an inbox holds `inbox_capacity` messages and `inbox_bytes`, a channel `capacity`; receipts count them, and this is not told again"
+            );
+        }
+    }
+}
 
 /// What became of a message that was sent to a group: a group send never fails for a full member, it tells.
 ///

@@ -31,7 +31,7 @@ use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, Result};
 use crate::inbox::{Inbox, Mailboxes, new_inbox_name};
 use crate::layer::own_inboxes::OwnInboxes;
-use crate::layer::receipt::GroupReceipt;
+use crate::layer::receipt::{FullWarning, GroupReceipt};
 use crate::layer::refusals::{check_member, check_sendable, check_size, closed, current_runtime};
 use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
@@ -84,6 +84,7 @@ struct Client {
     config: Config,
     store: Arc<Store>,
     inboxes: OwnInboxes,
+    full: FullWarning,
     closed: AtomicBool,
 }
 
@@ -132,8 +133,14 @@ impl MemoryLayer {
 
     fn on(store: Arc<Store>, config: Config) -> Self {
         let id = store.with(|state| state.new_client());
-        let client =
-            Client { id, config, store, inboxes: OwnInboxes::default(), closed: AtomicBool::new(false) };
+        let client = Client {
+            id,
+            config,
+            store,
+            inboxes: OwnInboxes::default(),
+            full: FullWarning::default(),
+            closed: AtomicBool::new(false),
+        };
         Self { client: Arc::new(client) }
     }
 
@@ -313,6 +320,7 @@ impl ChannelLayer for MemoryLayer {
                 Ok(state.send_to_group(group, &message, config.expiry(), name_full))
             });
             let (receipt, fan_outs) = sent.await?;
+            self.client.full.see(group, &receipt);
             for fan_out in fan_outs {
                 fan_out.run().await;
             }

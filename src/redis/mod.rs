@@ -56,7 +56,7 @@ use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, Result};
 use crate::inbox::Inbox;
 use crate::layer::own_inboxes::OwnInboxes;
-use crate::layer::receipt::GroupReceipt;
+use crate::layer::receipt::{FullWarning, GroupReceipt};
 use crate::layer::refusals::{check_sendable, check_size, current_runtime};
 use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
@@ -105,6 +105,7 @@ struct Inner {
     shards: Arc<Shards>,
     /// The inboxes of this process, by their names.
     inboxes: OwnInboxes,
+    full: FullWarning,
     /// Where closing goes on in the background.
     runtime: tokio::runtime::Handle,
 }
@@ -142,7 +143,16 @@ impl RedisChannelLayer {
         let tickets = Arc::new(Tickets::new(config.hosts().len()));
         let shards = Arc::new(Shards::connect(&config, &tickets).await?);
         let inboxes = OwnInboxes::default();
-        Ok(Self { inner: Arc::new(Inner { config, tickets, shards, inboxes, runtime }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                tickets,
+                shards,
+                inboxes,
+                full: FullWarning::default(),
+                runtime,
+            }),
+        })
     }
 
     /// Runs a call that waits for tasks of this layer, and ends it if nobody runs these.
@@ -328,9 +338,11 @@ impl ChannelLayer for RedisChannelLayer {
     ) -> BoxFuture<'a, Result<GroupReceipt>> {
         Box::pin(async move {
             check_runtime()?;
-            let Inner { config, shards, .. } = &*self.inner;
+            let Inner { config, shards, full, .. } = &*self.inner;
             check_size(format_args!("group {group:?}"), &message, config.max_message_size())?;
-            shards.group_send(group, &message, name_full, config).await
+            let receipt = shards.group_send(group, &message, name_full, config).await?;
+            full.see(group, &receipt);
+            Ok(receipt)
         })
     }
 

@@ -142,14 +142,19 @@ fn the_order_of_patterns_is_that_of_the_document() {
 }
 
 #[test]
-fn every_option_can_be_written_in_a_document() {
+fn limits_and_times_can_be_written_in_a_document() {
     let config = built(
         r#"{
             "hosts": ["rediss://redis1/1"], "prefix": "mine:", "expiry": 1.5, "group_expiry": 10, "capacity": 7,
-            "channel_capacity": {}, "max_message_size": 2048, "lease": 30, "response_timeout": 2,
+            "inbox_capacity": 8, "inbox_bytes": 2000000, "channel_capacity": {}, "max_message_size": 2048,
+            "lease": 30, "membership_lease": 31, "renew_memberships": true, "response_timeout": 2,
             "connect_timeout": 0.5, "max_channels_per_receive": 10, "max_sends_in_flight": 11
         }"#,
     );
+    assert_eq!(config.queue_capacity_of(&ChannelName::new("any!a").unwrap()), 8);
+    assert_eq!(config.inbox_bytes(), 2_000_000);
+    assert_eq!(config.membership_lease(), Duration::from_secs(31));
+    assert!(config.renew_memberships());
     assert_eq!(config.hosts()[0].to_string(), "rediss://redis1:6379/1");
     assert_eq!(config.prefix(), "mine:");
     assert_eq!(config.expiry(), Duration::from_millis(1500));

@@ -1,5 +1,7 @@
 //! A group over several servers: one call to each for each thousand queues, to all at once.
 
+use std::time::Duration;
+
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, Mailbox};
 use futures::future::join_all;
 
@@ -89,4 +91,24 @@ async fn a_receipt_fails_when_it_is_asked_whether_all_were_reached() {
     let missed = both.group_send("hall", 1).await.unwrap().reached_all().unwrap_err();
     assert_eq!(missed.kind(), asgi_redis::ErrorKind::Connection, "{missed}");
     assert!(missed.to_string().contains("members may have been missed, if any live on redis://"), "{missed}");
+}
+
+/// Shows R12.
+#[tokio::test]
+async fn a_group_send_whose_reply_is_lost_is_perhaps_sent_and_was_sent_once() {
+    let server = Server::shared();
+    let proxy = Proxy::start(&server);
+    let options = super::options(&server, "perhaps").response_timeout(Duration::from_millis(300));
+    let sender = options.clone().hosts([proxy.url()]).connect().await.unwrap();
+    let receiver = options.connect().await.unwrap();
+    receiver.group_add("room", "a").await.unwrap();
+    proxy.stall_only(Direction::Replies);
+    let error = sender.group_send("room", &1).await.unwrap_err();
+    assert_eq!(error.kind(), asgi_redis::ErrorKind::Timeout);
+    assert!(error.perhaps_sent() && !error.may_retry(), "{error:?}");
+    proxy.cut();
+    proxy.pass();
+    assert_eq!(promptly("the message", receiver.receive::<u64>(["a"])).await.unwrap().1, 1);
+    super::until("it is up again", async || sender.health().await[0].is_up()).await;
+    assert!(receiver.try_receive::<u64>(["a"]).await.unwrap().is_none(), "it came twice");
 }

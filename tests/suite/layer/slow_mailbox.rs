@@ -6,7 +6,7 @@ use asgi_redis::{ChannelLayer, ChannelLayerExt, ErrorKind, Mailbox, RedisChannel
 use futures::future::join_all;
 
 use super::{MOMENT, layers, options, promptly, through_and_beside, until};
-use crate::support::{Direction, Proxy, Server, Servers};
+use crate::support::{Direction, Proxy, Server, Servers, Warnings};
 
 /// Sends numbers to a mailbox until it is full; says how many were accepted.
 async fn send_until_full(sender: &RedisChannelLayer, mailbox: &Mailbox) -> u64 {
@@ -180,4 +180,33 @@ async fn a_received_message_is_held_by_its_receiver_alone(servers: Servers) {
     let (_, message) = layer.receive_packed(&["a".parse().unwrap()]).await.unwrap();
     // It is acknowledged with the next call only, which may come much later.
     assert!(message.as_bytes().is_unique());
+}
+
+#[tokio::test]
+async fn the_first_message_that_a_full_mailbox_or_inbox_misses_is_warned_of_with_the_option_that_bounds_it() {
+    let server = Server::shared();
+    let (told, _listening) = Warnings::listen();
+    let [owner, sender] = layers(&options(&server, "warned").capacity(1).inbox_capacity(2)).await;
+    let inbox = owner.open_inbox("member").await.unwrap();
+    let slow = inbox.open_mailbox().unwrap();
+    sender.group_add("room", slow.name()).await.unwrap();
+    for message in 0..5 {
+        let _ = sender.group_send("room", &message).await.unwrap();
+    }
+    until("it has missed some", async || slow.missed() > 1).await;
+    assert_eq!(told.times("a full mailbox missed a message to a group"), 1, "{}", told.text());
+    assert!(
+        told.text().contains("`capacity`") && told.text().contains(slow.name().as_str()),
+        "{}",
+        told.text()
+    );
+
+    // Nobody reads this inbox yet.
+    let unread = owner.open_inbox("unread").await.unwrap();
+    sender.group_add("hall", &*format!("{}x", unread.name())).await.unwrap();
+    for message in 0..5 {
+        let _ = sender.group_send("hall", &message).await.unwrap();
+    }
+    assert_eq!(told.times("found full queues"), 1, "{}", told.text());
+    assert!(told.text().contains("`inbox_capacity`"), "{}", told.text());
 }

@@ -157,7 +157,7 @@ repeat
         local line_key = prefix .. 'w:' .. queue
         local added = pcall('ZADD', line_key, 'NX', microseconds + 1, client .. ' ' .. ticket)
         if type(added) == 'table' then
-            return {'ok', 1, ticket, '', added.err}
+            return {'ok', 1, ticket, '', string.find(added.err, '^WRONGTYPE') and added.err .. ': ' .. line_key or added.err}
         end
         call('PEXPIRE', line_key, lease + MEMORY)
         call('HSET', client_key, ticket, 'w' .. queue)
@@ -280,7 +280,7 @@ local function join_lines()
         local added = pcall('ZADD', line_key, 'NX', unpack(line))
         if type(added) == 'table' then
             errors = errors or {}
-            errors[line.queue] = added.err
+            errors[line.queue] = said_of(added.err, line_key)
         else
             call('PEXPIRE', line_key, lease + MEMORY)
         end

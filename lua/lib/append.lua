@@ -10,7 +10,7 @@
 -- were refused, and how many live messages wait, or -2 if their inbox has too many bytes, or the error.
 local function append(prefix, queue_key, capacity, batch, pushed, expiry, now)
     if type(pushed) == 'table' then
-        return #batch, refusal_of(pushed.command or 'RPUSHX', pushed.err)
+        return #batch, refusal_of(pushed.command or 'RPUSHX', pushed.err, queue_key)
     end
     local queue = name_of(queue_key, prefix)
     local inbox = is_inbox(queue)
@@ -31,7 +31,7 @@ local function append(prefix, queue_key, capacity, batch, pushed, expiry, now)
         end
         length = redis.pcall('RPUSH', queue_key, unpack(batch, handed + 1))
         if type(length) == 'table' then
-            return #batch - handed, refusal_of('RPUSH', length.err)
+            return #batch - handed, refusal_of('RPUSH', length.err, queue_key)
         end
         if inbox then
             -- The inbox was empty, so the control entries that were counted are gone.

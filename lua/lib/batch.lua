@@ -24,7 +24,7 @@ local function look_at_head(inbox_queue_key, now)
     while seen < MAX_BATCH_ENTRIES and bytes < MAX_BATCH_BYTES do
         local found = redis.pcall('LRANGE', inbox_queue_key, seen, seen + step - 1)
         if found.err then
-            return refusal_of('LRANGE', found.err)
+            return refusal_of('LRANGE', found.err, inbox_queue_key)
         end
         for _, entry in ipairs(found) do
             seen = seen + 1

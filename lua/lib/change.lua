@@ -1,4 +1,5 @@
 -- @include "lib/groups"
+-- @include "lib/no_right"
 -- @include "lib/write_control"
 
 -- A change of the memberships of one queue: it joins, leaves and repairs members, and, of an inbox, numbers what it did and
@@ -27,7 +28,7 @@ local function begin_change(prefix, queue, capacity, microseconds, now)
     if is_inbox(queue) then
         local length = redis.pcall('LLEN', prefix .. 'q:' .. queue)
         if type(length) == 'table' then
-            return nil, length.err
+            return nil, said_of(length.err, prefix .. 'q:' .. queue)
         end
         local state, why = inbox_state(prefix .. 'i:' .. queue)
         if not state then
@@ -76,7 +77,7 @@ local function look_at_row(change, group)
     end
     local bytes = redis.pcall('HGET', rows_key(change.prefix, group), change.queue)
     if type(bytes) == 'table' then
-        return bytes.err
+        return said_of(bytes.err, rows_key(change.prefix, group))
     end
     local deadline, capacity, added = read_row(bytes or nil)
     if deadline and deadline > 2 * FAR_FUTURE then
@@ -111,14 +112,14 @@ local function put_keys_right(change, group, deadline, left, place)
     -- Each is given its end at once, should the next be of another's making; the index comes last.
     local is_new_group = redis.pcall('ZADD', memberships_key, '0', group)
     if type(is_new_group) == 'table' then
-        return is_new_group.err
+        return said_of(is_new_group.err, memberships_key)
     end
     keep_key(memberships_key, left)
     redis.call('HSET', rows, queue, row(deadline, change.capacity, now))
     keep_key(rows, left)
     local is_new_queue = redis.pcall('ZADD', queues_key, '0', queue)
     if type(is_new_queue) == 'table' then
-        return is_new_queue.err
+        return said_of(is_new_queue.err, queues_key)
     end
     keep_key(queues_key, left)
     keep_key(members_key(prefix, group, queue), left)
@@ -153,7 +154,7 @@ local function join(change, group, address, deadline, trusts_row, place)
     local before = not has_keys and redis.pcall('ZSCORE', key, address)
     local joined = redis.pcall('ZADD', key, deadline, address)
     if type(joined) == 'table' then
-        return joined.err
+        return said_of(joined.err, key)
     end
     -- A key that had no end is new: the row outlived members that were lost.
     if not has_keys or redis.call('PEXPIRE', key, left, 'NX') == 1 then
@@ -181,7 +182,7 @@ local function leave(change, group, address)
     local key = members_key(change.prefix, group, change.queue)
     local deadline = redis.pcall('ZSCORE', key, address)
     if type(deadline) == 'table' then
-        return deadline.err
+        return said_of(deadline.err, key)
     end
     if deadline then
         redis.call('ZREM', key, address)

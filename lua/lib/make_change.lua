@@ -86,7 +86,7 @@ local function do_operation(change, kind, group, address, time, place)
     wanted, seen = tonumber(wanted), tonumber(seen)
     local deadline = redis.pcall('ZSCORE', members_key(change.prefix, group, change.queue), address)
     if type(deadline) == 'table' then
-        return deadline.err
+        return said_of(deadline.err, members_key(change.prefix, group, change.queue))
     end
     deadline = tonumber(deadline or nil)
     local why

@@ -101,7 +101,7 @@ local function serve_one_queue(client_key, queue_key, prefix, client, generation
             -- The key belongs to another program.
             for i = #entries + 1, open do
                 if items[first_open + 3 * i - 2] == 'wait' then
-                    reply[size + 1], reply[size + 2], reply[size + 3] = fields[2 + finished + i], '', added.err
+                    reply[size + 1], reply[size + 2], reply[size + 3] = fields[2 + finished + i], '', said_of(added.err, line_key)
                     size = size + 3
                 end
             end

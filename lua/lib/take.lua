@@ -27,7 +27,15 @@ local function take(prefix, queues, now)
         if not found then
             return nil
         elseif found.err then
-            return '', refusal_of(command, found.err)
+            local keys, length = pop_lists, 'LLEN'
+            if command == 'ZMPOP' then
+                keys, length = pop_given_back, 'ZCARD'
+            end
+            local place = 2
+            while place <= #queues and type(redis.pcall(length, keys[place])) == 'number' do
+                place = place + 1
+            end
+            return '', refusal_of(command, found.err, keys[place])
         end
         if entry_deadline(entry) > now then
             return name_of(found[1], prefix), entry

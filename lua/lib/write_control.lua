@@ -2,6 +2,7 @@
 -- @include "lib/entry"
 -- @include "lib/hand_over"
 -- @include "lib/lease"
+-- @include "lib/no_right"
 
 -- What is known of an inbox, as HMGET returns it: see `inbox_state`.
 local OWNER, LEASE, N, BY, WAITING, BYTES, IS_QUIET = 1, 2, 3, 4, 5, 6, 7
@@ -10,7 +11,7 @@ local OWNER, LEASE, N, BY, WAITING, BYTES, IS_QUIET = 1, 2, 3, 4, 5, 6, 7
 local function inbox_state(inbox_key)
     local state = redis.pcall('HMGET', inbox_key, 'owner', 'lease', 'n', 'by', 'controls', 'control_bytes', 'quiet')
     if state.err then
-        return nil, state.err
+        return nil, said_of(state.err, inbox_key)
     end
     return state
 end
@@ -23,7 +24,7 @@ local function write_control(prefix, inbox, state, body, microseconds, now, fiel
     local entry = entry_time(microseconds) .. entry_place(1) .. entry_time(FAR_FUTURE) .. body
     local length = redis.pcall('RPUSH', queue_key, entry)
     if type(length) == 'table' then
-        return length.err
+        return said_of(length.err, queue_key)
     end
     local waiting, bytes = 1, #entry
     if length > 1 then

@@ -1,6 +1,6 @@
 //! `shards`: how each server is, and what waits on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use asgi_redis::{Error, ShardHealth, ShardSurvey};
 use clap::Args;
@@ -36,8 +36,12 @@ struct Contents<'a> {
     queues: usize,
     messages: usize,
     groups: usize,
+    /// Receives that wait; one that waits for several queues counts for each.
+    waiting: usize,
     #[serde(rename = "messages_by_queue", skip_serializing_if = "Option::is_none")]
     by_queue: Option<&'a BTreeMap<String, usize>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_by_queue: Option<&'a BTreeMap<String, usize>>,
     /// By names as they stand on the server.
     #[serde(rename = "messages_by_unrevealed_queue", skip_serializing_if = "BTreeMap::is_empty")]
     unrevealed: &'a BTreeMap<String, usize>,
@@ -68,6 +72,8 @@ impl Shards {
             queues: survey.queues().len() + survey.unrevealed().len(),
             messages: survey.messages(),
             groups: survey.groups(),
+            waiting: survey.waiting().values().sum(),
+            waiting_by_queue: self.queues.then(|| survey.waiting()),
             by_queue: self.queues.then(|| survey.queues()),
             unrevealed: survey.unrevealed(),
         });
@@ -93,20 +99,31 @@ impl Shards {
                 format!("bug in asgi-redis: {} is up, but has no version; please report it", shown.host),
             ));
         };
-        let Contents { queues, messages, groups, by_queue, unrevealed } = contents;
+        let Contents { queues, messages, groups, waiting, by_queue, waiting_by_queue, unrevealed } = contents;
         output::line(&format!(
-            "{}  {version}, {latency} us: {} in {}, {}",
+            "{}  {version}, {latency} us: {} in {}, {}, {}",
             shown.host,
             counted(messages, "message"),
             counted(queues, "queue"),
             counted(groups, "group"),
+            waiting_receives(waiting),
         ))?;
-        for (queue, entries) in by_queue.into_iter().flatten() {
-            output::line(&format!("  {queue}  {entries}"))?;
+        let none = BTreeMap::new();
+        let (messages, waiting) = (by_queue.unwrap_or(&none), waiting_by_queue.unwrap_or(&none));
+        for queue in messages.keys().chain(waiting.keys()).collect::<BTreeSet<_>>() {
+            let count = |of: &BTreeMap<String, usize>| of.get(queue).copied().unwrap_or_default();
+            match count(waiting) {
+                0 => output::line(&format!("  {queue}  {}", count(messages)))?,
+                some => output::line(&format!("  {queue}  {}, {}", count(messages), waiting_receives(some)))?,
+            }
         }
         for (queue, entries) in unrevealed {
             output::line(&format!("  {queue}  {entries}, under a name that the key does not reveal"))?;
         }
         Ok(())
     }
+}
+
+fn waiting_receives(count: usize) -> String {
+    format!("{} {}", counted(count, "receive"), if count == 1 { "waits" } else { "wait" })
 }

@@ -101,7 +101,7 @@ impl Connection {
         owed.came();
         match answer {
             Ok(Value::ServerError(error)) => {
-                let failure = self.asked().refused(Some(script), &error);
+                let failure = self.asked().refused(Some(script), &error).naming_keys(&command);
                 if failure.is_outage() {
                     // Another server may have its name by now.
                     self.open.broken.notify_one();

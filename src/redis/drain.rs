@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::calls::{DrainBatch, DrainDone, DrainPut, DrainTake, Listing, QueueList};
+use super::calls::{DrainBatch, DrainDone, DrainPut, DrainTake, Holding, Listing, QueueList};
 use super::shard::Shard;
 use super::shards::Shards;
 use crate::config::Config;
@@ -19,12 +19,16 @@ use crate::error::{Error, Result};
 use crate::name::{ChannelKind, ChannelName, random_text};
 
 /// What waits on one server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardSurvey {
     host: String,
     queues: BTreeMap<String, usize>,
     unrevealed: BTreeMap<String, usize>,
+    waiting: BTreeMap<String, usize>,
     groups: usize,
+    /// With expired ones and the log of inboxes.
+    entries: BTreeMap<String, usize>,
+    unrevealed_entries: BTreeMap<String, usize>,
 }
 
 impl ShardSurvey {
@@ -33,10 +37,15 @@ impl ShardSurvey {
         &self.host
     }
 
-    /// The queues that hold something, with how many entries each: of an inbox also those that tell of its groups, and
-    /// of all of them those that have expired and were not removed yet.
+    /// The queues in which messages wait, with how many each; what has expired does not count.
     pub fn queues(&self) -> &BTreeMap<String, usize> {
         &self.queues
+    }
+
+    /// The queues for which receives wait, with how many each, by their names as this layer reads them. A receive that waits for
+    /// several counts for each.
+    pub fn waiting(&self) -> &BTreeMap<String, usize> {
+        &self.waiting
     }
 
     /// The queues whose names this layer cannot read, as they stand there: it hides names, and these were hidden under
@@ -45,7 +54,7 @@ impl ShardSurvey {
         &self.unrevealed
     }
 
-    /// How many entries wait in all queues, in those with unrevealed names too.
+    /// How many messages wait in all queues, in those with unrevealed names too.
     pub fn messages(&self) -> usize {
         self.queues.values().chain(self.unrevealed.values()).sum()
     }
@@ -167,13 +176,13 @@ pub(super) async fn drain(from: &Shards, to: &Shards) -> Result<DrainReport> {
                 *report.left.entry(queue).or_default() += entries;
             };
             let mut channels = Vec::new();
-            for (queue, entries) in survey.queues {
+            for (queue, entries) in survey.entries {
                 match ChannelName::new(&queue) {
                     Ok(channel) if channel.queue() == queue => channels.push((channel, queue, entries)),
                     _ => leave(queue, entries),
                 }
             }
-            for (queue, entries) in survey.unrevealed {
+            for (queue, entries) in survey.unrevealed_entries {
                 leave(queue, entries);
             }
             for (channel, queue, entries) in channels {
@@ -193,7 +202,8 @@ pub(super) async fn drain(from: &Shards, to: &Shards) -> Result<DrainReport> {
         if !moved {
             let others = stuck.len().saturating_sub(1);
             return match stuck.into_values().next() {
-                Some(error) if others > 0 => {
+                Some(error) if others == 1 => Err(error.with_remedy("another queue stays too")),
+                Some(error) if others > 1 => {
                     Err(error.with_remedy(&format!("{others} other queues stay too")))
                 }
                 Some(error) => Err(error),
@@ -208,7 +218,7 @@ pub(super) async fn drain(from: &Shards, to: &Shards) -> Result<DrainReport> {
 pub(super) async fn abandon(from: &Shards) -> Result<usize> {
     let mut returned = 0;
     for shard in from.all() {
-        for (queue, _) in survey(shard).await?.queues {
+        for (queue, _) in survey(shard).await?.entries {
             let is_inbox = |channel: ChannelName| channel.kind() == ChannelKind::Inbox;
             if ChannelName::new(&queue).map_or(true, is_inbox) {
                 continue;
@@ -228,18 +238,21 @@ pub(super) async fn abandon(from: &Shards) -> Result<usize> {
 }
 
 async fn survey(shard: &Shard) -> Result<ShardSurvey> {
-    let (queues, unrevealed) = (BTreeMap::new(), BTreeMap::new());
-    let mut survey = ShardSurvey { host: shard.host().to_owned(), queues, unrevealed, groups: 0 };
+    let mut survey = ShardSurvey { host: shard.host().to_owned(), ..ShardSurvey::default() };
     let mut cursor = Some("0".to_owned());
     while let Some(here) = cursor {
         let (next, groups, queues) = shard.ask(|_| QueueList { cursor: &here }).await?;
         survey.groups += groups;
-        for (listing, entries) in queues {
-            let (queues, queue) = match listing {
-                Listing::Named(queue) => (&mut survey.queues, queue),
-                Listing::Unrevealed(queue) => (&mut survey.unrevealed, queue),
+        for (listing, Holding { entries, live, waiting }) in queues {
+            let (queue, lives, all) = match listing {
+                Listing::Named(queue) => (queue, &mut survey.queues, &mut survey.entries),
+                Listing::Unrevealed(queue) => (queue, &mut survey.unrevealed, &mut survey.unrevealed_entries),
             };
-            *queues.entry(queue).or_default() += entries;
+            for (map, count) in [(lives, live), (all, entries), (&mut survey.waiting, waiting)] {
+                if count > 0 {
+                    *map.entry(queue.clone()).or_default() += count;
+                }
+            }
         }
         cursor = next;
     }

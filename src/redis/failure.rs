@@ -1,9 +1,12 @@
 //! What can go wrong with one call to a server, in a form that many waiting senders can share.
 
-use redis::{RedisError, Value};
+use redis::{Arg, Cmd, RedisError, Value};
 
 use super::script::Script;
 use crate::error::{Error, ErrorKind};
+
+/// So many keys an error names.
+const MAX_KEYS: usize = 10;
 
 /// A failed call.
 #[derive(Clone, Debug)]
@@ -37,6 +40,24 @@ impl Failure {
     /// The same failure of a call that was never written, or that may be made again.
     pub(super) fn not_executed(&self) -> Self {
         Self { may_be_executed: false, ..self.clone() }
+    }
+
+    /// Says of which keys a call was that met one of another type; what the scripts catch themselves they say exactly.
+    pub(super) fn naming_keys(mut self, call: &Cmd) -> Self {
+        if self.kind == ErrorKind::Script
+            && self.message.contains("WRONGTYPE")
+            && !self.message.contains("value: ")
+        {
+            let mut arguments = call.args_iter().skip(2).filter_map(|argument| match argument {
+                Arg::Simple(text) => Some(String::from_utf8_lossy(text)),
+                _ => None,
+            });
+            let count = arguments.next().and_then(|count| count.parse().ok()).unwrap_or(0);
+            let keys: Vec<_> = arguments.take(count).take(MAX_KEYS).collect();
+            self.message =
+                format!("{}; another program has one of the keys {}", self.message, keys.join(", "));
+        }
+        self
     }
 
     pub(super) fn to_error(&self) -> Error {

@@ -47,5 +47,5 @@ pub(super) use self::inbox_keep::{InboxKeep, InboxKeepReply};
 pub(super) use self::inbox_page::{InboxPage, InboxPageReply};
 pub(super) use self::pop::{Finished, Given, Lease, OpenTicket, Pop, PopReply};
 pub(super) use self::push::{NotSent, Push, PushQueue};
-pub(super) use self::queue_list::{Listing, QueueList};
+pub(super) use self::queue_list::{Holding, Listing, QueueList};
 pub(super) use self::reply::ListPlace;

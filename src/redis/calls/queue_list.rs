@@ -13,8 +13,19 @@ pub(in crate::redis) struct QueueList<'a> {
     pub(in crate::redis) cursor: &'a str,
 }
 
-/// The next step's cursor, `None` after the last; groups; and queues with their entries.
-pub(in crate::redis) type Listed = (Option<String>, usize, Vec<(Listing, usize)>);
+/// The next step's cursor, `None` after the last; groups; and queues with what is there.
+pub(in crate::redis) type Listed = (Option<String>, usize, Vec<(Listing, Holding)>);
+
+/// What a step found in a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::redis) struct Holding {
+    /// Expired ones and those of the log of an inbox too.
+    pub(in crate::redis) entries: usize,
+    /// Messages that have not expired.
+    pub(in crate::redis) live: usize,
+    /// Receives that wait for it.
+    pub(in crate::redis) waiting: usize,
+}
 
 /// A queue that a server has.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,8 +50,11 @@ impl Call for QueueList<'_> {
     fn decode(reply: Value) -> Result<Listed, Value> {
         read_list(reply, |parts| match parts {
             [cursor, groups, queues @ ..] => {
-                let queues = queues.chunks(2).map(|pair| match pair {
-                    [queue, entries] => Some((Listing::Named(text(queue)?), count(entries)?)),
+                let queues = queues.chunks(4).map(|four| match four {
+                    [queue, entries, live, waiting] => {
+                        let (entries, live, waiting) = (count(entries)?, count(live)?, count(waiting)?);
+                        Some((Listing::Named(text(queue)?), Holding { entries, live, waiting }))
+                    }
                     _ => None,
                 });
                 let next = Some(text(cursor)?).filter(|cursor| cursor != "0");
@@ -70,8 +84,10 @@ mod tests {
 
     #[test]
     fn each_reply_of_queue_list_is_read() {
-        let reply = list([bulk("17"), Value::Int(2), bulk("jobs"), Value::Int(3)]);
-        let listed = (Some("17".to_owned()), 2, vec![(Listing::Named("jobs".to_owned()), 3)]);
+        let reply =
+            list([bulk("17"), Value::Int(2), bulk("jobs"), Value::Int(3), Value::Int(2), Value::Int(1)]);
+        let holding = Holding { entries: 3, live: 2, waiting: 1 };
+        let listed = (Some("17".to_owned()), 2, vec![(Listing::Named("jobs".to_owned()), holding)]);
         assert_eq!(QueueList::decode(reply), Ok(listed));
         assert_eq!(QueueList::decode(list([bulk("0"), Value::Int(0)])), Ok((None, 0, Vec::new())));
         assert!(QueueList::decode(list([bulk("0"), Value::Int(0), bulk("jobs")])).is_err());
@@ -81,7 +97,8 @@ mod tests {
     fn names_that_the_key_does_not_reveal_are_listed_apart() {
         let [ours, others] = ["ours", "others"].map(|key| Names::hidden(&Secret::new(key.as_bytes())));
         let (jobs, theirs) = (ours.queue("jobs").into_owned(), others.queue("jobs").into_owned());
-        let written = [&jobs, &theirs, "jobs"].map(|name| (Listing::Named(name.to_owned()), 3));
+        let written =
+            [&jobs, &theirs, "jobs"].map(|name| (Listing::Named(name.to_owned()), Holding::default()));
         let mut listed = (None, 0, written.into());
         QueueList::reveal(&mut listed, &ours);
         let due = [
@@ -89,6 +106,6 @@ mod tests {
             Listing::Unrevealed(theirs),
             Listing::Unrevealed("jobs".to_owned()),
         ];
-        assert_eq!(listed.2, due.map(|queue| (queue, 3)));
+        assert_eq!(listed.2, due.map(|queue| (queue, Holding::default())));
     }
 }

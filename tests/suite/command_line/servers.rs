@@ -1,8 +1,9 @@
 //! `shards` and `drain`: what waits on which server, and taking one out.
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, RedisChannelLayer};
 use serde_json::json;
@@ -33,7 +34,8 @@ fn each_server_is_shown_with_what_waits_on_it_and_one_that_is_down_makes_the_exi
         assert!(shard["latency_us"].is_u64() && shard["version"].as_str().unwrap().contains('.'), "{shard}");
     }
     let text = on(&both, &["shards"]).done();
-    assert!(text.lines().nth(1).unwrap().ends_with(": 3 messages in 1 queue, 0 groups"), "{text}");
+    let second = ": 3 messages in 1 queue, 0 groups, 0 receives wait";
+    assert!(text.lines().nth(1).unwrap().ends_with(second), "{text}");
 
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let down = on(&[&urls[0], &format!("redis://{nobody}")], &["shards", "--json"]);
@@ -41,6 +43,32 @@ fn each_server_is_shown_with_what_waits_on_it_and_one_that_is_down_makes_the_exi
     let shown = down.json();
     assert_eq!((&shown[0]["up"], &shown[1]["up"]), (&json!(true), &json!(false)));
     assert!(shown[1]["error"].as_str().unwrap().contains("cannot be reached"), "{down:?}");
+}
+
+#[test]
+fn expired_messages_do_not_count_and_receives_that_wait_are_shown() {
+    let (server, prefix) = (Server::private(), unique_prefix("shards-live"));
+    let on = |arguments: &[&str]| run(super::program_on(&server, &prefix).args(arguments));
+    on(&["--expiry", "0.05", "send", "jobs", "1"]).done();
+    on(&["send", "kept", "2"]).done();
+    let mut waiting = super::program_on(&server, &prefix);
+    let mut receive = waiting.args(["receive", "wanted"]).stdout(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let shown = loop {
+        let shown = on(&["shards", "--queues", "--json"]).json().remove(0);
+        if (shown["waiting"] == 1 && shown["messages"] == 1) || Instant::now() > deadline {
+            break shown;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let text = on(&["shards", "--queues"]).done();
+    receive.kill().unwrap();
+    receive.wait().unwrap();
+    assert_eq!(shown["messages_by_queue"], json!({"kept": 1}), "{shown}");
+    assert_eq!(shown["waiting_by_queue"], json!({"wanted": 1}), "{shown}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].ends_with(": 1 message in 1 queue, 0 groups, 1 receive waits"), "{text}");
+    assert_eq!(lines[1..], ["  kept  1", "  wanted  0, 1 receive waits"], "{text}");
 }
 
 #[test]

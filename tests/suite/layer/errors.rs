@@ -101,7 +101,9 @@ async fn a_foreign_key_in_the_place_of_a_queue_fails_only_its_own_channel() {
     receive_free.unwrap();
     for error in [send_taken.unwrap_err(), receive_taken.unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::Script);
-        assert!(error.to_string().contains("WRONGTYPE"), "{error}");
+        let named =
+            format!("WRONGTYPE Operation against a key holding the wrong kind of value: {prefix}q:taken");
+        assert!(error.to_string().contains(&named), "{error}");
     }
 }
 
@@ -176,7 +178,7 @@ async fn a_foreign_key_in_the_place_of_a_line_fails_only_its_own_receive_and_los
             .await;
     let error = taken.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Script);
-    assert!(error.to_string().contains("WRONGTYPE"), "{error}");
+    assert!(error.to_string().contains(&format!("wrong kind of value: {prefix}w:taken")), "{error}");
     assert_eq!(free.unwrap().1, 1);
 }
 
@@ -299,4 +301,35 @@ fn connecting_outside_of_a_runtime_is_an_error() {
     let error = futures::executor::block_on(ConfigBuilder::new().connect()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoRuntime);
     assert_eq!(error.to_string(), "a layer is connected inside a Tokio runtime, and there is none here");
+}
+
+#[tokio::test]
+async fn each_error_about_a_key_of_another_program_names_it() {
+    let server = Server::shared();
+    let options = options(&server, "foreign-named");
+    let layer = options.connect().await.unwrap();
+    let prefix = options.build().unwrap().prefix().to_owned();
+    let mut admin = server.connection().await;
+    let mut take = async |key: &str| {
+        let mut set = redis::cmd("SET");
+        let () = set.arg(format!("{prefix}{key}")).arg("x").query_async(&mut admin).await.unwrap();
+    };
+    for key in ["q:p.1!", "b:given", "g:room", "s:news", "m:hall a", "d:attic", "q:in.1!"] {
+        take(key).await;
+    }
+    layer.send("given", &1).await.unwrap();
+    let errors = [
+        ("q:p.1!", layer.send("p.1!a", &1).await.unwrap_err()),
+        ("b:given", layer.try_receive::<u64>(["given"]).await.unwrap_err()),
+        ("g:room", layer.group_send("room", &1).await.unwrap_err()),
+        ("g:room", layer.group_channels("room").await.unwrap_err()),
+        ("s:news", layer.group_add("club", "news").await.unwrap_err()),
+        ("m:hall a", layer.group_add("hall", "a").await.unwrap_err()),
+        ("d:attic", layer.group_add("attic", "a").await.unwrap_err()),
+        ("q:in.1!", layer.group_add("yard", "in.1!a").await.unwrap_err()),
+    ];
+    for (key, error) in errors {
+        assert_eq!(error.kind(), ErrorKind::Script, "{key}: {error}");
+        assert!(error.to_string().contains(&format!("{prefix}{key}")), "{key}: {error}");
+    }
 }

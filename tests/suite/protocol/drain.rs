@@ -221,3 +221,40 @@ async fn a_list_of_queues_comes_in_steps_and_has_what_came_back() {
     assert!(steps > 5, "{steps}");
     assert_eq!(listed, names.into_iter().collect());
 }
+
+#[tokio::test]
+async fn what_is_listed_tells_live_messages_from_expired_ones_and_receives_that_wait() {
+    let shard = Shard::new().await;
+    shard.push(&Push::to("mixed", &["m 1", "m 2"]).expiry(1500).and("old", &["m 1"])).await;
+    shard.push(&Push::to("mixed", &["m 3"])).await;
+    shard.push(&Push::to("old", &["m 4"]).expiry(60_000)).await;
+    let many = vec!["m"; 900];
+    for _ in 0..8 {
+        shard.push(&Push::to("long", &many).capacity(100_000).expiry(1500)).await;
+    }
+    shard.push(&Push::to("long", &many).capacity(100_000)).await;
+    shard.group_add(&Add::to("room", &["in.box!a"])).await;
+    shard.send("in.box!", &["ma m"]).await;
+    let [here, gone] = [shard.client_with_lease(600_000).await, shard.client_with_lease(1000).await];
+    for (client, ticket, queues) in
+        [(&here, 1, &["jobs", "other"][..]), (&here, 2, &["jobs"]), (&gone, 1, &["jobs"])]
+    {
+        assert!(client.ask(ticket, queues).await.is_none());
+    }
+    tokio::time::sleep(Duration::from_millis(1600)).await;
+    let (_, _, listed) = shard.queue_list_whole_step("0", 1_000_000).await;
+    let mut counts = std::collections::BTreeMap::new();
+    for (queue, [entries, live, waiting]) in listed {
+        let count = counts.entry(queue).or_insert([0; 3]);
+        *count = [count[0] + entries, count[1] + live, count[2] + waiting];
+    }
+    let expected = [
+        ("in.box!", [2, 1, 0]),
+        ("jobs", [0, 0, 2]),
+        ("long", [8100, 900, 0]),
+        ("mixed", [3, 1, 0]),
+        ("old", [2, 1, 0]),
+        ("other", [0, 0, 1]),
+    ];
+    assert_eq!(counts, expected.map(|(queue, counts)| (queue.to_owned(), counts)).into());
+}

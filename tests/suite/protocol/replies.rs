@@ -92,7 +92,7 @@ async fn flush_gives_the_reply_that_it_lists() {
 #[tokio::test]
 async fn the_scripts_of_a_drain_give_each_reply_that_they_list() {
     let shard = Shard::new().await;
-    assert_eq!(listed("queue_list"), ["{cursor, groups, queue, entries, ...}"]);
+    assert_eq!(listed("queue_list"), ["{cursor, groups, queue, entries, live, waiting, ...}"]);
     assert_eq!(listed("drain_take"), ["{batch, target, left, entry, left, entry, ...}", "{}"]);
     assert_eq!(listed("drain_put"), [r#"{"put", entries}"#, r#"{"again"}"#]);
     assert_eq!(listed("drain_done"), ["{forgotten}"]);

@@ -134,7 +134,7 @@ impl Side {
                 published.push(news.clone());
             }
         }
-        Outcome { reply, published, keys: self.keys().await }
+        Outcome { reply: reply.map(without_key), published, keys: self.keys().await }
     }
 
     async fn keys(&mut self) -> BTreeMap<String, Key> {
@@ -191,5 +191,17 @@ fn flatten(value: Value, parts: &mut Vec<String>) {
             parts.append(&mut fields);
         }
         other => parts.push(format!("{other:?}")),
+    }
+}
+
+/// A reply in which errors about a key of another type do not name the key, as those of earlier texts do not.
+fn without_key(reply: Value) -> Value {
+    match reply {
+        Value::Array(parts) => Value::Array(parts.into_iter().map(without_key).collect()),
+        Value::BulkString(text) if text.starts_with(b"WRONGTYPE ") => {
+            let words = String::from_utf8(text).unwrap();
+            Value::BulkString(words.split(": ").next().unwrap().into())
+        }
+        other => other,
     }
 }

@@ -19,12 +19,28 @@ impl Scripts {
         cursor: &str,
         count: usize,
     ) -> (String, i64, Vec<(String, i64)>) {
+        let (cursor, groups, queues) = self.queue_list_whole_step(cursor, count).await;
+        let holding = queues.into_iter().filter(|(_, [entries, ..])| *entries > 0);
+        (cursor, groups, holding.map(|(queue, [entries, ..])| (queue, entries)).collect())
+    }
+
+    /// As [`queue_list_step`](Self::queue_list_step), with the entries, the live ones, and the receives that wait.
+    pub(crate) async fn queue_list_whole_step(
+        &self,
+        cursor: &str,
+        count: usize,
+    ) -> (String, i64, Vec<(String, [i64; 3])>) {
         let mut command = evalsha("queue_list", &[format!("{}schema", self.prefix)]);
         command.arg(&self.prefix).arg(cursor).arg(count);
         match &parts(self.call("queue_list", &command).await)[..] {
             [Value::BulkString(cursor), Value::Int(groups), queues @ ..] => {
-                let queues = queues.chunks(2).map(|pair| match pair {
-                    [Value::BulkString(queue), Value::Int(entries)] => (text(queue), *entries),
+                let queues = queues.chunks(4).map(|four| match four {
+                    [
+                        Value::BulkString(queue),
+                        Value::Int(entries),
+                        Value::Int(live),
+                        Value::Int(waiting),
+                    ] => (text(queue), [*entries, *live, *waiting]),
                     other => panic!("queue_list listed {other:?}"),
                 });
                 (text(cursor), *groups, queues.collect())

@@ -11,7 +11,7 @@ local function beyond_bytes(prefix, inbox, queue_key, length, batch, count)
     for place = 1, count do
         largest = math.max(largest, #batch[place])
     end
-    if largest <= SMALL_ENTRY or length <= 1 then
+    if largest <= SMALL_ENTRY then
         return 0
     end
     -- For users without this right, and on servers without the command, the messages alone are bounded.

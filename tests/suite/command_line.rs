@@ -12,6 +12,7 @@ mod scripts;
 mod sealing;
 mod servers;
 mod signals;
+mod terminal;
 mod tls;
 mod wrong_clock;
 

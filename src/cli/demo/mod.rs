@@ -33,8 +33,8 @@ pub(crate) async fn run(options: &LayerOptions) -> Result<Status, Failure> {
         stage = Stage::set(options) => stage?,
         interrupted = signals.next() => return Ok(interrupted),
     };
-    tell(&format!("demo on {}", stage.server()));
-    tell("producers and consumers on many channels, mailboxes that come and go in rooms");
+    tell(&format!("on {}", stage.server()));
+    tell("producers and consumers on many channels, mailboxes in rooms");
 
     let (ledger, copies) = (Ledger::new(), Copies::new());
     let played = tokio::select! {

@@ -85,7 +85,7 @@ async fn on_a_given_server_the_sums_meet_and_nothing_stays_for_good() {
     assert!(started.elapsed() < Duration::from_secs(15));
     assert_sums_meet(&demo, &format!("{}/0", server.url()));
     assert!(
-        demo.err.starts_with(&format!("asgi-redis: demo on {}/0\nasgi-redis: producers and ", server.url())),
+        demo.err.starts_with(&format!("asgi-redis: on {}/0\nasgi-redis: producers and ", server.url())),
         "{demo:?}"
     );
     assert!(!demo.err.contains(['\r', '\x1b']), "{demo:?}");
@@ -142,7 +142,7 @@ fn without_a_server_program_it_runs_in_memory_and_says_so_and_how_to_get_one() {
     for said in [
         "no server: --redis, ASGI_REDIS_URL and --config name none, and no redis-server or valkey-server",
         "Give --redis URL, or install one, for example with `apt install redis-server`",
-        "demo on the memory of this process",
+        "on the memory of this process",
     ] {
         assert!(demo.err.contains(said), "{demo:?}");
     }
@@ -182,7 +182,7 @@ fn socket_of(demo: &mut Child) -> PathBuf {
     let mut line = String::new();
     BufReader::new(demo.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
     let path = line.trim_end().rsplit_once(" at ").unwrap_or_else(|| panic!("{line}")).1;
-    assert!(line.starts_with("asgi-redis: demo on a private "), "{line}");
+    assert!(line.starts_with("asgi-redis: on a private "), "{line}");
     path.into()
 }
 

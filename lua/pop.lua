@@ -56,7 +56,7 @@ end
 -- Checked
 -- @include "lib/layout"
 
-local MAX_REPLY_BYTES = 1048576
+local MAX_REPLY_BYTES = 262144
 
 local call, pcall = redis.call, redis.pcall
 local time = call('TIME')

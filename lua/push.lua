@@ -105,7 +105,8 @@ repeat
             end
             -- Not to replicas, as lib/hand_over has it.
             redis.set_repl(redis.REPL_NONE)
-            local listeners = pcall('PUBLISH', prefix .. 'wake:' .. receiver, ticket .. ' ' .. queue .. ' ' .. entry)
+            local woken = #entry > MAX_WOKEN_ENTRY and ticket or ticket .. ' ' .. queue .. ' ' .. entry
+            local listeners = pcall('PUBLISH', prefix .. 'wake:' .. receiver, woken)
             redis.set_repl(redis.REPL_ALL)
             if type(listeners) == 'number' and listeners > 0 then
                 call('HSET', receiver_key, ticket, 'h' .. lines .. '\n' .. queue .. ' ' .. entry)

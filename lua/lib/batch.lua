@@ -6,7 +6,7 @@
 -- The reader of an inbox takes a batch. The entries of a batch stay at the head of the inbox until they are acknowledged,
 -- so a reader that asks again is given the same batch.
 local MAX_BATCH_ENTRIES = 200
-local MAX_BATCH_BYTES = 1048576
+local MAX_BATCH_BYTES = 262144
 -- How many entries are read at once: large ones may follow small ones.
 local BATCH_STEP = 16
 

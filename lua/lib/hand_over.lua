@@ -54,6 +54,9 @@ local function next_waiter(prefix, queue, now)
     end
 end
 
+-- How many bytes of entries this call has published.
+local woken_bytes = 0
+
 -- Gives an entry to the ticket that has waited longest for its queue, and publishes it to that ticket's client. Returns
 -- false if none waits, and an error with it if the one that waits could not be told. An entry of an inbox is its reader's next batch and stays in the inbox, where it must be already.
 local function hand_over(prefix, queue, entry, now)
@@ -67,7 +70,12 @@ local function hand_over(prefix, queue, entry, now)
         -- Not to replicas: who is still connected to a server that was demoted would get the message from there, and
         -- another from here.
         redis.set_repl(redis.REPL_NONE)
-        local listeners = redis.pcall('PUBLISH', wake_channel, ticket .. ' ' .. queue .. ' ' .. entry)
+        local woken = ticket
+        if #entry <= MAX_WOKEN_ENTRY and woken_bytes + #entry <= MAX_WOKEN_BYTES then
+            woken = ticket .. ' ' .. queue .. ' ' .. entry
+            woken_bytes = woken_bytes + #entry
+        end
+        local listeners = redis.pcall('PUBLISH', wake_channel, woken)
         redis.set_repl(redis.REPL_ALL)
         if type(listeners) == 'table' then
             -- Who calls lacks a right, which is no fault of the one that waits.

@@ -31,3 +31,7 @@ local MAX_EXPIRED = 300
 -- An entry of up to so many bytes is not held against the bytes that its inbox may have, so that most sends need not ask for
 -- them.
 local SMALL_ENTRY = 4096
+
+-- A wake-up carries an entry of up to so many bytes, and those of one call up to so many together. Of a larger one it tells the
+-- ticket alone, whose client asks for it: a server ends a connection to which it cannot write what is published.
+local MAX_WOKEN_ENTRY, MAX_WOKEN_BYTES = 16384, 131072

@@ -30,6 +30,7 @@ pub(super) fn receive_pushes(
                         handed.reveal(keys.names());
                         tickets.arrived(shard, ticket, handed);
                     }
+                    Some(Wake::Announced(ticket)) => tickets.announced(shard, ticket),
                     // The server that we are connected to follows another one now.
                     Some(Wake::Moved) => broken.notify_one(),
                     Some(Wake::Again) => outlived.notify_one(),

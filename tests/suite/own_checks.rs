@@ -182,3 +182,19 @@ fn each_mutation_of_a_script_has_a_line_of_its_own_to_break() {
     }
     assert!(count > 100, "{count} mutations");
 }
+
+/// The mutations of the memory layer that a script lists: the name, the file, and the text that it holds once.
+#[test]
+fn each_mutation_of_the_memory_layer_has_a_text_of_its_own_to_break() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let list = std::fs::read_to_string(root.join("scripts/test-mutations")).unwrap();
+    let mutation = Regex::new(r#"(?m)^mutation "([^"]+)" (\S+) <<'END'\n([\s\S]*?\n)---\n"#).unwrap();
+    let mut count = 0;
+    for found in mutation.captures_iter(&list) {
+        let (_, [name, file, text]) = found.extract();
+        let source = std::fs::read_to_string(root.join(file)).unwrap();
+        assert_eq!(source.matches(text).count(), 1, "{name}: how often {file} holds this: {text}");
+        count += 1;
+    }
+    assert!(count > 20, "{count} mutations were read");
+}

@@ -36,6 +36,8 @@ impl Handed {
 pub(in crate::redis) enum Wake {
     /// A ticket was handed this.
     Handed(u64, Handed),
+    /// A ticket was handed something that is too large to be published.
+    Announced(u64),
     /// The server follows another one now, where a message was to be handed over.
     Moved,
     /// The lease of this client counts as over on the server: it is to say hello again.
@@ -52,6 +54,9 @@ pub(in crate::redis) fn decode_wake(message: Vec<u8>) -> Option<Wake> {
     let message = Bytes::from(message);
     let mut parts = message.splitn(3, |byte| *byte == b' ');
     let ticket = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+    if !message.contains(&b' ') {
+        return Some(Wake::Announced(ticket));
+    }
     let queue = std::str::from_utf8(parts.next()?).ok()?.to_owned();
     let entry = message.slice_ref(parts.next()?);
     Some(Wake::Handed(ticket, Handed { queue, first: Entry::new(entry), more: Vec::new() }))
@@ -80,7 +85,8 @@ mod tests {
         };
         assert_eq!((ticket, handed.queue.as_str()), (7, "http.request"));
         assert_eq!(handed.first, Entry::new(Bytes::from_static(b"an entry")));
-        for hostile in [&b""[..], b"7", b"7 queue", b"x queue entry", b"7 \xff entry"] {
+        assert_eq!(decode_wake(b"7".to_vec()), Some(Wake::Announced(7)));
+        for hostile in [&b""[..], b"x", b"-7", b"7 queue", b"x queue entry", b"7 \xff entry"] {
             assert_eq!(decode_wake(hostile.to_vec()), None, "{hostile:?}");
         }
     }

@@ -218,6 +218,19 @@ impl Tickets {
         }
     }
 
+    /// The server handed an entry to a ticket, and did not push it because it is large: the ticket is asked for at once.
+    pub(super) fn announced(&self, shard: usize, ticket: u64) {
+        let mut state = self.lock();
+        if state.is_wanted(shard, ticket) {
+            if let Some(agenda) = state.shards.get_mut(shard) {
+                agenda.ask.push_front(ticket);
+                agenda.something_to_say.notify_one();
+            }
+        } else if !state.has_from(shard, ticket) {
+            state.give_back(shard, ticket);
+        }
+    }
+
     /// The server has records of these tickets. Those that nobody here knows came back with an older state of it: what
     /// they were handed is given back, and they wait no more. All open tickets are asked for again: an entry of an inbox that
     /// was handed to an unknown ticket stays in the inbox, and nobody is told of it.

@@ -121,19 +121,29 @@ impl Open {
 impl State {
     /// An entry came for a ticket, in a reply or pushed. Returns it if the ticket has no use for it.
     pub(super) fn fill(&mut self, shard: usize, ticket: u64, handed: Handed) -> Option<Handed> {
-        if self.given_on.contains(&(shard, ticket)) {
-            // It came both ways.
+        if self.has_from(shard, ticket) {
+            // It came both ways, or is another one after data loss: the acknowledgement will name the one we have.
             return None;
         }
         match self.open.get(&ticket).map(|open| &open.filled) {
-            // It came both ways, or is another one after data loss: the acknowledgement will name the one we have.
-            Some(Some(filled)) if filled.shard == shard && filled.handed_to == ticket => None,
             Some(None) => {
                 self.fill_with(ticket, shard, ticket, handed);
                 None
             }
             _ => Some(handed),
         }
+    }
+
+    /// Whether a ticket still wants something from a shard.
+    pub(super) fn is_wanted(&mut self, shard: usize, ticket: u64) -> bool {
+        self.open.get_mut(&ticket).is_some_and(|open| open.unfilled_on(shard).is_some())
+    }
+
+    /// Whether what a shard handed to a ticket is here: the ticket has it, or another one.
+    pub(super) fn has_from(&self, shard: usize, ticket: u64) -> bool {
+        let is_own = |filled: &Filled| filled.shard == shard && filled.handed_to == ticket;
+        self.given_on.contains(&(shard, ticket))
+            || self.open.get(&ticket).and_then(|open| open.filled.as_ref()).is_some_and(is_own)
     }
 
     /// Fills an open ticket with what a shard handed to it, or to another one.

@@ -66,7 +66,7 @@ fn table(screen: &Screen) -> (&[String], &[String]) {
     let (above, table) = screen.lines.split_at(first);
     let verdict =
         table.iter().position(|line| line == "nothing lost, nothing repeated").expect(&screen.written);
-    assert!(table[verdict + 1..].iter().all(String::is_empty), "{:?}", table);
+    assert!(table[verdict + 1..].iter().all(String::is_empty), "{table:?}");
     (above, &table[..verdict])
 }
 

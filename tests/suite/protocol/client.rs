@@ -189,7 +189,8 @@ fn read(push: PushInfo) -> Option<Wake> {
                 return None;
             }
             let mut parts = message.splitn(3, |byte| *byte == b' ');
-            let mut next = || parts.next().unwrap().to_vec();
+            // Of a ticket alone both are empty: its entry is large.
+            let mut next = || parts.next().unwrap_or_default().to_vec();
             let (ticket, queue, entry) = (next(), next(), next());
             Some(Wake {
                 ticket: String::from_utf8(ticket).unwrap().parse().unwrap(),

@@ -38,6 +38,7 @@ mod repairs;
 mod replies;
 mod shard;
 mod source;
+mod wake_ups;
 
 use client::Client;
 use owner::Owner;

@@ -112,8 +112,10 @@ async fn at_most_three_attempts_are_pending_and_each_second_brings_another() {
     let begun = Instant::now();
     let mut most = 0;
     while begun.elapsed() < Duration::from_secs(8) {
-        most = most.max(proxy.open_connections());
+        // One that was given up is open at the proxy for a moment longer.
+        let open = proxy.open_connections();
         tokio::time::sleep(Duration::from_millis(20)).await;
+        most = most.max(open.min(proxy.open_connections()));
     }
     let attempts = proxy.connections() - before;
     assert!((6..=10).contains(&attempts), "{attempts} attempts in 8 s");

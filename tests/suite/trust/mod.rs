@@ -10,6 +10,7 @@ mod leftovers;
 mod lost_replies;
 mod old_state;
 mod one_refuses;
+mod output_limit;
 mod own_key;
 mod runtimes;
 mod two_names;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use regex::Regex;
+
 /// What makes a test fail, besides a helper that asserts.
 const FAILS: [&str; 8] = [
     "assert",

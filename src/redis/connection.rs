@@ -278,10 +278,6 @@ impl Connection {
         }
     }
 
-    pub(super) fn host(&self) -> &str {
-        &self.open.host
-    }
-
     fn asked(&self) -> Asked<'_> {
         Asked { host: &self.open.host, prefix: self.open.keys.prefix() }
     }

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
@@ -202,8 +203,10 @@ impl Task {
         let something_to_say = self.tickets.something_to_say(self.server.shard)?;
         let mut wanted = self.wanted.clone();
         let mut closing = self.closing.clone();
-        let mut look = pin!(sleep(eviction::AFTER));
-        let mut is_to_look = self.connections == 1;
+        let mut policy = pin!(eviction::policy(connection.clone(), self.client.clone()).fuse());
+        let mut evicts = false;
+        let mut often = interval_at(Instant::now() + eviction::ASK_AGAIN, eviction::ASK_AGAIN);
+        often.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let period = self.lease / 3;
         let mut beat = interval_at(Instant::now() + period, period);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -213,10 +216,17 @@ impl Task {
                 _ = beat.tick() => self.beat(&connection).await,
                 () = until_wanted(&mut wanted, connection.epoch) => Err(Failure::forgotten(&self.server.host)),
                 () = self.outlived(&connection) => Err(Failure::forgotten(&self.server.host)),
-                () = &mut look, if is_to_look => {
-                    is_to_look = false;
-                    tokio::spawn(eviction::warn_of(connection.clone(), self.client.clone()));
+                Some(policy) = &mut policy => {
+                    evicts = true;
+                    often.reset();
+                    if self.connections == 1 {
+                        eviction::warn_of(&policy, &self.server.host);
+                    }
                     continue;
+                }
+                _ = often.tick(), if evicts => {
+                    self.tickets.ask_again(self.server.shard);
+                    self.say_all(&connection).await
                 }
                 () = connection.broken() => Err(Failure::new(
                     ErrorKind::Connection,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use asgi_redis::{ChannelLayerExt, RedisChannelLayer, ShardHealth};
 
-use super::{MOMENT, options, until};
+use super::{MOMENT, options, prefix_of, promptly, until};
 use crate::support::{Server, Warnings};
 
 async fn idle_layer(server: &Server, test: &str) -> RedisChannelLayer {
@@ -133,4 +133,33 @@ async fn a_server_that_removes_keys_when_it_is_full_is_told_at_connect_and_in_it
     server.tell(&["CONFIG", "SET", "maxmemory", "0"]).await;
     let (_, told) = warnings_at_connect(&server.url()).await;
     assert_eq!(told, "");
+}
+
+#[tokio::test]
+async fn who_waits_at_a_server_that_removes_keys_is_not_deaf_until_the_beat() {
+    let server = Server::process(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let options = options([server.url()], "evicted-line");
+    let [layer, sender] = [options.connect().await.unwrap(), options.connect().await.unwrap()];
+    let mut admin = server.connection().await;
+    tokio::time::sleep(Duration::from_secs(1) + 2 * MOMENT).await;
+    for kinds in [&["w"][..], &["c"], &["w", "c"]] {
+        let waits = tokio::spawn({
+            let layer = layer.clone();
+            async move { layer.receive::<u64>("jobs").await }
+        });
+        until("it waits", async || {
+            layer.survey().await[0].as_ref().unwrap().waiting().get("jobs") == Some(&1)
+        })
+        .await;
+        // As the server would when it is full.
+        for kind in kinds {
+            let pattern = format!("{}{kind}:*", prefix_of(&options));
+            let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut admin).await.unwrap();
+            assert!(!keys.is_empty(), "{kind}");
+            let () = redis::cmd("DEL").arg(keys).query_async(&mut admin).await.unwrap();
+        }
+        sender.send("jobs", &7).await.unwrap();
+        let (_, message) = promptly("the message", waits).await.unwrap().unwrap();
+        assert_eq!(message, 7, "without {kinds:?}");
+    }
 }

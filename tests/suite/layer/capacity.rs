@@ -175,14 +175,14 @@ async fn expired_messages_in_front_of_a_live_one_do_not_count(servers: Servers) 
 on_one_and_three_servers!(expired_messages_behind_a_live_one_make_room_too);
 async fn expired_messages_behind_a_live_one_make_room_too(servers: Servers) {
     let long = options(&servers, "behind").capacity(10);
-    let short = long.clone().expiry(Duration::from_millis(100));
+    let short = long.clone().expiry(Duration::from_millis(600));
     let [long, short] = [long.connect().await.unwrap(), short.connect().await.unwrap()];
     long.send("a", &0).await.unwrap();
     for number in 1..10 {
         short.send("a", &number).await.unwrap();
     }
     assert_eq!(short.send("a", &10).await.unwrap_err().kind(), ErrorKind::ChannelFull);
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    tokio::time::sleep(Duration::from_millis(1800)).await;
     for number in 11..20 {
         long.send("a", &number).await.unwrap();
     }

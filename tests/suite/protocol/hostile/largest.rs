@@ -1,6 +1,8 @@
 //! How long the largest calls that scripts take block the server. The table of limits in `lua/README.md` has what this prints on
 //! a quiet machine, as `cargo test --test suite --all-features -- --nocapture hostile::largest`.
 
+use std::time::Duration;
+
 use redis::aio::MultiplexedConnection;
 
 use super::{Call, load};
@@ -8,6 +10,8 @@ use crate::support::Server;
 
 /// Of each call the least counts, because what a machine does besides only adds to it.
 const ROUNDS: usize = 5;
+/// In ms; what is to have expired has, after so long.
+const EXPIRY: &str = "100";
 /// Far above what a quiet machine needs: a call without a bound takes longer.
 const MOST_MS: f64 = 500.0;
 
@@ -43,6 +47,33 @@ fn pop(queues: usize) -> Call {
     let count = queues.to_string();
     let arguments = ["asgi:", "me", "1", "60000", "0", "1", "wait", &count];
     call("pop", &["asgi:c:me"], names('q', queues), &arguments, Vec::new())
+}
+
+fn pop_of(queue: &str) -> Call {
+    let arguments = ["asgi:", "me", "1", "60000", "0", "1", "wait", "1"];
+    Call::new("pop", &["asgi:c:me", &format!("asgi:q:{queue}")], &arguments)
+}
+
+/// A queue of so many entries that have expired by the time of the call, and one that keeps it alive.
+fn expired(queue: &str, count: usize) -> Vec<Call> {
+    let key = format!("asgi:q:{queue}");
+    let push = |expiry: &str, count: usize| {
+        let arguments = ["asgi:", expiry, "", "", "100000", &count.to_string()];
+        call("push", &[&*key], Vec::new(), &arguments, repeated(&["m x"], count))
+    };
+    vec![push(EXPIRY, count), push("60000", 1)]
+}
+
+fn filled(queues: usize) -> Vec<Call> {
+    let push = |number: usize| {
+        let key = format!("asgi:q:q{number}");
+        call("push", &[&*key], Vec::new(), &["asgi:", "60000", "", "", "100", "10"], repeated(&["m x"], 10))
+    };
+    (0..queues).map(push).collect()
+}
+
+fn list(keys: usize) -> Call {
+    Call::new("queue_list", &["asgi:schema"], &["asgi:", "0", &keys.to_string()])
 }
 
 fn join(queue: &str, group: &str) -> Call {
@@ -138,6 +169,9 @@ fn cases() -> Vec<(&'static str, Vec<Call>, Call)> {
         ),
         ("groups of one step of group_leave: 200", vec![joins.clone()], leave),
         ("groups and members of one page: 200", vec![owned, joins], page),
+        ("expired entries that one pop drops: 300", expired("q0", 400), pop(1)),
+        ("the same of an inbox: 1,000", expired("in!", 1200), pop_of("in!")),
+        ("keys of one step of queue_list: 1,000", filled(900), list(1000)),
         ("queues of one step of group_send: 1,000", members(1000), group_send(200)),
         ("the same of 256 KiB: 7", members(150), group_send(1 << 18)),
         ("the same of 1 MiB: 1", members(150), group_send((1 << 20) + 1)),
@@ -169,6 +203,9 @@ async fn the_largest_calls_block_the_server_for_a_short_time() {
             let hello = Call::new("hello", &["asgi:c:me", "asgi:schema"], &["1", "60000", "3"]);
             for call in [hello].iter().chain(&before) {
                 call.make(&mut connection).await.unwrap();
+            }
+            if what.contains("expired") || what.contains("of an inbox") {
+                tokio::time::sleep(Duration::from_millis(150)).await;
             }
             let () = redis::cmd("CONFIG").arg("RESETSTAT").query_async(&mut connection).await.unwrap();
             call.make(&mut connection).await.unwrap_or_else(|error| panic!("{what}: {error}"));

@@ -69,7 +69,7 @@ async fn what_is_pushed_by_hand_reaches_a_layer_and_the_other_way_round() {
 async fn the_limits_are_where_the_table_says_and_a_larger_call_does_nothing() {
     let server = Server::private();
     let mut connection = server.connection().await;
-    let rows = table(section("### Limits"), "| what | limit | the crate keeps to |");
+    let rows = table(section("### Limits"), "| what | limit | the crate keeps to | ms |");
     let limit = |what: &str| -> usize {
         let row = rows.iter().find(|row| cells(row)[0] == what).expect(what);
         cells(row)[1].replace(',', "").parse().unwrap()

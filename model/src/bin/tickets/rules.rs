@@ -32,6 +32,8 @@ pub struct Rules {
     pub checks_lease: bool,
     /// R15: a push carries its generation.
     pub fenced_push: bool,
+    /// R18: a pop that has dropped as many expired entries as it may lets no ticket wait beside what is left.
+    pub stops_whole: bool,
 }
 
 /// R3: what an acknowledgement names.
@@ -60,7 +62,7 @@ pub enum Beat {
 }
 
 /// The names by which a run breaks a rule, with the rule.
-pub const VARIANTS: [(&str, &str); 20] = [
+pub const VARIANTS: [(&str, &str); 21] = [
     ("nogen", "R1"),
     ("forgetgen", "R1"),
     ("dlimit", "R2"),
@@ -80,6 +82,7 @@ pub const VARIANTS: [(&str, &str); 20] = [
     ("repeatpop", "R11"),
     ("checklease", "R13"),
     ("nopushfence", "R15"),
+    ("stopwaits", "R18"),
     ("rules", "none"),
 ];
 
@@ -101,6 +104,7 @@ impl Rules {
         begins_anew: true,
         checks_lease: false,
         fenced_push: true,
+        stops_whole: true,
     };
 
     /// Returns the rules less those that `names` breaks, or the name that is none. Names are joined by `+`.
@@ -132,6 +136,7 @@ impl Rules {
                 "repeatpop" => rules.begins_anew = false,
                 "checklease" => rules.checks_lease = true,
                 "nopushfence" => rules.fenced_push = false,
+                "stopwaits" => rules.stops_whole = false,
                 _ => return Err(name),
             }
         }

@@ -12,7 +12,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, Scenario)> {
     small().into_iter().chain(crate::large::large())
 }
 
-fn small() -> [(&'static str, Scenario); 27] {
+fn small() -> [(&'static str, Scenario); 28] {
     let (base, none) = (Scenario::BASE, Budget::NONE);
     [
         // One receiver, one receive at a time, two messages, a cut and a beat.
@@ -249,6 +249,15 @@ fn small() -> [(&'static str, Scenario); 27] {
                     cuts: 1,
                     ..none
                 },
+                ..base
+            },
+        ),
+        // Three messages of which two expire, and nothing else that would have a client ask again.
+        (
+            "expire2",
+            Scenario {
+                budget: Budget { sends: [3, 0], receives: [2, 0], drops: 1, expiries: 2, ..none },
+                sends_to: [&[0, 0, 0], &[]],
                 ..base
             },
         ),

@@ -4,6 +4,18 @@ use crate::model::Model;
 use crate::rules::Acknowledgement;
 use crate::state::{Ask, Call, End, Entry, Finished, Generation, QUEUES, Reply, State, Ticket, has_queue};
 
+/// How many expired entries one call drops (R18): the scripts' number is larger, and one shows the same.
+const MOST_EXPIRED: u8 = 1;
+
+/// What a ticket got.
+enum Served {
+    Given(Entry),
+    /// Nothing is there, so it waits.
+    Nothing,
+    /// The call has dropped as many expired entries as it may, and others may stand there.
+    Stopped,
+}
+
 impl Model {
     /// Executes a call and returns its reply, or `None` where the client awaits none. A call on an old connection
     /// subscribes nobody.
@@ -120,8 +132,15 @@ impl Model {
         for f in &finished {
             self.finish(state, client as u8, server, *f);
         }
-        let given = open.and_then(|ask| self.serve(state, client as u8, server, ask));
-        Reply::Popped { finished, served: open.map(|ask| ask.ticket), given }
+        let (mut served, mut given, mut unserved) = (None, None, None);
+        if let Some(ask) = open {
+            match self.serve(state, client as u8, server, ask) {
+                Served::Given(entry) => (served, given) = (Some(ask.ticket), Some(entry)),
+                Served::Nothing => served = Some(ask.ticket),
+                Served::Stopped => unserved = Some(ask),
+            }
+        }
+        Reply::Popped { finished, served, given, unserved }
     }
 
     /// Deletes the record of a finished ticket. Unless its entry is acknowledged, it goes back.
@@ -152,32 +171,40 @@ impl Model {
     }
 
     /// Returns the entry of the ticket's record, else one of its queues, else lets the ticket wait. Tickets look at their
-    /// queues in one direction or the other.
-    fn serve(&self, state: &mut State, client: u8, server: usize, ask: Ask) -> Option<Entry> {
+    /// queues in one direction or the other. Stops when it has dropped as many expired entries as one call may (R18).
+    fn serve(&self, state: &mut State, client: u8, server: usize, ask: Ask) -> Served {
         let expired = state.expired;
         let known = &mut state.servers[server];
         if let Some(at) = known.record(client, ask.ticket) {
-            return Some(known.records[at].entry);
+            return Served::Given(known.records[at].entry);
         }
-        let mut found = None;
+        let (mut found, mut dropped) = (None, 0);
         for i in 0..QUEUES {
             let queue = if ask.ticket.is_multiple_of(2) { i } else { QUEUES - 1 - i };
-            while found.is_none() && has_queue(ask.queues, queue) && !known.queues[queue].is_empty() {
+            while found.is_none()
+                && dropped < MOST_EXPIRED
+                && has_queue(ask.queues, queue)
+                && !known.queues[queue].is_empty()
+            {
                 let head = known.queues[queue].remove(0);
                 found = (expired >> head.id & 1 == 0).then_some(head);
+                dropped += u8::from(found.is_none());
             }
         }
         if let Some(entry) = found {
             known.leave_lines(client, ask.ticket);
             known.keep_record(client, ask.ticket, entry);
-            return Some(entry);
+            return Served::Given(entry);
+        }
+        if dropped == MOST_EXPIRED && self.rules.stops_whole {
+            return Served::Stopped;
         }
         for (queue, line) in known.lines.iter_mut().enumerate() {
             if has_queue(ask.queues, queue) && !line.contains(&(client, ask.ticket)) {
                 line.push((client, ask.ticket));
             }
         }
-        None
+        Served::Nothing
     }
 
     /// lua/lib/hand_over.lua (R2): records the entry under the ticket that has waited longest and publishes it. Returns

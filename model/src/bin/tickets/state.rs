@@ -74,11 +74,13 @@ pub enum Call {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Reply {
     Stale(Generation),
-    /// `served`: the open ticket that was looked at; `given`: the entry that it has.
+    /// `served`: the open ticket that was looked at; `given`: the entry that it has; `unserved`: the one that was not looked
+    /// at, or not to the end.
     Popped {
         finished: Vec<Finished>,
         served: Option<Ticket>,
         given: Option<Entry>,
+        unserved: Option<Ask>,
     },
     GivenBack(Ticket),
 }

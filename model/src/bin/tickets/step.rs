@@ -164,8 +164,14 @@ impl Model {
                     self.greet(own, server);
                 }
             }
-            Reply::Popped { finished, served, given } => {
+            Reply::Popped { finished, served, given, unserved } => {
                 own.finished[server].retain(|f| !finished.contains(f));
+                // R18: what was not looked at is asked for again.
+                let is_open =
+                    |ask: &Ask| own.receives.iter().any(|r| r.ticket == ask.ticket && r.filled.is_none());
+                if let Some(ask) = unserved.filter(is_open) {
+                    self.say(own, server, Some(ask));
+                }
                 if let (Some(ticket), Some(entry)) = (served, given) {
                     self.fill(state, client, server, ticket, entry);
                 }

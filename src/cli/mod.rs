@@ -9,6 +9,7 @@ mod drain;
 mod flush;
 mod group;
 mod json;
+mod manifest;
 mod message;
 mod new_channel;
 mod notices;

@@ -4,6 +4,7 @@ use asgi_redis::scripts::{Script, Slot, SlotKind, all, get};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::manifest::Described;
 use super::options::LayerOptions;
 use super::outcome::{Failure, Status};
 use super::output;
@@ -16,7 +17,7 @@ pub(crate) struct Scripts {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print each script's name, SHA, slots and replies. What `scripts` alone does.
+    /// Print each script's name, SHA, slots and replies. What `scripts` alone does; with --json, the manifest of dist/.
     List,
     /// Put the scripts on a server and print their SHAs.
     Load,
@@ -53,52 +54,9 @@ fn script(name: &str) -> Result<&'static Script, Failure> {
     })
 }
 
-#[derive(Serialize)]
-struct Listed {
-    name: &'static str,
-    sha: &'static str,
-    doc: &'static str,
-    slots: Vec<ListedSlot>,
-    reply: &'static [&'static str],
-}
-
-#[derive(Serialize)]
-struct ListedSlot {
-    kind: &'static str,
-    index: usize,
-    variadic: bool,
-    name: &'static str,
-    #[serde(rename = "type")]
-    ty: &'static str,
-    text: &'static str,
-}
-
-impl From<&'static Script> for Listed {
-    fn from(script: &'static Script) -> Self {
-        let slots = script.slots().iter().map(|slot| ListedSlot {
-            kind: match slot.kind() {
-                SlotKind::Key => "key",
-                SlotKind::Argument => "argument",
-            },
-            index: slot.index(),
-            variadic: slot.is_variadic(),
-            name: slot.name(),
-            ty: slot.ty(),
-            text: slot.text(),
-        });
-        Self {
-            name: script.name(),
-            sha: script.sha(),
-            doc: script.doc(),
-            slots: slots.collect(),
-            reply: script.reply(),
-        }
-    }
-}
-
 fn list(as_json: bool) -> Result<(), Failure> {
     if as_json {
-        return output::json(&all().iter().copied().map(Listed::from).collect::<Vec<_>>());
+        return output::json(&all().iter().copied().map(Described::from).collect::<Vec<_>>());
     }
     for (number, script) in all().iter().enumerate() {
         let space = if number == 0 { "" } else { "\n" };

@@ -3,6 +3,7 @@
 //! And the texts for users and contributors leave nothing out.
 
 mod by_hand;
+mod dist;
 mod rights;
 mod session;
 mod tables;

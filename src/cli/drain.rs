@@ -43,7 +43,7 @@ impl Drain {
         if self.abandon {
             return self.abandon(options, &mut signals).await;
         }
-        let new = options.connect_servers().await?;
+        let new = options.connect_servers_after(&self.from).await?;
         let old = options.connect_to(&self.from).await?;
         let drained = tokio::select! {
             drained = old.drain_into(&new) => drained,
@@ -70,19 +70,23 @@ impl Drain {
         ))?;
         if report.unopened() > 0 {
             output::line(&format!(
-                "{} of them do not open with the keys given here, and were moved as they are",
-                report.unopened()
+                "{} of them {} not open with the keys given here, and moved as {}",
+                report.unopened(),
+                if report.unopened() == 1 { "does" } else { "do" },
+                if report.unopened() == 1 { "it is" } else { "they are" }
             ))?;
         }
         if report.put_before() > 0 {
             output::line(&format!("{} had been moved by an earlier drain", report.put_before()))?;
         }
         for (inbox, entries) in report.inboxes() {
-            output::line(&format!("{entries} stay in inbox {inbox}: its process reads them there"))?;
+            let (stay, them) = if *entries == 1 { ("stays", "it") } else { ("stay", "them") };
+            output::line(&format!("{entries} {stay} in inbox {inbox}: its process reads {them} there"))?;
         }
         for (queue, entries) in report.left() {
+            let stay = if *entries == 1 { "stays" } else { "stay" };
             output::line(&format!(
-                "{entries} stay in queue {queue}: it belongs to no channel of this layer"
+                "{entries} {stay} in queue {queue}: it belongs to no channel of this layer"
             ))?;
         }
         ended(&report)

@@ -35,6 +35,13 @@ struct Server<'a> {
     host: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// Of a server that could be looked at.
+    #[serde(flatten)]
+    contents: Option<Contents>,
+}
+
+#[derive(Serialize)]
+struct Contents {
     messages: usize,
     queues: usize,
     groups: usize,
@@ -46,23 +53,25 @@ impl<'a> Server<'a> {
             Ok(survey) => Self {
                 host,
                 error: None,
-                messages: survey.messages(),
-                queues: survey.queues().len() + survey.unrevealed().len(),
-                groups: survey.groups(),
+                contents: Some(Contents {
+                    messages: survey.messages(),
+                    queues: survey.queues().len() + survey.unrevealed().len(),
+                    groups: survey.groups(),
+                }),
             },
-            Err(error) => Self { host, error: Some(error.to_string()), messages: 0, queues: 0, groups: 0 },
+            Err(error) => Self { host, error: Some(error.to_string()), contents: None },
         }
     }
 
     fn in_words(&self) -> String {
-        match &self.error {
-            Some(error) => format!("{}  unknown: {error}", self.host),
-            None => format!(
-                "{}  {} in {}, {}",
+        match &self.contents {
+            None => format!("{}: unknown: {}", self.host, self.error.as_deref().unwrap_or_default()),
+            Some(Contents { messages, queues, groups }) => format!(
+                "{}: {} in {}, {}",
                 self.host,
-                counted(self.messages, "message"),
-                counted(self.queues, "queue"),
-                counted(self.groups, "group")
+                counted(*messages, "message"),
+                counted(*queues, "queue"),
+                counted(*groups, "group")
             ),
         }
     }
@@ -72,14 +81,22 @@ impl Flush {
     pub(crate) async fn run(&self, options: &LayerOptions) -> Result<Status, Failure> {
         let mut signals = Signals::listen()?;
         let prefix = options.prefix()?;
-        let servers = options.connect_servers().await?;
-        let (health, surveys) = (servers.health().await, servers.survey().await);
-        let _ = servers.close().await;
+        let (mut health, mut surveys) = (Vec::new(), Vec::new());
+        for servers in options.connect_all_servers().await? {
+            health.extend(servers.health().await);
+            surveys.extend(servers.survey().await);
+            let _ = servers.close().await;
+        }
         let found: Vec<Server<'_>> = health
             .iter()
             .zip(&surveys)
             .map(|(shard, survey)| Server::new(shard.host(), survey.as_ref()))
             .collect();
+        let unknown = surveys.iter().find_map(|survey| survey.as_ref().err());
+        if let Some(error) = unknown.filter(|_| !self.dry_run) {
+            let failure = Failure::of(error);
+            return Err(failure.because("nothing was removed, for what is there is unknown"));
+        }
         if !self.dry_run && !self.yes {
             let confirmed = tokio::select! {
                 confirmed = ask(&prefix, &found) => confirmed?,
@@ -99,7 +116,7 @@ impl Flush {
                 output::line(&format!("would remove {prefix}* from {}", server.in_words()))?;
             }
         }
-        Ok(Status::Done)
+        Ok(unknown.map_or(Status::Done, |error| Failure::of(error).status()))
     }
 }
 

@@ -2,7 +2,7 @@
 //! outage and its end, and of messages that were dropped.
 
 use std::fmt::{Debug, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
@@ -25,7 +25,8 @@ pub(crate) struct Notices(Arc<State>);
 struct State {
     /// Whether a command waits, so that more than its settings is of interest.
     waits: AtomicBool,
-    has_dropped: AtomicBool,
+    /// How many messages were dropped that did not open.
+    dropped: AtomicU64,
     last: Mutex<String>,
 }
 
@@ -43,19 +44,21 @@ impl Notices {
         self.0.waits.store(true, Ordering::Relaxed);
     }
 
-    /// Whether messages were dropped because they did not open.
-    pub(crate) fn has_dropped_messages(&self) -> bool {
-        self.0.has_dropped.load(Ordering::Relaxed)
+    /// How many messages were dropped because they did not open.
+    pub(crate) fn dropped_messages(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
     }
 }
 
 impl Subscriber for Notices {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= Level::INFO && metadata.target().starts_with("asgi_redis")
+        // Of messages that do not open the layer logs one in a while as a warning, and the others too, which are counted here.
+        let least = if metadata.target().starts_with(SEALS) { Level::DEBUG } else { Level::INFO };
+        metadata.is_event() && *metadata.level() <= least && metadata.target().starts_with("asgi_redis")
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
+        Some(LevelFilter::DEBUG)
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -64,7 +67,10 @@ impl Subscriber for Notices {
             return;
         }
         if target.starts_with(SEALS) {
-            self.0.has_dropped.store(true, Ordering::Relaxed);
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+            if *event.metadata().level() > Level::INFO {
+                return;
+            }
         }
         let mut line = Line::default();
         event.record(&mut line);

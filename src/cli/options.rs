@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asgi_redis::{
-    Backend, ChannelLayer, ChannelLayers, ConfigBuilder, ConfiguredLayer, HostSpecs, RedisChannelLayer, Value,
+    Backend, ChannelKind, ChannelLayer, ChannelLayers, ChannelName, ConfigBuilder, ConfiguredLayer,
+    HostSpecs, RedisChannelLayer, Value,
 };
 use clap::Args;
 use zeroize::Zeroizing;
@@ -67,12 +68,12 @@ pub(crate) struct LayerOptions {
     expiry: Option<Duration>,
 
     /// How many messages a channel holds; capacities by pattern in --config stay [default: 100]
-    #[arg(long, global = true, hide_short_help = true, value_name = "N", allow_negative_numbers = true)]
-    capacity: Option<usize>,
+    #[arg(long, global = true, hide_short_help = true, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
+    capacity: Option<u64>,
 
     /// How many messages the inbox of a process holds, for all its mailboxes [default: 10000]
-    #[arg(long, global = true, hide_short_help = true, value_name = "N", allow_negative_numbers = true)]
-    inbox_capacity: Option<usize>,
+    #[arg(long, global = true, hide_short_help = true, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
+    inbox_capacity: Option<u64>,
 
     /// A file with encryption keys, one on each line: the first seals, all of them open. Overrides those of --config.
     #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
@@ -114,11 +115,57 @@ impl LayerOptions {
         Ok(layer.connect().await?)
     }
 
+    /// Refuses channels that live in the memory of this program alone.
+    pub(crate) fn refuse_in_memory<'a>(
+        &self,
+        channels: impl IntoIterator<Item = &'a ChannelName>,
+    ) -> Result<(), Failure> {
+        let half = self.settings(|_| true)?.local_half();
+        if half.is_none_or(|half| half.backend() != Backend::Memory) {
+            return Ok(());
+        }
+        match channels.into_iter().find(|channel| channel.kind() == ChannelKind::Normal) {
+            Some(channel) => Err(Failure::wrong_use(format!(
+                "channel {:?} is in the memory of this program alone, where nobody else sends or receives: its local and \
+                 remote layer has no server for normal channels, which the option `local` names",
+                channel.as_str()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Connects to all servers that have something of the layer; of a local and remote one to those of both halves.
+    pub(crate) async fn connect_all_servers(&self) -> Result<Vec<RedisChannelLayer>, Failure> {
+        let mut layers = vec![self.connect_servers().await?];
+        if let Some(half) = self.settings(|_| true)?.local_half()
+            && half.backend() != Backend::Memory
+        {
+            layers.push(half.config().connect().await?);
+        }
+        Ok(layers)
+    }
+
     /// Connects to the servers of the layer; of a local and remote one to those that all machines share.
     pub(crate) async fn connect_servers(&self) -> Result<RedisChannelLayer, Failure> {
         let layer = self.settings(|_| true)?;
         refuse_memory(layer.backend())?;
         Ok(layer.config().connect().await?)
+    }
+
+    /// As `connect_servers`, of servers that take over from one. If that one alone has TLS, the options about TLS are its own.
+    pub(crate) async fn connect_servers_after(&self, from: &str) -> Result<RedisChannelLayer, Failure> {
+        let urls = self.urls()?;
+        if !has_tls(from) || urls.is_empty() || urls.iter().any(|url| has_tls(url)) {
+            return self.connect_servers().await;
+        }
+        let is_tls = |option: &str| option.starts_with("tls_") || option.starts_with("ssl_");
+        let layer = self.layer(|option| !is_tls(option) && !SERVERS.contains(&option))?;
+        let layer = layer.map_config(|settings| {
+            self.apply(settings).hosts(urls.iter().flat_map(HostSpecs::into_specs).collect::<Vec<_>>())
+        });
+        let layer = self.with_keys(layer)?;
+        refuse_memory(layer.backend())?;
+        Ok(layer.into_config().connect().await?)
     }
 
     /// Returns the prefix of the layer.
@@ -129,7 +176,7 @@ impl LayerOptions {
     /// Connects a layer with the same settings to another server.
     pub(crate) async fn connect_to(&self, url: &str) -> Result<RedisChannelLayer, Failure> {
         // A server without TLS may be drained into others that have it.
-        let with_tls = HAVE_TLS.iter().any(|scheme| url.starts_with(scheme));
+        let with_tls = has_tls(url);
         let wanted = |option: &str| {
             !SERVERS.contains(&option)
                 && (with_tls || !(option.starts_with("tls_") || option.starts_with("ssl_")))
@@ -201,10 +248,10 @@ impl LayerOptions {
             settings = settings.expiry(expiry);
         }
         if let Some(capacity) = self.capacity {
-            settings = settings.capacity(capacity);
+            settings = settings.capacity(usize::try_from(capacity).unwrap_or(usize::MAX));
         }
         if let Some(capacity) = self.inbox_capacity {
-            settings = settings.inbox_capacity(capacity);
+            settings = settings.inbox_capacity(usize::try_from(capacity).unwrap_or(usize::MAX));
         }
         settings
     }
@@ -315,6 +362,17 @@ fn only_in_config(layer: Value, keep: impl Fn(Vec<(Value, Value)>) -> Vec<(Value
         other => (key, other),
     });
     Value::Map(entries.collect())
+}
+
+/// A whole number.
+pub(crate) fn whole(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "not a whole number, such as 0 or 100".to_owned())
+}
+
+/// Whether a URL names a server with TLS.
+fn has_tls(url: &str) -> bool {
+    let url = url.trim().to_ascii_lowercase();
+    HAVE_TLS.iter().any(|scheme| url.starts_with(scheme))
 }
 
 /// A number of seconds.

@@ -81,6 +81,15 @@ impl Failure {
         Self::new(Status::WrongUse, message)
     }
 
+    /// The same, with what that means for the command.
+    pub(crate) fn because(self, what: &str) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.status
+    }
+
     /// Writes to standard error what went wrong, and returns the exit status.
     pub(crate) fn tell(self) -> Status {
         if !self.message.is_empty() {
@@ -92,6 +101,13 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl Failure {
+    /// What an error makes of a command.
+    pub(crate) fn of(error: &Error) -> Self {
         let status = match error.kind() {
             ErrorKind::ChannelFull => Status::ChannelFull,
             ErrorKind::InvalidName | ErrorKind::Config | ErrorKind::Unsupported => Status::WrongUse,
@@ -131,7 +147,14 @@ fn without_passwords(text: &str) -> String {
         Regex::new(r#"(://)[^\s"'`]*(@)|([?&]pass(?:word)?=)[^\s"'`&]*()"#)
             .expect("the pattern is well-formed")
     });
-    SECRET.replace_all(text, "$1$3***$2").into_owned()
+    // A password where a port should be, which all other characters than digits tell.
+    #[expect(clippy::expect_used, reason = "the pattern is a constant, and a test uses it")]
+    static NO_PORT: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r#"(://[^\s"'`/@:,;?\[]*:)[^\s"'`/@,;?]*[^\s"'`/@,;?0-9][^\s"'`/@,;?]*"#)
+            .expect("the pattern is well-formed")
+    });
+    let text = SECRET.replace_all(text, "$1$3***$2");
+    NO_PORT.replace_all(&text, "$1***").into_owned()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::json::Json;
 use super::notices::Notices;
-use super::options::{LayerOptions, seconds};
+use super::options::{LayerOptions, seconds, whole};
 use super::outcome::{Failure, Status, tell};
 use super::output;
 use super::printing::Printing;
@@ -26,7 +26,7 @@ pub(crate) struct Receive {
     timeout: Option<Duration>,
 
     /// How many messages to receive; 0 is any number, until the timeout or a signal.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole, allow_negative_numbers = true)]
     count: u64,
 }
 
@@ -55,6 +55,7 @@ impl Receive {
     pub(crate) async fn run(self, options: &LayerOptions, notices: &Notices) -> Result<Status, Failure> {
         let channels = self.channels.iter().map(|name| ChannelName::new(name));
         let channels: Vec<ChannelName> = channels.collect::<Result<_, Error>>()?;
+        options.refuse_in_memory(&channels)?;
         let mut signals = Signals::listen()?;
         let layer = tokio::select! {
             layer = options.connect() => layer?,
@@ -67,7 +68,10 @@ impl Receive {
             closed = layer.close() => closed.map_err(Failure::from).and(ended),
             interrupted = signals.next() => Ok(interrupted),
         };
-        if notices.has_dropped_messages() { unopened(ended) } else { ended }
+        match notices.dropped_messages() {
+            0 => ended,
+            dropped => unopened(ended, dropped),
+        }
     }
 
     async fn read(
@@ -81,7 +85,8 @@ impl Receive {
         while self.count == 0 || received < self.count {
             let next = tokio::select! {
                 next = self.next(layer, channels) => next?,
-                interrupted = signals.next() => return Ok(interrupted),
+                // What was not decoded counts more than how it ended.
+                interrupted = signals.next() => return Ok(if status == Status::Done { interrupted } else { status }),
             };
             let Some(Incoming { channel, packed, message }) = next else {
                 if self.count == 0 && received > 0 {
@@ -106,8 +111,15 @@ impl Receive {
                 }
             };
             let printing = Printing { layer, channel: from, packed: packed.as_ref(), line };
-            if let Some(interrupted) = printing.run(signals).await? {
-                return Ok(interrupted);
+            match printing.run(signals).await {
+                Ok(None) => {}
+                Ok(Some(ended)) if status == Status::Done => return Ok(ended),
+                Ok(Some(_)) => return Ok(status),
+                Err(failure) if status == Status::Done => return Err(failure),
+                Err(failure) => {
+                    failure.tell();
+                    return Ok(status);
+                }
             }
         }
         Ok(status)
@@ -152,12 +164,16 @@ impl Receive {
 }
 
 /// Messages were dropped that did not open, which counts more than that nothing arrived. What ended the command is still told.
-fn unopened(ended: Result<Status, Failure>) -> Result<Status, Failure> {
+fn unopened(ended: Result<Status, Failure>, dropped: u64) -> Result<Status, Failure> {
     let status = ended.unwrap_or_else(Failure::tell);
-    tell(
-        "what does not open was dropped, and nobody else receives it; give the keys by which it was sealed with --keys or \
-         --config, or none if it is in clear text",
-    );
+    let (what, it, is) = match dropped {
+        1 => ("what does not open was dropped".to_owned(), "it", "it is"),
+        _ => (format!("{dropped} messages that do not open were dropped"), "them", "they are"),
+    };
+    let was = if dropped == 1 { "it was" } else { "they were" };
+    tell(&format!(
+        "{what}, and nobody else receives {it}; give the keys by which {was} sealed with --keys or --config, or none if {is} in clear text"
+    ));
     Ok(match status {
         Status::Done | Status::NothingArrived | Status::Interrupted(_) => Status::Failed,
         failed => failed,

@@ -27,6 +27,7 @@ struct Sent<'a> {
 impl Send {
     pub(crate) async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
         let channel = ChannelName::new(&self.channel)?;
+        options.refuse_in_memory([&channel])?;
         let message = self.message.pack()?;
         options.with_layer(async |layer| Ok(layer.send_packed(&channel, message).await?)).await?;
         if options.json {

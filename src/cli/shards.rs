@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use asgi_redis::{Error, ShardHealth, ShardSurvey};
+use asgi_redis::{ChannelLayer, Error, ShardHealth, ShardSurvey};
 use clap::Args;
 use serde::Serialize;
 
@@ -49,12 +49,18 @@ struct Contents<'a> {
 
 impl Shards {
     pub(crate) async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
-        let (health, surveys) =
-            options.with_servers(async |layer| Ok((layer.health().await, layer.survey().await))).await?;
+        let (mut health, mut surveys) = (Vec::new(), Vec::new());
+        for servers in options.connect_all_servers().await? {
+            health.extend(servers.health().await);
+            surveys.extend(servers.survey().await);
+            let _ = servers.close().await;
+        }
         let mut status = Status::Done;
         for (shard, survey) in health.iter().zip(&surveys) {
-            if !shard.is_up() || survey.is_err() {
-                status = Status::NoServer;
+            if let Some(error) = shard.error().or(survey.as_ref().err())
+                && status == Status::Done
+            {
+                status = Failure::of(error).status();
             }
             self.show(shard, survey.as_ref(), options.json)?;
         }
@@ -68,6 +74,7 @@ impl Shards {
         as_json: bool,
     ) -> Result<(), Failure> {
         let error = shard.error().or(survey.err());
+        let error_is_outage = shard.error().is_some();
         let contents = survey.ok().map(|survey| Contents {
             queues: survey.queues().len() + survey.unrevealed().len(),
             messages: survey.messages(),
@@ -89,7 +96,8 @@ impl Shards {
             return output::json(&shown);
         }
         if let Some(error) = shown.error {
-            return output::line(&format!("{}  down: {error}", shown.host));
+            let state = if error_is_outage { "down" } else { "unknown" };
+            return output::line(&format!("{}  {state}: {error}", shown.host));
         }
         let (Some(version), Some(latency), Some(contents)) =
             (shown.version, shown.latency_us, shown.contents)

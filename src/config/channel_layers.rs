@@ -150,6 +150,11 @@ impl ConfiguredLayer {
         Self { config: change(self.config), ..self }
     }
 
+    /// The local half of a local and remote layer, which keeps the normal channels; `None` of any other layer.
+    pub fn local_half(&self) -> Option<Self> {
+        self.local_config().map(Self::new)
+    }
+
     /// The settings of the local half; `None` unless this is a local and remote layer.
     pub(crate) fn local_config(&self) -> Option<ConfigBuilder> {
         let local = || self.local.clone().unwrap_or_else(|| MEMORY.into());
@@ -177,6 +182,18 @@ impl TryFrom<Value> for ChannelLayers {
             *key == DEFAULT_ALIAS || LAYER_KEYS.iter().any(|key| value.get(key).is_some())
         };
         // Without any layer it is a bare CONFIG, whose options may be misspelt.
+        if let [("CHANNEL_LAYERS", inner)] = aliases[..] {
+            return inner.clone().try_into();
+        }
+        if aliases.iter().any(is_layer)
+            && let Some((key, _)) =
+                aliases.iter().find(|(key, value)| *key != DEFAULT_ALIAS && value.as_map().is_none())
+        {
+            return Err(Error::config(format!(
+                "CHANNEL_LAYERS[{key:?}] is no layer; an option belongs into the CONFIG of a layer, as in \
+                 {{\"default\": {{\"BACKEND\": ..., \"CONFIG\": {{{key:?}: ...}}}}}}"
+            )));
+        }
         if aliases.iter().any(|(key, _)| OPTIONS.contains(key)) || !aliases.iter().any(is_layer) {
             let layer = ConfiguredLayer::new(document.try_into()?);
             return Ok(Self(vec![(DEFAULT_ALIAS.to_owned(), layer)]));

@@ -234,7 +234,18 @@ pub(super) fn time(
     }
     let (least, most) = (allowed.start(), allowed.end());
     let in_words = if *most == TEN_YEARS { " (ten years)" } else { "" };
-    Err(Error::config(format!(
-        "option `{option}`: {value:?} is not allowed, only {least:?} to {most:?}{in_words}"
-    )))
+    let (value, least, most) = (shown(value), shown(*least), shown(*most));
+    Err(Error::config(format!("option `{option}`: {value} is not allowed, only {least} to {most}{in_words}")))
+}
+
+/// A time in seconds, or in ms where it has whole ones.
+fn shown(time: Duration) -> String {
+    let ms = time.as_millis();
+    if time.subsec_nanos() == 0 {
+        format!("{} s", time.as_secs())
+    } else if Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX)) == time {
+        format!("{ms} ms")
+    } else {
+        format!("{} s", time.as_secs_f64())
+    }
 }

@@ -172,6 +172,14 @@ impl fmt::Debug for Host {
     }
 }
 
+/// Whether a part of a list is a port, or a further host.
+fn is_port_or_host(part: &str) -> bool {
+    part.split(':')
+        .next_back()
+        .is_some_and(|last| !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
+        || part.contains('=')
+}
+
 /// Returns a URL without user, password and parameters, however broken it is.
 pub(crate) fn masked(url: &str) -> String {
     if !url.contains("://") && url.contains('=') {
@@ -188,6 +196,20 @@ pub(crate) fn masked(url: &str) -> String {
         return format!("{scheme}***");
     }
     let credentials = if secret.is_some() { "***@" } else { "" };
+    // Without an `@` a password may stand where a port should be; behind a `#` or a space anything may.
+    let place = match place.find(['#', ' ', '\t']) {
+        Some(end) => &place[..end],
+        None => place,
+    };
+    let (authority, path) = place.find('/').map_or((place, ""), |slash| place.split_at(slash));
+    let is_secret = |port: &str| !port.is_empty() && !port.split(['?', ',', ';']).all(is_port_or_host);
+    let place = match authority.split_once(':') {
+        Some((host, port)) if secret.is_none() && !authority.starts_with('[') && is_secret(port) => {
+            format!("{host}:***{path}")
+        }
+        _ => place.to_owned(),
+    };
+    let place = place.as_str();
     let place = match place.split_once('?') {
         Some((place, _)) => format!("{place}?***"),
         None => place.to_owned(),

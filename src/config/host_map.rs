@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::builder::ConfigBuilder;
-use super::host::HostSpec;
+use super::host::{HostSpec, masked};
 use crate::error::{Error, Result};
 use crate::message::value::Value;
 
@@ -95,6 +95,16 @@ impl Parts {
         let text = || value.as_str().map(str::to_owned).ok_or_else(|| refused("a text"));
         let number = || value.as_u64().ok_or_else(|| refused("a whole number"));
         match key {
+            "address" | "url" | "unix_socket_path" | "path" if self.address.is_some() => {
+                return Err(Error::config(format!(
+                    "option `hosts`: a server has `{key}` beside another address; leave one out"
+                )));
+            }
+            "host" if self.host.is_some() => {
+                return Err(Error::config(
+                    "option `hosts`: a server has `host` beside an `address` of host and port; leave one out",
+                ));
+            }
             "address" | "url" => match value.as_list() {
                 Some([Value::Text(host), port]) => {
                     self.host = Some(host.clone());
@@ -121,7 +131,7 @@ impl Parts {
         Ok(())
     }
 
-    /// One text, whose parameters hold what is a secret.
+    /// One text, whose parameters hold what is a secret. What a map says twice is refused: one of them would not count.
     fn url(self) -> Result<String> {
         let mut url = match (self.address, self.host) {
             (Some(_), Some(_)) => {
@@ -129,10 +139,16 @@ impl Parts {
                     "option `hosts`: a server has both `address` and `host`; leave one out",
                 ));
             }
-            (Some(address), None) if self.ssl && address.starts_with("redis://") => {
-                return Err(Error::config(
-                    "option `hosts`: a server has `ssl` and an `address` with redis://; write rediss://",
-                ));
+            (Some(address), None) if self.port.is_some() => {
+                return Err(Error::config(format!(
+                    "option `hosts`: a server has both `address` and `port`; write {}:{}, or `host` and `port`",
+                    masked(&address),
+                    self.port.unwrap_or_default()
+                )));
+            }
+            (Some(address), None) if self.ssl => with_tls(&address)?,
+            (Some(address), None) if !address.contains("://") && !address.starts_with('/') => {
+                format!("redis://{address}")
             }
             (Some(address), None) => address,
             (None, host) => {
@@ -159,5 +175,18 @@ impl Parts {
             }
         }
         Ok(url)
+    }
+}
+
+/// An address with TLS, of one that may leave that open; a scheme that speaks without it is refused.
+fn with_tls(address: &str) -> Result<String> {
+    match address.split_once("://") {
+        None => Ok(format!("rediss://{address}")),
+        Some((scheme, _)) if ["rediss", "valkeys"].contains(&&*scheme.to_ascii_lowercase()) => {
+            Ok(address.to_owned())
+        }
+        Some((scheme, _)) => Err(Error::config(format!(
+            "option `hosts`: a server has `ssl` and an `address` with {scheme}://, which is without TLS; write rediss://"
+        ))),
     }
 }

@@ -66,7 +66,11 @@ impl Asked<'_> {
             }
             (ErrorKind::Unsupported, _) => in_cluster_mode(host),
             (ErrorKind::Rights, _) => match missing_right(text, script, prefix) {
-                Some(right) => format!("server {host} denies its user a right; grant {right}: {said}"),
+                Some(right) => {
+                    // A script's own words tell it already.
+                    let said = said.strip_suffix(&format!("; grant {right}")).unwrap_or(&said);
+                    format!("server {host} denies its user a right; grant {right}: {said}")
+                }
                 None => format!("server {host} denies its user a right: {said}"),
             },
             (_, Some(script)) => {

@@ -74,6 +74,7 @@ impl Refusals {
         self.counter(refusal).fetch_add(1, Ordering::Relaxed);
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.is_some_and(|warned| warned.elapsed() < PAUSE) {
+            tracing::debug!(channel = queue, why = %refusal, "dropped another message that does not open");
             return;
         }
         *warned = Some(Instant::now());

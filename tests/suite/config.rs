@@ -279,3 +279,32 @@ async fn memory_is_no_server_and_stands_alone() {
         );
     }
 }
+
+#[test]
+fn a_server_that_is_to_have_tls_gets_it_or_is_refused_whatever_the_form_of_its_address() {
+    let hosts = |server: &str| -> Result<String, String> {
+        let document = format!(r#"{{"hosts": [{server}]}}"#);
+        let builder: ConfigBuilder = serde_json::from_str(&document).map_err(|error| error.to_string())?;
+        let config = builder.build().map_err(|error| error.to_string())?;
+        Ok(config.hosts()[0].to_string())
+    };
+    for address in ["redis1:6379", "redis1", "rediss://redis1", "REDISS://redis1:6379", "valkeys://redis1"] {
+        let read = hosts(&format!(r#"{{"address": "{address}", "ssl": true}}"#));
+        assert_eq!(read.as_deref(), Ok("rediss://redis1:6379/0"), "{address}");
+    }
+    for address in ["redis://redis1", "REDIS://redis1", "valkey://redis1", "unix:///run/sock"] {
+        let refused = hosts(&format!(r#"{{"address": "{address}", "ssl": true}}"#)).unwrap_err();
+        assert!(refused.contains("without TLS; write rediss://"), "{address}: {refused}");
+    }
+    for (server, said) in [
+        (r#"{"address": "redis://redis1", "port": 1}"#, "both `address` and `port`"),
+        (r#"{"address": ["redis1", 1], "host": "x"}"#, "`host` beside an `address`"),
+        (r#"{"path": "/run/sock", "url": "redis://redis1"}"#, "beside another address"),
+    ] {
+        let refused = hosts(server).unwrap_err();
+        assert!(refused.contains(said), "{server}: {refused}");
+    }
+    // A bare address may have the rest beside it.
+    let bare = hosts(r#"{"address": "redis1:7000", "password": "secret", "db": 1}"#);
+    assert_eq!(bare.as_deref(), Ok("redis://***@redis1:7000/1"));
+}

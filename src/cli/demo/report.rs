@@ -118,7 +118,7 @@ pub(super) async fn show_progress(ledger: &Ledger, copies: &Copies) -> Infallibl
         let Progress { sent, received, refused, cancelled } = ledger.progress();
         let copies = copies.received();
         let line = format!(
-            "sent {sent}, received {received}, refused {refused}, dropped {cancelled}, copies {copies}"
+            "sent {sent}, received {received}, refused {refused}, cancelled {cancelled}, copies {copies}"
         );
         // Nobody may be there to see it.
         let _ = if replaces {

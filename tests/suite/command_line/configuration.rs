@@ -170,7 +170,7 @@ fn flush_says_what_it_would_remove_and_removes_it_only_if_it_is_told_so() {
     with(&["send", "a", "1"]).done();
     with(&["group", "add", "room", "a"]).done();
     let refused = with(&["flush"]);
-    refused.failed(2, &format!("flush removes everything under prefix {prefix:?}: redis://{}/0 1 message in 1 queue, 1 group; repeat it with --yes", server.address()));
+    refused.failed(2, &format!("flush removes everything under prefix {prefix:?}: redis://{}/0: 1 message in 1 queue, 1 group; repeat it with --yes", server.address()));
     let looked = with(&["flush", "--dry-run"]).done();
     assert!(looked.contains("1 message in 1 queue, 1 group") && looked.contains(&prefix), "{looked}");
     assert_eq!(with(&["flush", "--dry-run", "--json"]).json()[0]["flushed"], false);
@@ -190,4 +190,124 @@ fn a_misspelt_option_alone_is_named_as_one() {
             "{said:?}"
         );
     }
+}
+
+/// A document with a local and remote layer; `local` is the option, or nothing.
+fn local_and_remote(name: &str, remote: &str, local: &str, prefix: &str) -> File {
+    let config = format!(r#"{{"hosts": ["{remote}"], "prefix": "{prefix}"{local}}}"#);
+    let backend = "asgi_redis.RedisLocalChannelLayer";
+    File::new(name, &format!(r#"{{"default": {{"BACKEND": "{backend}", "CONFIG": {config}}}}}"#))
+}
+
+#[test]
+fn flush_and_shards_name_both_halves_of_a_local_and_remote_layer() {
+    let (server, prefix) = (Server::shared(), unique_prefix("both-halves"));
+    let (remote, local) = (server.url_with_db(0), server.url_with_db(1));
+    let file = local_and_remote("both-halves", &remote, &format!(r#", "local": "{local}""#), &prefix);
+    let on = |arguments: &[&str]| run(program().args(arguments).args(["--config", file.name()]));
+    on(&["send", "here", "1"]).done();
+    let shards = on(&["shards", "--json"]).json();
+    assert_eq!(shards.iter().map(|shard| shard["messages"].as_u64()).collect::<Vec<_>>(), [Some(0), Some(1)]);
+    let shown = on(&["flush", "--dry-run"]).done();
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    assert!(shown.lines().nth(1).unwrap().contains(": 1 message in 1 queue"), "{shown}");
+    let removed = on(&["flush", "--yes", "--json"]).json().remove(0);
+    assert_eq!(removed["servers"].as_array().unwrap().len(), 2, "{removed}");
+    assert_eq!(on(&["shards", "--json"]).json()[1]["messages"], 0);
+}
+
+#[test]
+fn a_channel_that_is_in_the_memory_of_the_program_alone_is_refused() {
+    let (server, prefix) = (Server::shared(), unique_prefix("local-memory"));
+    let file = local_and_remote("local-memory", &server.url(), "", &prefix);
+    for arguments in [&["send", "here", "1"][..], &["receive", "here", "--timeout", "0"]] {
+        let refused = run(program().args(arguments).args(["--config", file.name()]));
+        refused.failed(2, "channel \"here\" is in the memory of this program alone");
+    }
+    run(program().args(["send", "there?1", "1", "--config", file.name()])).done();
+}
+
+#[test]
+fn flush_removes_nothing_where_one_of_the_servers_cannot_be_looked_at() {
+    let (server, prefix) = (Server::shared(), unique_prefix("flush-one-down"));
+    run(program_on(&server, &prefix).args(["send", "a", "1"])).done();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let both = format!("{},redis://{nobody}", server.url());
+    let flush = |how: &str| run(program().args(["--redis", &both, "--prefix", &prefix, "flush", how]));
+    flush("--yes").failed(4, "nothing was removed, for what is there is unknown: server redis://");
+    let shown = flush("--dry-run");
+    assert_eq!(shown.status, Some(4), "{shown:?}");
+    assert!(shown.out.contains(": unknown: ") && shown.out.contains(": 1 message in 1 queue"), "{shown:?}");
+    let left = run(program_on(&server, &prefix).args(["receive", "a", "--timeout", "0"]));
+    assert_eq!(left.json().len(), 1, "{left:?}");
+}
+
+#[test]
+fn shards_ends_by_what_is_wrong_with_a_server() {
+    let [server, other] =
+        [(); 2].map(|()| Server::private_with(&["--requirepass", "secret", "--databases", "2"]));
+    let [good, others] = [&server, &other].map(|server| server.url().replace("redis://", "redis://:secret@"));
+    for (bad, status) in [(other.url(), 6), (format!("{others}/7"), 7)] {
+        let shown = run(program().args(["--redis", &good, "--redis", &bad, "shards"]));
+        assert_eq!((shown.status, shown.out.lines().count()), (Some(status), 2), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_document_whose_options_stand_in_the_wrong_place_says_where_they_belong() {
+    let layer = r#""default": {"BACKEND": "asgi_redis.RedisChannelLayer", "CONFIG": {}}"#;
+    for option in ["inbox_capcity", "inbox_capacity", "capacity"] {
+        let file = File::new("misplaced", &format!(r#"{{{layer}, "{option}": 5}}"#));
+        let said = run(program().args(["shards", "--config", file.name()]));
+        let words =
+            format!("CHANNEL_LAYERS[\"{option}\"] is no layer; an option belongs into the CONFIG of a layer");
+        assert!(said.status == Some(2) && said.err.contains(&words), "{said:?}");
+    }
+    let server = Server::shared();
+    let url = server.url();
+    let inner = format!(
+        r#"{{"default": {{"BACKEND": "asgi_redis.RedisChannelLayer", "CONFIG": {{"hosts": ["{url}"]}}}}}}"#
+    );
+    let file = File::new("outer", &format!(r#"{{"CHANNEL_LAYERS": {inner}}}"#));
+    run(program().args(["shards", "--config", file.name()])).done();
+}
+
+#[test]
+fn a_number_that_is_none_is_told_in_words() {
+    for arguments in [
+        ["receive", "a", "--count", "-1"],
+        ["send", "a", "--capacity", "-5"],
+        ["send", "a", "--inbox-capacity", "many"],
+    ] {
+        let said = run(program().args(arguments));
+        assert!(said.status == Some(2) && said.err.contains("not a whole number, such as 0"), "{said:?}");
+    }
+}
+
+#[test]
+fn no_password_is_shown_however_broken_its_url_is() {
+    let secret = "s3cretpw";
+    for url in [
+        format!("redis://:{secret}"),
+        format!("redis://user:{secret}/0"),
+        format!("rediss://user:{secret}"),
+        format!("unix://:{secret}/x"),
+        format!("redis://:{secret}%40h"),
+        format!("redis://h#{secret}"),
+        format!("redis:{secret}"),
+        format!("h:{secret}"),
+        format!("redis://h --pass {secret}"),
+    ] {
+        let commands = [
+            vec!["--redis", &url, "shards"],
+            vec!["drain", "--from", &url, "--redis", "redis://127.0.0.1:1"],
+        ];
+        for arguments in commands {
+            let said = run(program().args(&arguments));
+            assert_ne!(said.status, Some(0), "{said:?}");
+            assert!(!said.err.contains(secret) && !said.out.contains(secret), "{url}: {said:?}");
+        }
+    }
+    let shown = run(program().args(["shards", &format!("redis://:{secret}")]));
+    assert!(!shown.err.contains(secret), "{shown:?}");
 }

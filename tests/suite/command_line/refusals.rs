@@ -23,7 +23,7 @@ fn wrong_use_is_exit_status_2_whether_or_not_a_server_is_there() {
         (&["receive", "a", "--timeout=-1"], "invalid value '-1' for '--timeout <SECONDS>': not a number"),
         (&["receive", "a", "--count", "x"], "invalid value 'x' for '--count <N>'"),
         (&["flush", "--capacity", "0"], "option `capacity`: 0 is not allowed"),
-        (&["flush", "--expiry", "0"], "option `expiry`: 0ns is not allowed"),
+        (&["flush", "--expiry", "0"], "option `expiry`: 0 s is not allowed"),
         (&["flush", "--prefix", ""], "option `prefix`: \"\" is not allowed"),
         (&["flush", "--redis", "host:1:2"], "option `hosts`: host:1:2 is refused: write a URL"),
         (&["flush", "--layer", "a"], "--layer names a layer of a file; give the file with --config"),

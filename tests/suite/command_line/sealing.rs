@@ -55,6 +55,21 @@ fn a_message_that_does_not_open_is_told_and_makes_the_exit_status_5() {
 }
 
 #[test]
+fn each_message_that_does_not_open_is_counted() {
+    let (server, prefix) = (Server::shared(), unique_prefix("each-that-does-not-open"));
+    let keys = File::new("counted-keys", KEY);
+    for _ in 0..3 {
+        run(program_on(&server, &prefix).args(["send", "a", "1", "--keys", keys.name()])).done();
+    }
+    let dropped = run(program_on(&server, &prefix).args(["receive", "a", "--timeout", "0"]));
+    assert_eq!(dropped.status, Some(5), "{dropped:?}");
+    assert!(
+        dropped.err.contains("3 messages that do not open were dropped, and nobody else receives them"),
+        "{dropped:?}"
+    );
+}
+
+#[test]
 fn short_keys_are_told_once_wherever_they_come_from() {
     let (server, prefix) = (Server::shared(), unique_prefix("short_keys_are_told"));
     let lines = File::new("short-keys", "short\n");
@@ -134,7 +149,7 @@ fn a_drain_that_leaves_queues_under_names_it_cannot_read_names_them_and_fails() 
     };
     let refused = drain(&others, &[]);
     assert!(
-        refused.out.contains("moved 0 messages") && refused.out.contains("1 stay in queue "),
+        refused.out.contains("moved 0 messages") && refused.out.contains("1 stays in queue "),
         "{refused:?}"
     );
     refused.failed(5, "1 message left in 1 queue of no channel");

@@ -44,7 +44,8 @@ pub(in crate::redis) enum Wake {
     Again,
 }
 
-/// Reads what a client is told on its wake channel: a ticket, a queue and the entry that the ticket was handed.
+/// Reads what a client is told on its wake channel: a ticket, a queue and the entry that the ticket was handed. What only begins with
+/// a ticket is of a later text, and counts as the ticket alone.
 pub(in crate::redis) fn decode_wake(message: Vec<u8>) -> Option<Wake> {
     if message == b"moved" {
         return Some(Wake::Moved);
@@ -54,12 +55,10 @@ pub(in crate::redis) fn decode_wake(message: Vec<u8>) -> Option<Wake> {
     let message = Bytes::from(message);
     let mut parts = message.splitn(3, |byte| *byte == b' ');
     let ticket = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
-    if !message.contains(&b' ') {
-        return Some(Wake::Announced(ticket));
-    }
-    let queue = std::str::from_utf8(parts.next()?).ok()?.to_owned();
-    let entry = message.slice_ref(parts.next()?);
-    Some(Wake::Handed(ticket, Handed { queue, first: Entry::new(entry), more: Vec::new() }))
+    let queue = parts.next().and_then(|queue| std::str::from_utf8(queue).ok());
+    let (Some(queue), Some(entry)) = (queue, parts.next()) else { return Some(Wake::Announced(ticket)) };
+    let first = Entry::new(message.slice_ref(entry));
+    Some(Wake::Handed(ticket, Handed { queue: queue.to_owned(), first, more: Vec::new() }))
 }
 
 #[cfg(test)]
@@ -85,8 +84,10 @@ mod tests {
         };
         assert_eq!((ticket, handed.queue.as_str()), (7, "http.request"));
         assert_eq!(handed.first, Entry::new(Bytes::from_static(b"an entry")));
-        assert_eq!(decode_wake(b"7".to_vec()), Some(Wake::Announced(7)));
-        for hostile in [&b""[..], b"x", b"-7", b"7 queue", b"x queue entry", b"7 \xff entry"] {
+        for announced in [&b"7"[..], b"7 ", b"7 queue", b"7 \xff entry"] {
+            assert_eq!(decode_wake(announced.to_vec()), Some(Wake::Announced(7)), "{announced:?}");
+        }
+        for hostile in [&b""[..], b"x", b"-7", b"x queue entry", b" 7"] {
             assert_eq!(decode_wake(hostile.to_vec()), None, "{hostile:?}");
         }
     }

@@ -62,6 +62,13 @@ impl OwnLine {
         self.book.with_unread(use_them)
     }
 
+    /// As if a call had been made and answered.
+    #[cfg(test)]
+    pub(in crate::redis) fn note_for_tests(&self, call: u64, operations: &[Operation], n: u64, now_us: u64) {
+        self.book.sent(call, super::book::Sent::Operations(operations.into()));
+        self.book.answered(call, n, now_us, &[]);
+    }
+
     /// Of whom a change of the program waits, is under way, or is unread.
     pub(in crate::redis) fn busy(&self) -> Busy {
         let mut busy = Busy::default();

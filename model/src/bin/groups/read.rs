@@ -18,8 +18,15 @@ impl World {
             }
             Entry::Overflow if self.old => self.owner.reads_all = true,
             Entry::Overflow => self.conclude(Trust::Server),
-            Entry::Flushed => {
+            Entry::Flushed { now } => {
                 self.owner.mirror.clear();
+                if !self.breaks(Broken::FlushLost) {
+                    // R41: an own change from before it whose entry was not read is lost, and would have been removed by it.
+                    let told_at = &self.owner.told_at;
+                    self.owner
+                        .unread
+                        .retain(|u| u.told.is_none() || told_at.get(&u.call).is_none_or(|told| *told > now));
+                }
                 self.owner.pending.clear();
                 self.conclude(Trust::Server);
             }

@@ -47,10 +47,12 @@ pub enum Broken {
     FlushLeft,
     /// A flush is no change with a number, and repairs that were planned before it are made.
     FlushLate,
+    /// Own changes that were lost before a flush are made again after it.
+    FlushLost,
 }
 
 /// The names by which a run breaks a rule. Of those from `ghostalways` to `noera` none was found.
-pub const BROKEN: [(&str, Broken); 21] = [
+pub const BROKEN: [(&str, Broken); 22] = [
     ("old", Broken::Old),
     ("nochain", Broken::NoChain),
     ("nofilter", Broken::NoFilter),
@@ -72,6 +74,7 @@ pub const BROKEN: [(&str, Broken); 21] = [
     ("noera", Broken::NoEra),
     ("flushleft", Broken::FlushLeft),
     ("flushlate", Broken::FlushLate),
+    ("flushlost", Broken::FlushLost),
 ];
 
 /// The letters of the faults.

@@ -100,7 +100,9 @@ pub enum Entry {
     },
     /// Further changes of others are left out.
     Overflow,
-    Flushed,
+    Flushed {
+        now: i64,
+    },
     Message {
         message: usize,
         group: u8,

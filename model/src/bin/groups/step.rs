@@ -198,7 +198,8 @@ impl World {
                 inbox.by = (u8::MAX, 0);
                 inbox.flushed = inbox.n;
             }
-            self.push(Entry::Flushed);
+            let now = self.now();
+            self.push(Entry::Flushed { now });
         }
         self.say(|| "flush ends".to_owned());
     }

@@ -93,6 +93,11 @@ impl Log {
             LogEntry::Quiet => self.conclude(Trust::Server),
             LogEntry::Flushed => {
                 self.mirror.clear();
+                // An own change from before it whose entry was not read is lost, and would have been removed by it.
+                self.line.with_unread(|unread| {
+                    unread
+                        .retain(|unread| unread.told.is_none_or(|told| told.now_us / 1000 > time.pushed_ms));
+                });
                 self.conclude(Trust::Server);
             }
         }

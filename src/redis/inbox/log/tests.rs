@@ -180,6 +180,27 @@ async fn a_flush_ends_all_memberships() {
     assert_eq!(subject.log.due(), Some(Due::Begin));
 }
 
+/// Shows R25.
+#[tokio::test]
+async fn an_own_change_that_was_lost_before_a_flush_is_not_made_again_after_it() {
+    for (answered_us, stays) in [(1_000_000_000, false), (1_000_002_000, true)] {
+        let mut subject = Subject::new();
+        let join = Operation { group: "room".into(), address: "a".into(), what: What::Join { left_ms: FAR } };
+        subject.log.line().note_for_tests(7, &[join], 5, answered_us);
+        // An old state came back: the mirror is right.
+        subject.change(1, &Tag::of("one", 1), &[joined("b")]);
+        subject.change(1, &Tag::of("one", 1), &[joined("b")]);
+        subject.read(LogEntry::Flushed);
+        subject.begin_anew(4, 9);
+        assert_eq!(
+            subject.members() == ["room a"],
+            stays,
+            "answered at {answered_us}: {:?}",
+            subject.members()
+        );
+    }
+}
+
 /// Shows R50.
 #[tokio::test]
 async fn what_was_asked_for_on_a_connection_that_broke_is_asked_for_again() {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import secrets
@@ -52,7 +53,7 @@ class Link:
 
     @property
     def is_up(self) -> bool:
-        return self._ready.is_set()
+        return self._ready.is_set() and self.failure is None
 
     def next_call(self) -> int:
         """Returns the number of the next change, sign of life or page (R36)."""
@@ -130,21 +131,24 @@ class Link:
 
     async def _run(self) -> None:
         pause = 0.05
-        while self.failure is None:
+        while True:
             wake = f"{self.prefix}wake:{self.client}".encode()
-            self._wire = wire = Wire(self.url, wake, self.timeout, self._on_message)
+            self._wire = wire = Wire(self.url, wake, self.timeout, self._on_message, self._work.set)
             try:
                 await wire.open()
                 await self._greet(wire)
                 pause = 0.05
                 await self._serve(wire)
             except (NotSent, PerhapsSent, ResponseError) as error:
-                log.warning("%s: connection lost or refused (%s); connecting anew", self.url, error)
+                remedy = "giving up" if self.failure else "connecting anew"
+                log.warning("%s: connection lost or refused (%s); %s", self.url, error, remedy)
             finally:
                 self._ready.clear()
                 await wire.close()
                 for ticket in self._tickets.open_tickets.values():
                     ticket.wake.set()
+            if self.failure:
+                return self._ready.set()  # whoever waits is told
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(pause * 2, 2.0)
 
@@ -197,7 +201,7 @@ class Link:
 
     async def _serve(self, wire: Wire) -> None:
         beat = time.monotonic() + self.lease_ms / 3000
-        while not wire.lost.is_set():
+        while not wire.is_lost:
             if not self.is_up:
                 await self._greet(wire)
             elif time.monotonic() >= beat:
@@ -208,14 +212,10 @@ class Link:
             elif self._to_ask or self._finished:
                 await self._pop(wire)
             else:
-                await self._wait_for_work(wire, beat - time.monotonic())
-
-    async def _wait_for_work(self, wire: Wire, seconds: float) -> None:
-        lost, work = asyncio.ensure_future(wire.lost.wait()), asyncio.ensure_future(self._work.wait())
-        await asyncio.wait([lost, work], timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED)
-        lost.cancel()
-        work.cancel()
-        self._work.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(beat - time.monotonic()):
+                        await self._work.wait()
+                self._work.clear()
 
     async def _pop(self, wire: Wire) -> bool:
         """Makes one pop of what is finished and what is open now. Returns `False` if the client is to begin anew (R11)."""
@@ -300,14 +300,13 @@ class Link:
         self._clock, self._clock_read = (server_ms, (asked + now) / 2), now
 
     async def wait_until_up(self) -> Wire:
-        if self.failure:
-            raise self.failure
         try:
             async with asyncio.timeout(self.timeout):
                 await self._ready.wait()
         except TimeoutError:
-            raise self.failure or NotSent(f"not connected to {self.url} within {self.timeout} s; nothing was sent") from None
-        assert self._wire is not None
+            raise NotSent(f"not connected to {self.url} within {self.timeout} s; nothing was sent") from None
+        if self.failure or not self._wire:
+            raise self.failure or NotSent("the link is closed")
         return self._wire
 
     async def _evalsha(self, wire: Wire, script: str, keys: list[str], arguments: list[Any]) -> Any:

@@ -26,19 +26,20 @@ class PerhapsSent(ConnectionError):
 class Wire:
     """A connection to one server, subscribed to one wake channel."""
 
-    def __init__(self, url: str, wake: bytes, timeout: float, on_message: Callable[[bytes], None]) -> None:
+    def __init__(self, url: str, wake: bytes, timeout: float, on_message: Callable[[bytes], None],
+                 on_lost: Callable[[], None]) -> None:
         options: dict[str, Any] = dict(parse_url(url))
         kind: type[Any] = options.pop("connection_class", Connection)
         # Hostile defaults of newer versions, such as a timeout of reads, are named too.
         self._connection = kind(**options, protocol=3, retry=Retry(NoBackoff(), 0), retry_on_timeout=False,
                                 health_check_interval=0, socket_timeout=None, socket_connect_timeout=timeout)
-        self._wake, self._timeout, self._on_message = wake, timeout, on_message
+        self._wake, self._timeout, self._on_message, self._on_lost = wake, timeout, on_message, on_lost
         self._outbox: deque[tuple[asyncio.Future[Any], tuple[Any, ...]]] = deque()
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._more = asyncio.Event()
         self._subscribed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self.lost = asyncio.Event()
+        self.is_lost = False
 
     async def open(self) -> None:
         """Connects, asks for the role, and subscribes. Raises `NotSent` at a replica (R30)."""
@@ -56,7 +57,7 @@ class Wire:
 
     async def call(self, *command: Any) -> Any:
         """Returns the reply. Raises `ResponseError`, `NotSent` or `PerhapsSent`. A reply that is late ends the wire."""
-        if self.lost.is_set():
+        if self.is_lost:
             raise NotSent("the connection is lost")
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._post(future, command)
@@ -69,9 +70,10 @@ class Wire:
 
     def drop(self) -> None:
         """Ends the connection at once, and every call that waits."""
-        if self.lost.is_set():
+        if self.is_lost:
             return
-        self.lost.set()
+        self.is_lost = True
+        self._on_lost()
         for future, _ in self._outbox:
             if not future.done():
                 future.set_exception(NotSent("the connection was lost"))

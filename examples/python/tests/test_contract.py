@@ -1,0 +1,132 @@
+"""The bytes of the contract: its vectors of sealed payloads and hidden names, its examples of the ring, and its session."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+import unittest
+from pathlib import Path
+
+import redis.asyncio
+
+from channel_layer import ChannelLayer
+from channel_layer.names import Ring, check_channel, check_group, check_source
+from channel_layer.scripts import NAMES, expand
+from channel_layer.sealing import Envelope, MessageTooLarge, Refused, TooOld, pack
+from tests.server import Server
+
+ROOT = Path(__file__).resolve().parents[3]
+VECTORS = json.loads((ROOT / "tests/suite/contract/sealed/vectors.json").read_text())
+
+
+class Bytes(unittest.TestCase):
+    def test_payloads_that_others_sealed_open_in_their_place_alone(self) -> None:
+        for vector in VECTORS["payloads"]:
+            envelope = Envelope(["another key", vector["key"]])
+            kind, payload = {"channel": b"c", "group": b"g"}[vector["kind"]], bytes.fromhex(vector["payload"])
+            end = vector["sealed_at_ms"] + vector["good_for_ms"] + 5_000
+            message, until = envelope.open(kind, vector["name"], payload, end)
+            self.assertEqual(until, end)
+            self.assertEqual(pack(message), bytes.fromhex(vector["message"]))
+            with self.assertRaises(TooOld):
+                envelope.open(kind, vector["name"], payload, end + 1)
+            with self.assertRaises(Refused):
+                envelope.open(kind, vector["name"] + "x", payload, end)
+            with self.assertRaises(Refused):
+                Envelope(["another key"]).open(kind, vector["name"], payload, end)
+            with self.assertRaises(Refused):
+                Envelope().open(kind, vector["name"], payload, end)
+        with self.assertRaises(Refused):
+            Envelope(["a key"]).open(b"c", "a", pack({"in": "clear"}), 0)
+
+    def test_hidden_names_are_those_of_the_vectors(self) -> None:
+        for vector in VECTORS["names"]:
+            envelope = Envelope([], vector["key"])
+            self.assertEqual(envelope.hide(vector["kind"], vector["name"]), vector["written"])
+            self.assertEqual(envelope.show(vector["kind"], vector["written"]), vector["name"])
+
+    def test_names_live_where_the_contract_says(self) -> None:
+        examples = {"http.request": 1, "http.request.body?Xy12": 1, "http.response.client7!": 1, "http.disconnect": 2, "a": 2,
+                    "websocket.receive": 0}
+        self.assertEqual({name: Ring(3).server(name) for name in examples}, examples)
+        self.assertEqual(Ring(3).shares("http.request", 100), [33, 34, 33])
+        self.assertEqual(Ring(3).shares("a", 2), [1, 0, 1])
+
+    def test_names_that_are_none_are_refused(self) -> None:
+        for name in ["", "a b", "a!b!c", "a?", "a!", "ä", "a\n", "x" * 101, "a:b", None]:
+            with self.assertRaises(TypeError, msg=name):
+                check_channel(name)  # type: ignore[arg-type]
+        for name in ["a!b", "a?", "!"]:
+            with self.assertRaises(TypeError, msg=name):
+                check_source(name)
+        with self.assertRaises(TypeError):
+            check_group("a!b")
+
+    def test_messages_that_are_too_large_or_too_deep_are_refused(self) -> None:
+        deep: list[object] = []
+        for _ in range(100_000):
+            deep = [deep]
+        for message in (deep, {"body": b"x" * 2_400_000}):
+            with self.assertRaises(MessageTooLarge):
+                pack(message)
+
+    def test_no_include_line_is_left_in_a_script(self) -> None:
+        for name in NAMES:
+            text = expand(ROOT / "lua", name)
+            self.assertTrue(text.startswith("#!lua"))
+            self.assertNotIn("-- @include", text)
+
+
+class Wild(unittest.IsolatedAsyncioTestCase):
+    """What stands in queues and is no message of this layer."""
+
+    async def asyncSetUp(self) -> None:
+        self.server = Server()
+        self.addCleanup(self.server.close)
+
+    async def test_what_is_no_entry_is_dropped_and_the_next_message_arrives(self) -> None:
+        async with ChannelLayer([self.server.url]) as layer, redis.asyncio.Redis(port=self.server.port) as other:
+            inbox = await layer.new_inbox("chat")
+            whole = struct.pack(">QHQ", 1, 1, 4_000_000_000_000)
+            for queue in ("jobs", inbox):
+                await other.rpush(f"asgi:q:{queue}", b"short", whole + b"z what kind", whole + b"m no-msgpack \xc1", whole + b"m")
+            await layer.send("jobs", 1)
+            await layer.send(f"{inbox}a", 2)
+            self.assertEqual(await layer.receive(["jobs"]), ("jobs", 1))
+            self.assertEqual(await layer.receive([inbox]), (f"{inbox}a", 2))
+            self.assertEqual(layer.refused, 4)
+
+    async def test_a_sealed_message_is_dropped_by_who_has_no_key_and_by_who_has_another(self) -> None:
+        async with ChannelLayer([self.server.url], keys=["one"]) as one, ChannelLayer([self.server.url]) as clear:
+            async with ChannelLayer([self.server.url], keys=["two", "one"]) as both:
+                await one.send("jobs", "secret")
+                self.assertEqual(await clear.receive(["jobs"]), (None, None))
+                self.assertEqual(clear.refused, 1)
+                await one.send("jobs", "secret")
+                self.assertEqual(await both.receive(["jobs"]), ("jobs", "secret"))
+                await both.send("jobs", "secret")
+                self.assertEqual(await one.receive(["jobs"]), (None, None))
+                await clear.send("jobs", "clear")
+                self.assertEqual(await one.receive(["jobs"]), (None, None))
+                self.assertEqual((one.refused, both.refused), (2, 0))
+
+    async def test_data_of_another_schema_are_not_touched(self) -> None:
+        self.server.command("SET", "asgi:schema", "2")
+        async with ChannelLayer([self.server.url]) as layer:
+            with self.assertRaisesRegex(ConnectionError, "schema"):
+                await layer.send("jobs", 1)
+            self.assertEqual(self.server.command("KEYS", "*"), [b"asgi:schema"])
+
+    async def test_closing_leaves_no_record_of_a_ticket_and_no_inbox(self) -> None:
+        async with ChannelLayer([self.server.url]) as layer:
+            inbox = await layer.new_inbox("chat")
+            await layer.group_add("room", f"{inbox}a")
+            waits = asyncio.create_task(layer.receive(["jobs"], block=True))
+            await asyncio.sleep(0.1)
+        with self.assertRaises(RuntimeError):
+            await waits
+        client, = self.server.command("KEYS", "asgi:c:*")
+        self.assertEqual(set(self.server.command("HKEYS", client)), {b"g", b"lease"})
+        left = [key for key in self.server.command("KEYS", "*") if key[5:6] not in (b"c", b"s")]
+        self.assertEqual(left, [])

@@ -8,7 +8,7 @@ import struct
 from functools import lru_cache
 from typing import Any, Sequence
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from nacl.exceptions import CryptoError

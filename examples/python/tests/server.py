@@ -46,7 +46,7 @@ class Server:
     def command(self, *words: Any) -> Any:
         """Makes one call over a connection of its own."""
         with redis.Redis(port=self.port, host="127.0.0.1") as client:
-            return client.execute_command(*words)  # type: ignore[no-untyped-call]
+            return client.execute_command(*words)
 
     def kill(self) -> None:
         """Ends the process at once, as `kill -9` does. Its files stay for `start`."""

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
-from asgiref.conformance import ConformanceTestCase
+from asgiref.conformance import ConformanceTestCase  # type: ignore[import-untyped]
 
 from channel_layer import ChannelLayer
 from tests.server import Server

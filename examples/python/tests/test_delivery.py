@@ -13,12 +13,14 @@ from channel_layer import ChannelFull, ChannelLayer
 from tests.server import Server
 
 SEED = int(os.environ.get("SEED", "7"))
-MESSAGES = 1_000
+MESSAGES = 600
 
 
 async def send_all(layer: ChannelLayer, channel: str, numbers: range) -> None:
-    """Sends numbers in order, and waits while the channel is full."""
+    """Sends numbers in order, and waits while the channel is full, and now and then so that receives wait too."""
     for number in numbers:
+        if number % 10 == 0:
+            await asyncio.sleep(0.01)
         while True:
             try:
                 await layer.send(channel, number)
@@ -32,7 +34,7 @@ async def receive_cancelled(layer: ChannelLayer, channel: str, chance: random.Ra
     cancelled = 0
     while not until.is_set():
         receive = asyncio.create_task(layer.receive([channel, "nobody.sends.here"] if channel == "jobs" else [channel], block=True))
-        await asyncio.sleep(chance.choice([0, 0, 0.0003, 0.001, 0.003, 0.01, 0.05]))
+        await asyncio.wait([receive], timeout=chance.choice([0, 0, 0.0003, 0.001, 0.003, 0.01, 0.05]))
         receive.cancel()
         try:
             got.append((await receive)[1])

@@ -13,7 +13,7 @@ from channel_layer import ChannelFull, ChannelLayer
 from tests.server import Server
 
 SEED = int(os.environ.get("SEED", "7"))
-MESSAGES = 600
+MESSAGES = 500
 
 
 async def send_all(layer: ChannelLayer, channel: str, numbers: range) -> None:

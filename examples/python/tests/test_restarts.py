@@ -9,7 +9,7 @@ from collections import Counter
 from channel_layer import ChannelFull, ChannelLayer, NotSent, PerhapsSent
 from tests.server import Server
 
-MESSAGES = 600
+MESSAGES = 300
 
 
 class Restarts(unittest.IsolatedAsyncioTestCase):
@@ -34,7 +34,7 @@ class Restarts(unittest.IsolatedAsyncioTestCase):
             target = channel + "ab" if channel.endswith("!") else channel
             reading = asyncio.create_task(receive(receiver))
             for number in range(MESSAGES):
-                if number % 200 == 100:
+                if number % 100 == 50:
                     meddling.append(asyncio.create_task(asyncio.to_thread(self.meddle, in_the_middle)))
                 while True:
                     try:

@@ -275,7 +275,14 @@ class Link:
         else:
             number, _, rest = message.partition(b" ")
             queue, space, entry = rest.partition(b" ")
-            if number.isdigit() and space:
+            ticket = self._tickets.open_tickets.get(int(number)) if number.isdigit() else None
+            if number.isdigit() and not rest:
+                # The entry is too large to be published: ask for it, or release it (R57).
+                if ticket is None:
+                    self.finish(int(number), b"")
+                elif ticket.source is None:
+                    self.ask(ticket)
+            elif number.isdigit() and space:
                 self._tickets.arrived(self, int(number), queue.decode(errors="replace"), [entry], time.monotonic())
             else:
                 log.warning("%s: ignored a malformed wake-up message", self.url)

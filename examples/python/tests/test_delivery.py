@@ -134,6 +134,21 @@ class Receives(unittest.IsolatedAsyncioTestCase):
                     await sender.send(channel, channel)
                     self.assertEqual(await asyncio.wait_for(receive, 5), (channel, channel))
 
+    async def test_large_messages_wake_who_waits(self) -> None:
+        with Running() as url:
+            async with ChannelLayer([url]) as layer, ChannelLayer([url]) as sender:
+                inbox = await layer.new_inbox("chat")
+                await sender.group_add("room", f"{inbox}ab")
+                for channel in ("jobs", "body?Xy12", f"{inbox}ab"):
+                    for size in (10_000, 20_000, 2_000_000):
+                        receive = asyncio.create_task(layer.receive([inbox if "!" in channel else channel], block=True))
+                        await asyncio.sleep(0.05)
+                        await sender.send(channel, bytes(size))
+                        self.assertEqual(await asyncio.wait_for(receive, 2), (channel, bytes(size)))
+                receives = [layer.receive([inbox], block=True) for _ in range(20)]
+                await asyncio.gather(*(sender.group_send("room", bytes(100_000)) for _ in range(20)))
+                self.assertEqual(await asyncio.wait_for(asyncio.gather(*receives), 5), [(f"{inbox}ab", bytes(100_000))] * 20)
+
     async def test_a_thousand_receives_wait_and_each_is_woken(self) -> None:
         with Running() as url:
             async with ChannelLayer([url]) as layer, ChannelLayer([url]) as sender:

@@ -55,7 +55,7 @@ class Inbox:
         self._due = asyncio.Event()
         self._keep_due = True
         self._clock: tuple[float, float] | None = None  # the server's ms at a monotonic second
-        self._empty_since = time.monotonic()
+        self._seen_empty = time.monotonic()
         self._is_kept = asyncio.Event()
         self._ticket: Ticket | None = None
         self._tasks = [asyncio.create_task(self._guard(work)) for work in (self._keep(), self._read())]
@@ -73,6 +73,7 @@ class Inbox:
 
     async def catch_up(self) -> None:
         """Waits until a message is here or the inbox was seen empty by a question that was asked now."""
+        await self.link.wait_until_up()
         async with asyncio.timeout(self.link.timeout):
             await self._is_kept.wait()
         while not self._kept and not self.failure:
@@ -129,13 +130,14 @@ class Inbox:
         wake = asyncio.Event()
         while True:
             self._ticket = ticket = self._tickets.open({self.link: [self._hidden]}, waits=True, wake=wake)
+            answers = 0
             while ticket.source is None:
                 await wake.wait()
                 wake.clear()
                 if ticket.error:
                     raise ResponseError(ticket.error)
-                if ticket.source is None and ticket.answered.get(self.link):
-                    self._empty_since = time.monotonic()
+                if ticket.source is None and ticket.answered.get(self.link, 0) > answers:
+                    answers, self._seen_empty = ticket.answered[self.link], time.monotonic()
             for entry in ticket.entries:
                 await self._give(entry, ticket.came)
             # All of the batch is in this process, so it is acknowledged; the next ticket goes with the same call (R22).
@@ -168,7 +170,7 @@ class Inbox:
                 addresses = [name.decode()]
                 channel = self.name + self._envelope.show("address", addresses[0])
                 message, until = await self._open(self.link, b"m", channel, rest, came)
-            waited = min(max(self.link.now_ms(came) - sent_us / 1000, 0) / 1000, came - self._empty_since)
+            waited = min(max(self.link.now_ms(came) - sent_us / 1000, 0) / 1000, came - self._seen_empty)
             until = min(until, came + (deadline - sent_us / 1000) / 1000 - max(waited, 0))
             for address in addresses:
                 self._kept.append(Kept(self.name + self._envelope.show("address", address), message, until))

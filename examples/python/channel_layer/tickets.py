@@ -27,20 +27,24 @@ class Ticket:
     came: float = 0.0  # when the entries came, by the monotonic clock
 
 
+def _single_readers(queues: dict[Link, list[str]]) -> set[str]:
+    return {queue for names in queues.values() for queue in names if queue[-1] == "!" or "?" in queue}
+
+
 class Tickets:
     """The open tickets of a layer, over all its servers. Nothing here waits, so no step is half done."""
 
     def __init__(self) -> None:
         self.open_tickets: dict[int, Ticket] = {}
+        self._single: set[str] = set()  # queues with one reader, for which a ticket is open
         self._last = 0
 
     def open(self, queues: dict[Link, list[str]], waits: bool, wake: asyncio.Event) -> Ticket:
         """Opens a ticket and puts it onto the agenda of its servers. Raises `RuntimeError` for a second one of a `?` channel."""
-        ordered = {queue for names in queues.values() for queue in names if queue[-1] == "!" or "?" in queue}
-        for other in self.open_tickets.values() if ordered else ():
-            for names in other.queues.values():
-                if ordered.intersection(names):
-                    raise RuntimeError("another receive of this layer waits for the same single-reader channel (R14)")
+        single = _single_readers(queues)
+        if single & self._single:
+            raise RuntimeError("another receive of this layer waits for the same single-reader channel (R14)")
+        self._single |= single
         self._last += 1
         ticket = Ticket(self._last, queues, waits, wake)
         self.open_tickets[ticket.number] = ticket
@@ -52,6 +56,7 @@ class Tickets:
         """Acknowledges what the ticket delivered, and releases it on every other server that may know it (R10, R17)."""
         if self.open_tickets.pop(ticket.number, None) is None:
             return
+        self._single -= _single_readers(ticket.queues)
         for link in ticket.queues:
             link.forget(ticket)
         for link in ticket.told:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+import subprocess
+import sys
 import unittest
 from pathlib import Path
 
@@ -76,6 +78,19 @@ class Bytes(unittest.TestCase):
             text = expand(ROOT / "lua", name)
             self.assertTrue(text.startswith("#!lua"))
             self.assertNotIn("-- @include", text)
+
+
+class Readme(unittest.TestCase):
+    def test_the_example_of_the_readme_runs(self) -> None:
+        text = (ROOT / "examples/python/README.md").read_text()
+        code = text.split("```python\n")[1].split("```")[0]
+        server = Server()
+        self.addCleanup(server.close)
+        code = code.replace("redis://localhost:6379/0", server.url)
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "examples/python", capture_output=True, text=True, timeout=20)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("{'text': 'hi'}", done.stdout)
+        self.assertIn("ab12', {'text': 'to all'})", done.stdout)
 
 
 class Wild(unittest.IsolatedAsyncioTestCase):

@@ -134,6 +134,19 @@ class Receives(unittest.IsolatedAsyncioTestCase):
                     await sender.send(channel, channel)
                     self.assertEqual(await asyncio.wait_for(receive, 5), (channel, channel))
 
+    async def test_an_inbox_that_nobody_takes_from_stays_on_the_server_and_its_senders_are_told(self) -> None:
+        with Running() as url:
+            async with ChannelLayer([url]) as layer, ChannelLayer([url], capacity=1_500) as sender:
+                inbox = await layer.new_inbox("chat")
+                sent = 0
+                with self.assertRaises(ChannelFull):
+                    for sent in range(5_000):
+                        await sender.send(f"{inbox}ab", sent)
+                self.assertLess(sent, 4_000)
+                got = [await asyncio.wait_for(layer.receive([inbox], block=True), 5) for _ in range(sent)]
+                self.assertEqual(got, [(f"{inbox}ab", number) for number in range(sent)])
+                self.assertEqual(await layer.receive([inbox]), (None, None))
+
     async def test_large_messages_wake_who_waits(self) -> None:
         with Running() as url:
             async with ChannelLayer([url]) as layer, ChannelLayer([url]) as sender:

@@ -83,6 +83,15 @@ class Groups(unittest.IsolatedAsyncioTestCase):
                if message == number and not channel.endswith("!end")]
         self.assertEqual(sorted(got), sorted(due))
 
+    async def patient(self, call: Any, *arguments: Any) -> None:
+        """Makes a call that may be repeated, until the server is back."""
+        for _ in range(100):
+            with contextlib.suppress(ConnectionError):
+                await call(*arguments)
+                return
+            await asyncio.sleep(0.05)
+        self.fail("the server did not come back")
+
     async def heals(self, layer: ChannelLayer, group: str, due: set[str]) -> None:
         found: list[str] = []
         for _ in range(400):
@@ -142,6 +151,47 @@ class Groups(unittest.IsolatedAsyncioTestCase):
         server.start()
         await self.heals(layer, "room", due)
         await self.reaches(layer, members, "room", 2, due)
+
+    async def test_an_owner_that_reads_a_change_of_the_old_state_first_keeps_what_it_knew(self) -> None:
+        (server,), (member,), layer = await self.start(1, 1)
+        await layer.group_add("room", f"{member.inbox}stays")
+        server.command("SAVE")
+        for number in range(3):
+            await layer.group_add("room", f"{member.inbox}joined{number}")
+        due = {f"{member.inbox}{name}" for name in ("stays", "joined0", "joined1", "joined2")}
+        await self.reaches(layer, [member], "room", 1, due)
+        member.signal(signal.SIGSTOP)
+        server.kill()
+        server.start()
+        await self.patient(layer.group_add, "hall", f"{member.inbox}stays")
+        member.signal(signal.SIGCONT)
+        await self.heals(layer, "room", due)
+        await self.reaches(layer, [member], "room", 2, due)
+        await self.reaches(layer, [member], "hall", 3, {f"{member.inbox}stays"})
+
+    async def test_an_entry_that_an_old_state_repeats_brings_nobody_back(self) -> None:
+        (server,), (member,), layer = await self.start(1, 1)
+        await layer.group_add("room", f"{member.inbox}stays")
+        member.signal(signal.SIGSTOP)
+        await layer.group_add("room", f"{member.inbox}left")
+        server.command("SAVE")  # the entry of this join waits in the inbox
+        member.signal(signal.SIGCONT)
+        await self.reaches(layer, [member], "room", 1, {f"{member.inbox}stays", f"{member.inbox}left"})
+        await layer.group_discard("room", f"{member.inbox}left")
+        await self.reaches(layer, [member], "room", 2, {f"{member.inbox}stays"})
+        server.kill()
+        server.start()
+        await self.heals(layer, "room", {f"{member.inbox}stays"})
+        await self.reaches(layer, [member], "room", 3, {f"{member.inbox}stays"})
+
+    async def test_a_membership_that_has_ended_gets_no_message_though_its_neighbour_does(self) -> None:
+        (server,), (member,), layer = await self.start(1, 1)
+        async with ChannelLayer([server.url], group_expiry=0.3) as short:
+            await layer.group_add("room", f"{member.inbox}long")
+            await short.group_add("room", f"{member.inbox}short")
+            await self.reaches(layer, [member], "room", 1, {f"{member.inbox}long", f"{member.inbox}short"})
+            await asyncio.sleep(0.4)
+            await self.reaches(layer, [member], "room", 2, {f"{member.inbox}long"})
 
     async def test_an_owner_that_missed_changes_takes_the_servers_word(self) -> None:
         (server,), (member,), layer = await self.start(1, 1)

@@ -95,6 +95,35 @@ class Restarts(unittest.IsolatedAsyncioTestCase):
             got = await asyncio.wait_for(asyncio.gather(*receives), 5)
             self.assertEqual(got, [("jobs", 1), ("body?Xy12", 2), (f"{inbox}ab", 3)])
 
+    async def test_a_receive_that_waits_is_woken_soon_after_its_connection_was_cut(self) -> None:
+        async with ChannelLayer([self.server.url]) as layer:
+            inbox = await layer.new_inbox("chat")
+            for channel in ("jobs", "body?Xy12", f"{inbox}ab"):
+                receive = asyncio.create_task(layer.receive([inbox if "!" in channel else channel], block=True))
+                await asyncio.sleep(0.1)
+                self.server.command("CLIENT", "KILL", "SKIPME", "yes")
+                # Who sends connects later, so that it is not cut off too.
+                async with ChannelLayer([self.server.url]) as sender:
+                    await sender.send(channel, 1)
+                    self.assertEqual(await asyncio.wait_for(receive, 3), (channel, 1))
+
+    async def test_an_inbox_is_read_at_once_though_an_old_state_has_a_ticket_that_nobody_knows(self) -> None:
+        server = Server()
+        self.addCleanup(server.close)
+        async with ChannelLayer([server.url]) as layer, ChannelLayer([server.url]) as sender:
+            inbox = await layer.new_inbox("chat")
+            await layer.receive([inbox])
+            server.command("SAVE")  # a ticket waits for the inbox
+            for number in range(3):
+                await sender.send(f"{inbox}ab", number)
+                await layer.receive([inbox], block=True)
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+            await asyncio.sleep(1)
+            for number in range(3, 6):
+                await sender.send(f"{inbox}ab", number)
+                self.assertEqual(await asyncio.wait_for(layer.receive([inbox], block=True), 2), (f"{inbox}ab", number))
+
     async def test_a_send_to_a_server_that_is_away_says_that_nothing_was_sent(self) -> None:
         other = Server()
         self.addCleanup(other.close)

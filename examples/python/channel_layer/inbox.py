@@ -20,7 +20,6 @@ from .tickets import Ticket, Tickets
 
 HEADER_BYTES = 18
 CONTROLS = b"ckwrf"
-LEASE_MS = 60_000
 BYTES = 67_108_864
 _ROOM = 1_000  # messages that wait in this process; then the inbox keeps what comes, and its senders are told
 
@@ -54,6 +53,8 @@ class Inbox:
         self._taken = asyncio.Event()
         self._due = asyncio.Event()
         self._keep_due = True
+        # Longer than that of the tickets, so that a short disconnection ends no membership.
+        self._lease_ms = 2 * link.lease_ms
         self._clock: tuple[float, float] | None = None  # the server's ms at a monotonic second
         self._seen_empty = time.monotonic()
         self._is_kept = asyncio.Event()
@@ -192,7 +193,7 @@ class Inbox:
     # Calls of the owner
 
     async def _keep(self) -> None:
-        beat = LEASE_MS / 3000
+        beat = self._lease_ms / 3000
         next_beat = time.monotonic() + beat
         while True:
             try:
@@ -223,7 +224,7 @@ class Inbox:
         number = self.link.next_call()
         try:
             reply = await self._call("inbox_keep", "isf", lambda: [
-                self.link.generation, LEASE_MS, BYTES, number, *self.log.last, "all", 0])
+                self.link.generation, self._lease_ms, BYTES, number, *self.log.last, "all", 0])
         except (OSError, ResponseError):
             self._keep_due = True
             raise

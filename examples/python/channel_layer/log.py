@@ -43,15 +43,16 @@ class Membership:
 
 def _split_change(parts: list[str]) -> Iterator[tuple[str, str, str, int]]:
     """Yields mark, group, address and end of each part of a change."""
-    rest = iter(parts)
-    for part in rest:
-        mark, name = part[:1], part[1:]
+    place = 0
+    while place < len(parts):
+        mark, name = parts[place][:1], parts[place][1:]
         if mark in "+~":
-            yield mark, name, next(rest), int(next(rest))
+            yield mark, name, parts[place + 1], int(parts[place + 2])
         elif mark == "-":
-            yield mark, name, next(rest), 0
+            yield mark, name, parts[place + 1], 0
         else:
             yield mark, "", name, 0  # `*` and an address, or `e`
+        place += {"+": 3, "~": 3, "-": 2}.get(mark, 1)
 
 
 @dataclass

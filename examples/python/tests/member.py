@@ -10,7 +10,7 @@ from channel_layer import ChannelLayer
 
 
 async def main() -> None:
-    async with ChannelLayer(sys.argv[1:], lease=1.5, keys=["a key"]) as layer:
+    async with ChannelLayer(sys.argv[1:], lease=3, keys=["a key"]) as layer:
         inbox = await layer.new_inbox("member")
         print(json.dumps(inbox), flush=True)
         while True:

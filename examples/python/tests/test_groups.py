@@ -69,7 +69,7 @@ class Groups(unittest.IsolatedAsyncioTestCase):
         for member in started:
             await member.start(running)
             stack.push_async_callback(member.close)
-        layer = await stack.enter_async_context(ChannelLayer([server.url for server in running], lease=1.5, keys=["a key"]))
+        layer = await stack.enter_async_context(ChannelLayer([server.url for server in running], lease=3, keys=["a key"]))
         return running, started, layer
 
     async def reaches(self, layer: ChannelLayer, members: list[Member], group: str, number: int, due: set[str]) -> None:
@@ -212,6 +212,21 @@ class Groups(unittest.IsolatedAsyncioTestCase):
                 break
             await asyncio.sleep(0.1)
         await self.reaches(layer, [member], "room", 100, due)
+
+    async def test_keys_that_were_removed_one_by_one_are_found_by_the_endless_walk(self) -> None:
+        (server,), (member,), layer = await self.start(1, 1)
+        due = {f"{member.inbox}{name}" for name in "abc"}
+        for channel in due:
+            await layer.group_add("room", channel)
+        for key in (f"asgi:m:room {member.inbox}", "asgi:d:room", "asgi:g:room", f"asgi:s:{member.inbox}"):
+            self.assertEqual(server.command("DEL", key), 1, key)
+            await self.heals(layer, "room", due)
+            for attempt in range(100):
+                with contextlib.suppress(AssertionError):
+                    await self.reaches(layer, [member], "room", hash((key, attempt)), due)
+                    break
+                await asyncio.sleep(0.1)
+            self.assertTrue(await until(lambda: server.command("EXISTS", key)), key)
 
     async def test_a_flush_takes_all_members_out_and_they_stay_out(self) -> None:
         _, members, layer = await self.start(2, 2)

@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 
 from .link import Link
 from .log import Log, Operation
+from .wire import NotSent
 
 _OPERATIONS_OF_A_CALL = 128
 
@@ -42,6 +43,15 @@ class Line:
     def forget_repairs(self) -> None:
         self._repairs.clear()
 
+    def close(self) -> None:
+        """Ends what waits here; a call that is under way is made."""
+        self._repairs.clear()
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(NotSent("the layer was closed"))
+        self._waiting.clear()
+        self.free.set()
+
     @property
     def waiting(self) -> set[tuple[str, str]]:
         """Members of whom a change or a repair waits."""
@@ -61,9 +71,11 @@ class Line:
                 asked = [self._waiting.popleft() for _ in range(min(len(self._waiting), _OPERATIONS_OF_A_CALL))]
                 room = min(len(self._repairs), _OPERATIONS_OF_A_CALL - len(asked))
                 repairs = [self._repairs.popleft() for _ in range(room)]
+                if not asked and not repairs:
+                    continue  # the repairs were forgotten while they waited for this turn
                 try:
                     failures = await self.call([operation for operation, _ in asked] + repairs)
-                except (OSError, ResponseError) as error:
+                except Exception as error:  # whatever it is, it is the callers'
                     for _, future in asked:
                         if not future.done():
                             future.set_exception(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import struct
 import time
@@ -54,7 +55,7 @@ class Inbox:
         self._due = asyncio.Event()
         self._keep_due = True
         # Longer than that of the tickets, so that a short disconnection ends no membership.
-        self._lease_ms = 2 * link.lease_ms
+        self._lease_ms = min(2 * link.lease_ms, 3_600_000)
         self._clock: tuple[float, float] | None = None  # the server's ms at a monotonic second
         self._seen_empty = time.monotonic()
         self._is_kept = asyncio.Event()
@@ -98,6 +99,7 @@ class Inbox:
 
     async def close(self) -> None:
         """Reads no more, leaves all groups and removes the inbox (R29)."""
+        self.line.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -173,8 +175,10 @@ class Inbox:
                 message, until = await self._open(self.link, b"m", channel, rest, came)
             waited = min(max(self.link.now_ms(came) - sent_us / 1000, 0) / 1000, came - self._seen_empty)
             until = min(until, came + (deadline - sent_us / 1000) / 1000 - max(waited, 0))
-            for address in addresses:
-                self._kept.append(Kept(self.name + self._envelope.show("address", address), message, until))
+            for number, address in enumerate(addresses):
+                # Each gets a copy of its own, so that a program may alter what it received.
+                own = copy.deepcopy(message) if number else message
+                self._kept.append(Kept(self.name + self._envelope.show("address", address), own, until))
         except (Refused, ValueError, IndexError, struct.error) as error:
             self.refused += 1
             log.warning("inbox %s: dropped an entry: %s", self.name, error)
@@ -241,6 +245,7 @@ class Inbox:
             reply = await self._call("inbox_page", "isq", lambda: [number, *place])
             if reply[0] == b"taken":
                 self._keep_due = True  # the server has forgotten the inbox
+                self._due.set()
 
     async def _call(self, script: str, keys: str, arguments: Callable[[], list[Any]]) -> list[Any]:
         asked = time.monotonic()

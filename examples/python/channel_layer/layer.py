@@ -36,7 +36,8 @@ class ChannelLayer:
     """Sends and receives messages by name. Use it as an async context manager, in one event loop and one process.
 
     `hosts` are URLs, the same ones in the same order in all programs. `expiry` and `group_expiry` are in seconds.
-    `keys` seal messages, and `name_key` hides names. Cancelling a receive loses nothing: what it had goes to the next.
+    `capacity` is that of a channel and `inbox_capacity` that of an inbox, for all its addresses together. `keys` seal
+    messages, and `name_key` hides names. `lease` is the time in seconds after which a dead process no longer waits.
     """
 
     extensions = ["groups", "flush"]
@@ -44,11 +45,12 @@ class ChannelLayer:
     MessageTooLarge = MessageTooLarge
 
     def __init__(self, hosts: Sequence[str] = ("redis://localhost:6379/0",), prefix: str = "asgi:", expiry: float = 60,
-                 group_expiry: float = 86_400, capacity: int = 100, channel_capacity: Mapping[str, int] | None = None,
-                 keys: Sequence[str] = (), name_key: str | None = None, lease: float = 30, timeout: float = 5,
-                 lua: Path = LUA) -> None:
+                 group_expiry: float = 86_400, capacity: int = 100, inbox_capacity: int = 10_000,
+                 channel_capacity: Mapping[str, int] | None = None, keys: Sequence[str] = (), name_key: str | None = None,
+                 lease: float = 30, timeout: float = 5, lua: Path = LUA) -> None:
         self.expiry, self.group_expiry, self.capacity = expiry, group_expiry, capacity
-        self.refused = 0  # messages that did not open
+        self.inbox_capacity = inbox_capacity
+        self._refused = 0
         self._hosts, self._prefix, self._timeout, self._lease_ms = list(hosts), prefix, timeout, int(lease * 1000)
         self._expiry_ms = max(1, int(expiry * 1000))
         self._channel_capacity = dict(channel_capacity or {})
@@ -61,7 +63,7 @@ class ChannelLayer:
         # A line of another process's queue lives while a change of it is under way.
         self._lines: weakref.WeakValueDictionary[str, Line] = weakref.WeakValueDictionary()
         self._turn = itertools.count(random.randrange(1 << 16))
-        self._closed = asyncio.Event()
+        self._is_closed = False
 
     async def __aenter__(self) -> ChannelLayer:
         self._links = [Link(host, self._prefix, self._scripts, self._tickets, self._lease_ms, self._timeout, self._greeted)
@@ -73,7 +75,7 @@ class ChannelLayer:
 
     async def close(self) -> None:
         """Ends all receives with `RuntimeError`, closes the inboxes, and ends the lease on each server (R16)."""
-        self._closed.set()
+        self._is_closed = True
         for ticket in list(self._tickets.open_tickets.values()):
             ticket.wake.set()
         for inbox in self._inboxes.values():
@@ -163,7 +165,7 @@ class ChannelLayer:
                         return message
                     ticket = None
                     continue
-                if self._closed.is_set():
+                if self._is_closed:
                     raise RuntimeError("the layer was closed")
                 await wake.wait()
                 wake.clear()
@@ -213,7 +215,7 @@ class ChannelLayer:
             message, _ = await self._open(ticket.source, kind, place, payload, ticket.came)
             return channel, message
         except (Refused, KeyError) as error:
-            self.refused += 1
+            self._refused += 1
             log.warning("%s: dropped an entry: %s", ticket.queue, error)
             return None
 
@@ -302,10 +304,15 @@ class ChannelLayer:
 
     # Parts of the above
 
+    @property
+    def refused(self) -> int:
+        """How many entries were dropped because they were no messages of this layer, or did not open."""
+        return self._refused + sum(inbox.refused for inbox in self._inboxes.values())
+
     def get_capacity(self, queue: str) -> int:
         """Returns the capacity of a queue: of the first pattern that fits, else that of the layer."""
         fitting = (capacity for pattern, capacity in self._channel_capacity.items() if fnmatch.fnmatchcase(queue, pattern))
-        return next(fitting, self.capacity)
+        return next(fitting, self.inbox_capacity if queue.endswith("!") else self.capacity)
 
     def _own(self, name: str) -> Inbox:
         if name not in self._inboxes:

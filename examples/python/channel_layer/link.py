@@ -142,6 +142,8 @@ class Link:
             except (NotSent, PerhapsSent, ResponseError) as error:
                 remedy = "giving up" if self.failure else "connecting anew"
                 log.warning("%s: connection lost or refused (%s); %s", self.url, error, remedy)
+            except Exception:
+                log.exception("%s: a mistake of this client; connecting anew", self.url)
             finally:
                 self._ready.clear()
                 await wire.close()

@@ -30,9 +30,10 @@ class Wire:
                  on_lost: Callable[[], None]) -> None:
         options: dict[str, Any] = dict(parse_url(url))
         kind: type[Any] = options.pop("connection_class", Connection)
-        # Hostile defaults of newer versions, such as a timeout of reads, are named too.
-        self._connection = kind(**options, protocol=3, retry=Retry(NoBackoff(), 0), retry_on_timeout=False,
-                                health_check_interval=0, socket_timeout=None, socket_connect_timeout=timeout)
+        # Newer versions have defaults that are in the way, such as a timeout of reads, so each is named.
+        options |= {"protocol": 3, "retry": Retry(NoBackoff(), 0), "retry_on_timeout": False, "health_check_interval": 0,
+                    "socket_timeout": None, "socket_connect_timeout": timeout}
+        self._connection = kind(**options)
         self._wake, self._timeout, self._on_message, self._on_lost = wake, timeout, on_message, on_lost
         self._outbox: deque[tuple[asyncio.Future[Any], tuple[Any, ...]]] = deque()
         self._waiting: deque[asyncio.Future[Any]] = deque()

@@ -51,7 +51,7 @@ class Conformance(ConformanceTestCase):  # type: ignore[misc]
         super().setUpClass()
         cls.running = [Server() for _ in range(cls.servers)]
         urls = [server.url for server in cls.running]
-        cls.channel_layer = Blocking(ChannelLayer(urls, expiry=1, group_expiry=1, capacity=5, **cls.options))
+        cls.channel_layer = Blocking(ChannelLayer(urls, expiry=1, group_expiry=1, capacity=5, inbox_capacity=5, **cls.options))
 
     @classmethod
     def tearDownClass(cls) -> None:

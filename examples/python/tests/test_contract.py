@@ -110,7 +110,7 @@ class Wild(unittest.IsolatedAsyncioTestCase):
             await layer.send(f"{inbox}a", 2)
             self.assertEqual(await layer.receive(["jobs"]), ("jobs", 1))
             self.assertEqual(await layer.receive([inbox]), (f"{inbox}a", 2))
-            self.assertEqual(layer.refused, 4)
+            self.assertEqual(layer.refused, 8)
 
     async def test_a_sealed_message_is_dropped_by_who_has_no_key_and_by_who_has_another(self) -> None:
         async with ChannelLayer([self.server.url], keys=["one"]) as one, ChannelLayer([self.server.url]) as clear:
@@ -125,6 +125,21 @@ class Wild(unittest.IsolatedAsyncioTestCase):
                 await clear.send("jobs", "clear")
                 self.assertEqual(await one.receive(["jobs"]), (None, None))
                 self.assertEqual((one.refused, both.refused), (2, 0))
+
+    async def test_the_rights_that_the_contract_lists_are_enough(self) -> None:
+        block = (ROOT / "lua/README.md").read_text().split("```text\nACL ")[1].split("```")[0]
+        self.server.command("ACL", *block.split())
+        url = self.server.url.replace("//", "//asgi:secret@")
+        async with ChannelLayer([url]) as layer:
+            inbox = await layer.new_inbox("chat")
+            waiting = asyncio.create_task(layer.receive(["jobs"], block=True))
+            await layer.send("jobs", 1)
+            self.assertEqual(await waiting, ("jobs", 1))
+            await layer.group_add("room", f"{inbox}ab")
+            await layer.group_send("room", 2)
+            self.assertEqual(await layer.receive([inbox]), (f"{inbox}ab", 2))
+            await layer.flush()
+            self.assertEqual(await layer.group_channels("room"), [])
 
     async def test_data_of_another_schema_are_not_touched(self) -> None:
         self.server.command("SET", "asgi:schema", "2")

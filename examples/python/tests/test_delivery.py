@@ -100,7 +100,7 @@ class Capacity(unittest.IsolatedAsyncioTestCase):
             for channel in ("jobs", "body?Xy12", "chat!ab"):
                 async with AsyncExitStack() as stack:
                     urls = [stack.enter_context(Running()) for _ in range(servers)]
-                    layers = [await stack.enter_async_context(ChannelLayer(urls, capacity=51)) for _ in range(3)]
+                    layers = [await stack.enter_async_context(ChannelLayer(urls, capacity=51, inbox_capacity=51)) for _ in range(3)]
                     sends = [layer.send(channel, number) for number in range(40) for layer in layers]
                     outcomes = await asyncio.gather(*sends, return_exceptions=True)
                     with self.subTest(servers=servers, channel=channel):
@@ -136,7 +136,7 @@ class Receives(unittest.IsolatedAsyncioTestCase):
 
     async def test_an_inbox_that_nobody_takes_from_stays_on_the_server_and_its_senders_are_told(self) -> None:
         with Running() as url:
-            async with ChannelLayer([url]) as layer, ChannelLayer([url], capacity=1_500) as sender:
+            async with ChannelLayer([url]) as layer, ChannelLayer([url], inbox_capacity=1_500) as sender:
                 inbox = await layer.new_inbox("chat")
                 sent = 0
                 with self.assertRaises(ChannelFull):

@@ -42,7 +42,8 @@ class Kept:
 class Inbox:
     """The inbox `name` of this process."""
 
-    def __init__(self, link: Link, name: str, hidden: str, capacity: int, tickets: Tickets, envelope: Envelope, open_payload: Opener) -> None:
+    def __init__(self, link: Link, name: str, hidden: str, capacity: int, tickets: Tickets, envelope: Envelope,
+                 open_payload: Opener) -> None:
         self.link, self.name = link, name
         self.failure: Exception | None = None
         self.refused = 0  # entries that were dropped because they were no messages, or did not open

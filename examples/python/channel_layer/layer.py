@@ -129,7 +129,8 @@ class ChannelLayer:
         return len(reply) == 1
 
     async def receive(self, channels: Sequence[str], block: bool = False) -> tuple[str | None, Any]:
-        """Returns a channel and a message. Without `block` it returns `(None, None)` if nothing is there now.
+        """Returns a channel and a message. Without `block` it returns `(None, None)` if nothing is there now, and raises
+        `NotSent` if no server can be asked.
 
         Cancel safe: a message leaves the layer in the step in which this returns. It is at most once: what a process had
         received is lost with it.
@@ -179,13 +180,10 @@ class ChannelLayer:
             if taken := inbox.take():
                 return taken
         places = self._places(list(others))
-        for link in random.sample(list(places), len(places)):
-            if not link.is_up:
-                # Before its first connection a layer waits; a server that is down has nothing to give.
-                try:
-                    await link.wait_until_up()
-                except NotSent:
-                    continue
+        # A server that is down is not waited for if another can be asked.
+        candidates = [link for link in places if not link.is_down] or list(places)
+        for link in random.sample(candidates, len(candidates)):
+            await link.wait_until_up()
             while True:
                 ticket = self._tickets.open({link: places[link]}, False, wake)
                 try:

@@ -33,6 +33,7 @@ class Link:
         self.client = secrets.token_hex(16)
         self.generation = 0
         self.failure: Exception | None = None  # why the link has given up for good
+        self.is_down = False  # the last attempt to connect failed, or the connection broke
         self._scripts, self._tickets, self._greeted = scripts, tickets, greeted
         self._wire: Wire | None = None
         self._ready = asyncio.Event()
@@ -136,6 +137,7 @@ class Link:
             self._wire = wire = Wire(self.url, wake, self.timeout, self._on_message, self._work.set)
             try:
                 await wire.open()
+                self.is_down = False
                 await self._greet(wire)
                 pause = 0.05
                 await self._serve(wire)
@@ -145,6 +147,7 @@ class Link:
             except Exception:
                 log.exception("%s: a mistake of this client; connecting anew", self.url)
             finally:
+                self.is_down = True
                 self._ready.clear()
                 await wire.close()
                 for ticket in self._tickets.open_tickets.values():

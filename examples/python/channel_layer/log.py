@@ -186,7 +186,7 @@ class Log:
                 self._read_page(parts[3:], sent_ms, busy)
 
     def _is_next(self, number: int, n: int) -> bool:
-        """Notes that an entry of an own call was read. Returns `False` if it is a repeat (R43); finds calls that were lost (R26)."""
+        """Notes that the entry of an own call was read, and which calls were lost (R26). Returns `False` for a repeat (R43)."""
         if number <= self._seen.get(self.client, -1):
             self._conclude("mirror")
             return False

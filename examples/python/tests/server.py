@@ -32,7 +32,8 @@ class Server:
     def start(self) -> None:
         keeps = ["--appendonly", "yes", "--appendfsync", "always"] if self._keeps else ["--appendonly", "no"]
         self._process = subprocess.Popen(
-            [os.environ.get("REDIS_SERVER", "redis-server"), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder), "--save", "", *keeps],
+            [os.environ.get("REDIS_SERVER", "redis-server"), "--bind", "127.0.0.1", "--port", str(self.port),
+             "--dir", str(self._folder), "--save", "", *keeps],
             stdout=subprocess.DEVNULL)
         until = time.monotonic() + 10
         while True:

@@ -147,6 +147,16 @@ class Receives(unittest.IsolatedAsyncioTestCase):
                 self.assertEqual(got, [(f"{inbox}ab", number) for number in range(sent)])
                 self.assertEqual(await layer.receive([inbox]), (None, None))
 
+    async def test_a_copy_that_comes_late_turns_no_acknowledgement_into_a_release(self) -> None:
+        with Running() as url:
+            async with ChannelLayer([url]) as layer:
+                (link,) = layer._links
+                await layer.receive(["jobs"])
+                # Nothing is awaited in between, so no call carries the acknowledgement away.
+                link.finish(7, b"0123456789")
+                link._on_message(b"7 jobs 0123456789and the rest")
+                self.assertEqual(link._finished[7], b"0123456789")
+
     async def test_large_messages_wake_who_waits(self) -> None:
         with Running() as url:
             async with ChannelLayer([url]) as layer, ChannelLayer([url]) as sender:

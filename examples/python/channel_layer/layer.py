@@ -274,7 +274,7 @@ class ChannelLayer:
                     found.append(self._envelope.show("queue", inbox) + self._envelope.show("address", address))
                 if not queue:
                     break
-        return found
+        return list(dict.fromkeys(found))  # a scan may name a member twice
 
     async def _change(self, kind: str, group: str, channel: str, lifetime: str) -> None:
         names.check_group(group)

@@ -137,6 +137,19 @@ class Groups(unittest.IsolatedAsyncioTestCase):
         await self.heals(layer, "room", due)
         await self.reaches(layer, members, "room", 2, due)
 
+    async def test_a_large_group_is_given_again_in_pages_and_gathered_calls(self) -> None:
+        (server,), (member,), layer = await self.start(1, 1)
+        due = {f"{member.inbox}m{number}" for number in range(1_300)}
+        server.command("CONFIG", "RESETSTAT")
+        await asyncio.gather(*(layer.group_add("room", channel) for channel in due))
+        calls = server.command("INFO", "commandstats")["cmdstat_evalsha"]["calls"]
+        self.assertLess(calls, 100, "joins that meet share a call")
+        self.assertEqual(set(await layer.group_channels("room")), due)
+        await self.reaches(layer, [member], "room", 1, due)
+        server.command("FLUSHALL")
+        await self.heals(layer, "room", due)
+        await self.reaches(layer, [member], "room", 2, due)
+
     async def test_who_joined_or_left_after_a_snapshot_stays_so_when_the_snapshot_comes_back(self) -> None:
         (server,), members, layer = await self.start(1, 2)
         one, two = members

@@ -1,4 +1,4 @@
-"""The bytes of the contract: its vectors of sealed payloads and hidden names, its examples of the ring, and its session."""
+"""The bytes of the contract: its vectors of sealed payloads and hidden names, its examples of the ring, and its rights."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import unittest
 from collections import Counter
+from typing import Any, Awaitable, Callable
 
 from channel_layer import ChannelFull, ChannelLayer, NotSent, PerhapsSent
 from tests.server import Server
@@ -106,6 +107,24 @@ class Restarts(unittest.IsolatedAsyncioTestCase):
                 async with ChannelLayer([self.server.url]) as sender:
                     await sender.send(channel, 1)
                     self.assertEqual(await asyncio.wait_for(receive, 3), (channel, 1))
+
+    async def test_calls_whose_order_counts_are_refused_after_a_later_hello_and_made_again(self) -> None:
+        async with ChannelLayer([self.server.url]) as layer:
+            await layer.receive(["jobs"])
+            (link,) = layer._links
+            hello = link._scripts["hello"].sha
+            calls: list[tuple[Callable[[str, Any], Awaitable[None]], str, Any]] = [
+                (layer.send, "body?Xy12", 1), (layer.send, "other!ab", 1), (layer.group_add, "room", "body?Xy12"),
+                (layer.group_send, "room", 2)]
+            for call, name, value in calls:
+                known = link.generation + 1
+                reply = self.server.command("EVALSHA", hello, 2, link.key("c", link.client), "asgi:schema", known, 60_000, 3)
+                self.assertEqual(reply[0], b"ok")
+                await call(name, value)
+                self.assertGreater(link.generation, known, "the client has said hello")
+            self.assertEqual([await layer.receive(["body?Xy12"]) for _ in range(3)],
+                             [("body?Xy12", 1), ("body?Xy12", 2), (None, None)])
+            self.assertEqual(await layer.receive(["other!"]), ("other!ab", 1))
 
     async def test_an_inbox_is_read_at_once_though_an_old_state_has_a_ticket_that_nobody_knows(self) -> None:
         server = Server()

@@ -95,6 +95,15 @@ class Conclusions(unittest.TestCase):
         self.page(4, f">   <   :room 1 b {NOW + HOUR}")
         self.assertEqual(self.members(), {"room b"})
 
+    def test_an_own_change_that_an_old_state_repeats_is_ignored(self) -> None:
+        self.read(f"c1 me:1 +room a {NOW + HOUR}", "c2 me:2 -room a", f"c1 me:1 +room a {NOW + HOUR}")
+        self.assertEqual((self.members(), self.log.doubt, self.log.last), (set(), "mirror", ("2", "me:2")))
+
+    def test_a_flush_empties_the_mirror_at_once_whoever_was_right_before(self) -> None:
+        self.read(f"c1 : +room a {NOW + HOUR}", "k0 : 1", "f")
+        self.assertEqual((self.members(), self.log.doubt), (set(), "server"))
+        self.begin(2, 3)
+
     def test_a_repair_that_met_a_leave_does_not_bring_the_member_back(self) -> None:
         self.read(f"c1 : +room a {NOW + HOUR}", "k0 : 1")
         self.begin(2, 1)

@@ -1,4 +1,4 @@
-"""A client of the channel layer in plain Python: `ChannelLayer` calls the scripts of `lua/` by their contract."""
+"""A client of the channel layer in plain Python: `ChannelLayer` calls the scripts of the engine by the contract in `lua/README.md`."""
 
 from .layer import ChannelFull, ChannelLayer, MessageTooLarge, NotSent, PerhapsSent
 

@@ -23,7 +23,7 @@ from .sealing import Envelope, MessageTooLarge, Refused, TooOld, pack
 from .tickets import Ticket, Tickets
 from .wire import NotSent, PerhapsSent
 
-LUA = Path(__file__).resolve().parents[3] / "lua"
+SCRIPTS = Path(__file__).resolve().parents[3] / "dist"
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class ChannelLayer:
     def __init__(self, hosts: Sequence[str] = ("redis://localhost:6379/0",), prefix: str = "asgi:", expiry: float = 60,
                  group_expiry: float = 86_400, capacity: int = 100, inbox_capacity: int = 10_000,
                  channel_capacity: Mapping[str, int] | None = None, keys: Sequence[str] = (), name_key: str | None = None,
-                 lease: float = 30, timeout: float = 5, lua: Path = LUA) -> None:
+                 lease: float = 30, timeout: float = 5, scripts: Path = SCRIPTS) -> None:
         self.expiry, self.group_expiry, self.capacity = expiry, group_expiry, capacity
         self.inbox_capacity = inbox_capacity
         self._refused = 0
@@ -56,7 +56,7 @@ class ChannelLayer:
         self._channel_capacity = dict(channel_capacity or {})
         self._envelope = Envelope(keys, name_key)
         self._ring = names.Ring(len(self._hosts))
-        self._scripts = read_scripts(lua)
+        self._scripts = read_scripts(scripts)
         self._tickets = Tickets()
         self._links: list[Link] = []
         self._inboxes: dict[str, Inbox] = {}

@@ -12,11 +12,10 @@ from typing import Any, Callable
 
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
-from .scripts import Script
+from .scripts import SCHEMA, Script
 from .tickets import Ticket, Tickets
 from .wire import NotSent, PerhapsSent, Wire
 
-SCHEMA = 3
 _TICKETS_OF_A_CALL = 500
 _KEYS_OF_A_CALL = 1_000
 _TRIES = 5
@@ -281,15 +280,14 @@ class Link:
             number, _, rest = message.partition(b" ")
             queue, space, entry = rest.partition(b" ")
             ticket = self._tickets.open_tickets.get(int(number)) if number.isdigit() else None
-            if number.isdigit() and not rest:
-                # The entry is too large to be published: ask for it, or release it (R57).
-                if ticket is None:
-                    self.finish(int(number), b"")
-                elif ticket.source is None:
-                    self.ask(ticket)
-            elif number.isdigit() and space:
+            if number.isdigit() and space:
                 self._tickets.arrived(self, int(number), queue.decode(errors="replace"), [entry], time.monotonic())
-            else:
+            elif number.isdigit() and ticket is None:
+                self.finish(int(number), b"")
+            elif ticket and ticket.source is None:
+                # The ticket alone, because the entry is too large to be published, or a form of later scripts (R57).
+                self.ask(ticket)
+            elif not number.isdigit():
                 log.warning("%s: ignored a malformed wake-up message", self.url)
 
     def _ask_all(self) -> None:

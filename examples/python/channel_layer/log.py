@@ -174,8 +174,9 @@ class Log:
         elif kind == "f":
             self.mirror.clear()
             self.repairs.clear()
-            self.doubt = None  # whoever was right before, nothing is left to be right about
+            self._lost.clear()
             self._conclude("server")
+            self.begin_due = True
         elif kind == "c":
             self._read_change(int(parts[0]), parts[1], parts[2:], sent_ms)
         elif self._is_next(int(parts[2]), int(parts[0])):

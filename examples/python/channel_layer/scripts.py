@@ -1,49 +1,33 @@
-"""The engine's scripts, made from the files of `lua/`: includes are replaced, and the SHA-1 is the script's name."""
+"""The engine's scripts, as `dist/` has them for programs without Rust; a script's SHA-1 is its name on a server."""
 
 from __future__ import annotations
 
 import hashlib
-import re
+import json
 from dataclasses import dataclass
 from pathlib import Path
+
+SCHEMA = 3
 
 # The scripts that this client calls.
 NAMES = ("hello", "client_tickets", "push", "pop", "flush", "flush_inboxes", "inbox_keep", "inbox_page", "inbox_close",
          "group_change", "group_discard", "group_send", "group_list")
 
-_INCLUDE = re.compile(r'^-- @include "(lib/[a-z_]+)"\n', re.MULTILINE)
-_SLOT = re.compile(r"^local [a-z_, ]+ *= *(?:KEYS|ARGV).*\n", re.MULTILINE)
-
-# `push` and `pop` check their arguments with these names, which the project's own build declares below the slots.
-_PRELUDE = "local find, at, given, due = string.find, nil, nil, nil\nlocal stem = prefix .. 'q:'\n"
-
 
 @dataclass(frozen=True)
 class Script:
-    name: str
-    text: str
+    text: bytes
     sha: str
 
 
-def expand(folder: Path, name: str) -> str:
-    """Returns the text that a server gets: each file of `lib/` stands where it is first included."""
-    included: set[str] = set()
-
-    def replace(match: re.Match[str]) -> str:
-        library = match[1]
-        if library in included:
-            return ""
-        included.add(library)
-        return _INCLUDE.sub(replace, (folder / f"{library}.lua").read_text())
-
-    text = (folder / f"{name}.lua").read_text()
-    if re.search(r"^-- Checked$", text, re.MULTILINE):
-        after = [slot.end() for slot in _SLOT.finditer(text)][-1]
-        text = text[:after] + _PRELUDE + text[after:]
-    return _INCLUDE.sub(replace, text)
-
-
 def read_scripts(folder: Path) -> dict[str, Script]:
-    """Reads all scripts that the client calls. Raises `FileNotFoundError` if the folder is not `lua/`."""
-    texts = {name: expand(folder, name) for name in NAMES}
-    return {name: Script(name, text, hashlib.sha1(text.encode()).hexdigest()) for name, text in texts.items()}
+    """Reads the scripts that the client calls. Raises `ValueError` if one is not as the manifest tells, or of another schema."""
+    manifest = {entry["name"]: entry for entry in json.loads((folder / "manifest.json").read_text())}
+    scripts = {}
+    for name in NAMES:
+        text = (folder / f"{name}.lua").read_bytes()
+        sha = hashlib.sha1(text).hexdigest()
+        if (sha, SCHEMA) != (manifest[name]["sha"], manifest[name]["schema"]):
+            raise ValueError(f"{folder / name}.lua is not as the manifest tells, or not of schema {SCHEMA}; check the folder out anew")
+        scripts[name] = Script(text, sha)
+    return scripts

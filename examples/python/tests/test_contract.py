@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import redis.asyncio
 
 from channel_layer import ChannelLayer
 from channel_layer.names import Ring, check_channel, check_group, check_source
-from channel_layer.scripts import NAMES, expand
+from channel_layer.scripts import NAMES, read_scripts
 from channel_layer.sealing import Envelope, MessageTooLarge, Refused, TooOld, pack
 from tests.server import Server
 
@@ -73,11 +75,13 @@ class Bytes(unittest.TestCase):
             with self.assertRaises(MessageTooLarge):
                 pack(message)
 
-    def test_no_include_line_is_left_in_a_script(self) -> None:
-        for name in NAMES:
-            text = expand(ROOT / "lua", name)
-            self.assertTrue(text.startswith("#!lua"))
-            self.assertNotIn("-- @include", text)
+    def test_a_script_that_is_not_that_of_the_manifest_is_refused(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(shutil.copytree(ROOT / "dist", Path(folder) / "dist"))
+            self.assertEqual(set(read_scripts(copy)), set(NAMES))
+            (copy / "pop.lua").write_bytes((copy / "pop.lua").read_bytes().replace(b"\n", b"\r\n"))
+            with self.assertRaises(ValueError):
+                read_scripts(copy)
 
 
 class Readme(unittest.TestCase):

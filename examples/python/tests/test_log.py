@@ -99,10 +99,15 @@ class Conclusions(unittest.TestCase):
         self.read(f"c1 me:1 +room a {NOW + HOUR}", "c2 me:2 -room a", f"c1 me:1 +room a {NOW + HOUR}")
         self.assertEqual((self.members(), self.log.doubt, self.log.last), (set(), "mirror", ("2", "me:2")))
 
-    def test_a_flush_empties_the_mirror_at_once_whoever_was_right_before(self) -> None:
-        self.read(f"c1 : +room a {NOW + HOUR}", "k0 : 1", "f")
+    def test_a_flush_empties_the_mirror_at_once_whoever_is_right(self) -> None:
+        self.read(f"c1 : +room a {NOW + HOUR}", "f")
         self.assertEqual((self.members(), self.log.doubt), (set(), "server"))
         self.begin(2, 3)
+        self.read(f"c4 : +room a {NOW + HOUR}", "k0 : 3")
+        self.log.calls(4, [Operation("e", "", "", "")])
+        self.read("f")
+        self.assertEqual((self.members(), self.log.doubt), (set(), "mirror"))
+        self.begin(5, 3)
 
     def test_a_repair_that_met_a_leave_does_not_bring_the_member_back(self) -> None:
         self.read(f"c1 : +room a {NOW + HOUR}", "k0 : 1")

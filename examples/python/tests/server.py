@@ -31,10 +31,11 @@ class Server:
 
     def start(self) -> None:
         keeps = ["--appendonly", "yes", "--appendfsync", "always"] if self._keeps else ["--appendonly", "no"]
-        self._process = subprocess.Popen(
-            [os.environ.get("REDIS_SERVER", "redis-server"), "--bind", "127.0.0.1", "--port", str(self.port),
-             "--dir", str(self._folder), "--save", "", *keeps],
-            stdout=subprocess.DEVNULL)
+        program = [os.environ.get("REDIS_SERVER", "redis-server"), "--bind", "127.0.0.1", "--port", str(self.port),
+                   "--dir", str(self._folder), "--save", "", *keeps]
+        # The shell ends the server when this process closes the pipe or is killed itself.
+        self._process = subprocess.Popen(["sh", "-c", '"$@" & read -r _; kill -9 $!; wait $! 2>/dev/null', "sh", *program],
+                                         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         until = time.monotonic() + 10
         while True:
             try:
@@ -52,7 +53,8 @@ class Server:
 
     def kill(self) -> None:
         """Ends the process at once, as `kill -9` does. Its files stay for `start`."""
-        self._process.kill()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self._process.wait()
 
     def close(self) -> None:

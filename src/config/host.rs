@@ -327,7 +327,7 @@ mod tests {
             ("redis://localhost?timeout=2", "the parameter `timeout` is unknown"),
             ("redis://0.0.0.0", "no client can connect to it"),
             ("redis://localhost:0", "port 0 is no port"),
-            ("redis://localhost:99999", "it is not a URL"),
+            ("redis://localhost:99999", "port 99999 is none; ports are 1 to 65535"),
             ("redis://", "is refused"),
         ] {
             let refusal = refusal(url);

@@ -153,8 +153,14 @@ impl Parts {
             (Some(address), None) => address,
             (None, host) => {
                 let host = host.unwrap_or_else(|| "localhost".to_owned());
-                let host =
-                    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+                // An address of IPv6 has several colons; one alone stands before a port.
+                let is_v6 = host.matches(':').count() > 1 && !host.starts_with('[');
+                if !is_v6 && !host.starts_with('[') && host.contains(':') {
+                    return Err(Error::config(format!(
+                        "option `hosts`: `host` {host:?} of a server has a port in it; write that as `port`"
+                    )));
+                }
+                let host = if is_v6 { format!("[{host}]") } else { host };
                 let scheme = if self.ssl { "rediss" } else { "redis" };
                 format!("{scheme}://{host}:{}", self.port.unwrap_or(6379))
             }

@@ -83,7 +83,6 @@ fn read_bare(text: &str) -> Result<Place, String> {
     if text.contains(['@', '=', '?']) {
         return Err("write a user or password as in redis://user:password@host:6379/0".into());
     }
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if is_number(text) {
         return Err(format!("this is a number; write localhost:{text} for a port"));
     }
@@ -101,8 +100,7 @@ fn read_bare(text: &str) -> Result<Place, String> {
 }
 
 fn read_tcp(text: &str) -> Result<Place, String> {
-    let url = redis::parse_redis_url(text)
-        .ok_or("it is not a URL; characters such as `@`, `/` and `#` in a password are percent-encoded")?;
+    let url = redis::parse_redis_url(text).ok_or_else(|| why_no_url(text))?;
     check_fragment(url.fragment())?;
     let mut written = Written::from_query(url.query_pairs())?;
     written.user(url.username())?;
@@ -252,6 +250,25 @@ fn set(place: &mut Option<String>, value: String, what: &str) -> Result<(), Stri
     }
 }
 
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Why a text is no URL, as far as that can be seen.
+fn why_no_url(text: &str) -> String {
+    let place = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    let place = place.split(['/', '?', '#']).next().unwrap_or_default();
+    let port = place.rsplit_once(':').map_or("", |(_, port)| port);
+    if place.contains([',', ';']) {
+        "it is a list whose further servers have no scheme; write redis:// before each".to_owned()
+    } else if is_number(port) && port.parse::<u16>().is_err() {
+        format!("port {port} is none; ports are 1 to 65535")
+    } else {
+        "it is not a URL; characters such as `@`, `/` and `#` in a password are percent-encoded".to_owned()
+    }
+}
+
 /// Percent-decodes a user name or password.
 fn decoded(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -280,6 +297,14 @@ pub(super) fn tcp_address(host: &str, port: u16) -> Result<ConnectionAddr, Strin
     }
     if host.contains([',', ';']) {
         return Err("this is a list; write each server as a URL".into());
+    }
+    if let Some((name, port)) = host.split_once(':')
+        && is_number(port)
+        && !name.contains(':')
+    {
+        return Err(format!(
+            "a host name has no port in it; write {name} as the host and {port} as the port"
+        ));
     }
     if host == "0.0.0.0" || host == "::" {
         return Err("a server listens there, but no client can connect to it; write its address".into());

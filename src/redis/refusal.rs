@@ -27,7 +27,12 @@ impl Asked<'_> {
         let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Connection };
         let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
         // One line, whatever the other side sent.
-        let why = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut why = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        if error.kind() == redis::ErrorKind::Parse {
+            why = format!(
+                "what it answers is not the protocol of Redis; does another program listen there? ({why})"
+            );
+        }
         Failure {
             may_be_executed: written,
             source: Some(error),

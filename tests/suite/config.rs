@@ -308,3 +308,22 @@ fn a_server_that_is_to_have_tls_gets_it_or_is_refused_whatever_the_form_of_its_a
     let bare = hosts(r#"{"address": "redis1:7000", "password": "secret", "db": 1}"#);
     assert_eq!(bare.as_deref(), Ok("redis://***@redis1:7000/1"));
 }
+
+#[test]
+fn what_is_wrong_with_an_address_is_told_by_what_is_there() {
+    for (document, said) in [
+        (r#"{"hosts": "redis://redis1:99999"}"#, "port 99999 is none; ports are 1 to 65535"),
+        (r#"{"hosts": ["redis://redis1:7000,redis2:7000"]}"#, "write redis:// before each"),
+        (r#"{"host": "redis1:7000"}"#, "write redis1 as the host and 7000 as the port"),
+        (r#"{"hosts": [["redis1:7000", 6379]]}"#, "write redis1 as the host and 7000 as the port"),
+        (r#"{"hosts": [{"host": "redis1:7000"}]}"#, "has a port in it; write that as `port`"),
+        (r#"{"hosts": "redis://:p/w@redis1"}"#, "percent-encoded"),
+    ] {
+        let builder: Result<ConfigBuilder, _> = serde_json::from_str(document);
+        let refused = builder
+            .map_err(|error| error.to_string())
+            .and_then(|builder| builder.build().map_err(|error| error.to_string()));
+        let refused = refused.expect_err(document);
+        assert!(refused.contains(said), "{document}: {refused}");
+    }
+}

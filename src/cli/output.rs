@@ -1,6 +1,7 @@
 //! Standard output: every line goes out at once, and a reader that has gone ends the command quietly.
 
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -20,6 +21,15 @@ pub(crate) fn text(text: &str) -> Result<(), Failure> {
 pub(crate) fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush())
+}
+
+/// Whether standard output was closed when the program began. Then the runtime has opened `/dev/null` in its place, for reading
+/// too, which nobody who wants to throw something away does.
+pub(crate) fn is_closed() -> bool {
+    let is_null = std::fs::read_link("/proc/self/fd/1").is_ok_and(|target| target == Path::new("/dev/null"));
+    let flags = std::fs::read_to_string("/proc/self/fdinfo/1").unwrap_or_default();
+    let mode = flags.lines().find_map(|line| line.strip_prefix("flags:")).map(str::trim);
+    is_null && mode.is_some_and(|mode| mode.ends_with('2'))
 }
 
 /// How a command ends that could not write.

@@ -56,6 +56,9 @@ impl Receive {
         let channels = self.channels.iter().map(|name| ChannelName::new(name));
         let channels: Vec<ChannelName> = channels.collect::<Result<_, Error>>()?;
         options.refuse_in_memory(&channels)?;
+        if output::is_closed() {
+            return Err(Failure::new(Status::Failed, "standard output is closed, so nothing was received"));
+        }
         let mut signals = Signals::listen()?;
         let layer = tokio::select! {
             layer = options.connect() => layer?,

@@ -15,7 +15,7 @@ use super::calls::{DrainBatch, DrainDone, DrainPut, DrainTake, Holding, Listing,
 use super::shard::Shard;
 use super::shards::Shards;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::name::{ChannelKind, ChannelName, random_text};
 
 /// What waits on one server.
@@ -276,7 +276,12 @@ async fn drain_queue(
         let take = |_| DrainTake { queue, batch: &batch, target: &target };
         let Some(taken) = from.ask(take).await? else { return Ok(moved) };
         moved = true;
-        put(from, &taken, channel, to, report).await?;
+        let aside =
+            "what was taken is kept aside: drain again, or put it back with `abandon_drain` (--abandon)";
+        put(from, &taken, channel, to, report).await.map_err(|error| match error.kind() {
+            ErrorKind::Config => error,
+            _ => error.with_remedy(aside),
+        })?;
         from.ask(|_| DrainDone { queue, batch: &taken.batch }).await?;
     }
 }

@@ -1,6 +1,7 @@
 //! `send`, `receive`, `new-channel` and `flush`.
 
 use std::io::{BufRead, BufReader, Read};
+use std::process::Command;
 
 use asgi_redis::{ChannelLayer, ConfigBuilder, PackedMessage};
 use serde_json::json;
@@ -202,4 +203,23 @@ fn a_flush_removes_what_waits_under_its_prefix_only() {
         "{flushed}"
     );
     assert_eq!(run(program_on(&server, &other).args(["receive", "a", "--timeout", "0"])).json().len(), 1);
+}
+
+#[test]
+fn nothing_is_received_for_a_standard_output_that_is_closed() {
+    let (server, prefix) = (Server::shared(), unique_prefix("closed-output"));
+    run(program_on(&server, &prefix).args(["send", "a", "1"])).done();
+    let through = |redirect: &str| {
+        let program = env!("CARGO_BIN_EXE_asgi-redis");
+        let line = format!(
+            "exec {program} --redis {} --prefix {prefix} receive a --timeout 0 {redirect}",
+            server.url()
+        );
+        Command::new("sh").args(["-c", &line]).output().unwrap()
+    };
+    let closed = through(">&-");
+    assert_eq!(closed.status.code(), Some(5), "{closed:?}");
+    assert!(String::from_utf8_lossy(&closed.stderr).contains("standard output is closed"), "{closed:?}");
+    assert_eq!(through(">/dev/null").status.code(), Some(0), "it is still there, and may be thrown away");
+    run(program_on(&server, &prefix).args(["receive", "a", "--timeout", "0"])).failed(1, "nothing arrived");
 }

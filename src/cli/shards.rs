@@ -74,7 +74,6 @@ impl Shards {
         as_json: bool,
     ) -> Result<(), Failure> {
         let error = shard.error().or(survey.err());
-        let error_is_outage = shard.error().is_some();
         let contents = survey.ok().map(|survey| Contents {
             queues: survey.queues().len() + survey.unrevealed().len(),
             messages: survey.messages(),
@@ -95,8 +94,10 @@ impl Shards {
         if as_json {
             return output::json(&shown);
         }
+        // One that refuses is there.
+        let is_down = error.is_some_and(|error| Failure::of(error).status() == Status::NoServer);
+        let state = if is_down { "down" } else { "refuses" };
         if let Some(error) = shown.error {
-            let state = if error_is_outage { "down" } else { "unknown" };
             return output::line(&format!("{}  {state}: {error}", shown.host));
         }
         let (Some(version), Some(latency), Some(contents)) =

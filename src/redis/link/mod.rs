@@ -67,7 +67,7 @@ impl Link {
             generation: 0,
             greeted: Instant::now(),
             epoch: 0,
-            told: false,
+            told: None,
             is_compared: false,
             is_first_attempt: true,
             connections: 0,

@@ -50,8 +50,8 @@ pub(super) struct Task {
     /// When it said hello last.
     pub(super) greeted: Instant,
     pub(super) epoch: u64,
-    /// Whether the outage was told.
-    pub(super) told: bool,
+    /// The outage that was told.
+    pub(super) told: Option<ErrorKind>,
     /// Whether the server of this connection is known not to be that of another shard.
     pub(super) is_compared: bool,
     pub(super) is_first_attempt: bool,
@@ -111,7 +111,7 @@ impl Task {
         if let Some(end) = self.end_broken.take() {
             end.now();
         }
-        if std::mem::take(&mut self.told) {
+        if self.told.take().is_some() {
             tracing::info!(host = %self.server.host, "connected again");
         }
         Ok(connection)
@@ -353,8 +353,19 @@ impl Task {
     }
 
     fn go_down(&mut self, failure: Failure) {
-        if !std::mem::replace(&mut self.told, true) {
-            tracing::warn!(host = %self.server.host, cause = failure.message, "lost a server; connecting again");
+        // Whether it is silent or not there changes from try to try.
+        let kind = match failure.kind {
+            ErrorKind::Timeout => ErrorKind::Connection,
+            kind => kind,
+        };
+        match self.told.replace(kind) {
+            None => {
+                tracing::warn!(host = %self.server.host, cause = failure.message, "lost a server; connecting again");
+            }
+            Some(told) if told != kind => {
+                tracing::warn!(host = %self.server.host, cause = failure.message, "a server is not back; trying on");
+            }
+            Some(_) => {}
         }
         self.twins.go_down(self.server.shard);
         self.tickets.unreachable(self.server.shard, || failure.not_executed().to_error());

@@ -250,6 +250,7 @@ fn shards_ends_by_what_is_wrong_with_a_server() {
     for (bad, status) in [(other.url(), 6), (format!("{others}/7"), 7)] {
         let shown = run(program().args(["--redis", &good, "--redis", &bad, "shards"]));
         assert_eq!((shown.status, shown.out.lines().count()), (Some(status), 2), "{shown:?}");
+        assert!(shown.out.lines().nth(1).unwrap().contains("  refuses: "), "{shown:?}");
     }
 }
 

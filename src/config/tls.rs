@@ -221,8 +221,14 @@ impl Tls {
         };
         let Some((certificate, key)) = &self.identity else { return Ok(config.with_no_client_auth()) };
         let (chain, key) = (certificate.certificates("tls_certificate")?, key.key("tls_key")?);
-        config.with_client_auth_cert(chain, key).map_err(|error| {
-            refused("tls_key", format_args!("it does not go with `tls_certificate`: {error}"))
+        config.with_client_auth_cert(chain, key).map_err(|error| match error {
+            rustls::Error::InvalidCertificate(_) => refused(
+                "tls_certificate",
+                format_args!(
+                    "it cannot be used: {error}; make one of X.509 version 3, as `openssl req -x509` does"
+                ),
+            ),
+            error => refused("tls_key", format_args!("it does not go with `tls_certificate`: {error}")),
         })
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::select_ok;
 use redis::ConnectionAddr;
 use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
-use rustls::CertificateError;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, CertificateError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{sleep, timeout};
@@ -133,7 +133,22 @@ fn in_words(error: &rustls::Error, name: &ServerName<'_>) -> String {
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. },
         ) => "renew it, or correct the clock of this machine",
+        rustls::Error::InvalidCertificate(CertificateError::Other(other))
+            if format!("{other:?}").contains("CaUsedAsEndEntity") =>
+        {
+            return "its certificate is self-signed or that of a CA, and not the one that `tls_ca` names; name that one".into();
+        }
         rustls::Error::InvalidCertificate(_) => "name its own certificate in `tls_ca` if it is self-signed",
+        rustls::Error::AlertReceived(
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown,
+        ) => {
+            "it does not accept the certificate of this program: give one in `tls_certificate` that its CA has signed"
+        }
         rustls::Error::AlertReceived(_) => WANTS_CERTIFICATE,
         _ => return format!("{error}"),
     };

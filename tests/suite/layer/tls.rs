@@ -296,3 +296,53 @@ fn wrong_options_about_tls_are_named() {
         assert!(error.to_string().contains(said), "{error}");
     }
 }
+
+#[tokio::test]
+async fn whose_certificate_is_not_accepted_and_which_is_the_wrong_one_is_told() {
+    let authority = Authority::new();
+    let theirs = authority.sign("127.0.0.1");
+    let server = server(&theirs, Some(&authority.certificate));
+    // A certificate of another authority.
+    let other = Authority::new().sign("worker");
+    let with_other =
+        options(&server).tls_ca(authority.certificate.clone()).tls_certificate(other.certificate, other.key);
+    is_tls(&refusal(&with_other).await, "it does not accept the certificate of this program");
+
+    // One that signed itself is pinned, and it is not that of the server.
+    let [shown, pinned] = [(); 2].map(|()| self_signed(&["127.0.0.1"], 1));
+    let server = self::server(&shown, None);
+    let wrong = options(&server).tls_ca(pinned.certificate);
+    is_tls(&refusal(&wrong).await, "not the one that `tls_ca` names");
+}
+
+#[test]
+fn a_certificate_of_an_old_version_is_blamed_and_not_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    if Command::new("openssl").arg("version").output().is_err() {
+        eprintln!("openssl is not on PATH, so its certificate is not tried");
+        return;
+    }
+    let openssl = |arguments: &[&str]| {
+        let done = Command::new("openssl").args(arguments).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    let (key, request, certificate) = (path("key"), path("request"), path("certificate"));
+    openssl(&[
+        "req",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        &key,
+        "-subj",
+        "/CN=worker",
+        "-out",
+        &request,
+    ]);
+    openssl(&["x509", "-req", "-in", &request, "-signkey", &key, "-out", &certificate]);
+    let builder = ConfigBuilder::new().hosts("rediss://redis1").tls_certificate(certificate, key);
+    let refused = builder.build().unwrap_err().to_string();
+    assert!(refused.starts_with("option `tls_certificate`: it cannot be used: "), "{refused}");
+    assert!(refused.contains("X.509 version 3"), "{refused}");
+}

@@ -141,6 +141,7 @@ fn in_words(error: &rustls::Error, name: &ServerName<'_>) -> String {
         rustls::Error::InvalidCertificate(_) => "name its own certificate in `tls_ca` if it is self-signed",
         rustls::Error::AlertReceived(
             AlertDescription::UnknownCA
+            | AlertDescription::DecryptError
             | AlertDescription::BadCertificate
             | AlertDescription::UnsupportedCertificate
             | AlertDescription::CertificateExpired

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::select_ok;
 use redis::ConnectionAddr;
 use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
+use rustls::CertificateError;
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{sleep, timeout};
@@ -104,9 +104,23 @@ async fn dial_tls(
     }
 }
 
-/// The remedy where a server ends the handshake.
-pub(super) const WANTS_CERTIFICATE: &str =
-    "it may want a certificate of this program: give `tls_certificate` and `tls_key`";
+/// The remedy where a server ends the handshake, or what follows it, with an alert.
+pub(super) fn remedy_of_alert(text: &str) -> &'static str {
+    const OF_A_CERTIFICATE: [&str; 7] = [
+        "UnknownCA",
+        "DecryptError",
+        "BadCertificate",
+        "UnsupportedCertificate",
+        "CertificateExpired",
+        "CertificateRevoked",
+        "CertificateUnknown",
+    ];
+    if OF_A_CERTIFICATE.iter().any(|alert| text.contains(alert)) {
+        "it does not accept the certificate of this program: give one in `tls_certificate` that its CA has signed"
+    } else {
+        "it may want a certificate of this program: give `tls_certificate` and `tls_key`"
+    }
+}
 
 const NOT_TLS: &str = "it speaks without TLS; write redis:// in place of rediss://, or let it speak TLS";
 
@@ -139,18 +153,7 @@ fn in_words(error: &rustls::Error, name: &ServerName<'_>) -> String {
             return "its certificate is self-signed or that of a CA, and not the one that `tls_ca` names; name that one".into();
         }
         rustls::Error::InvalidCertificate(_) => "name its own certificate in `tls_ca` if it is self-signed",
-        rustls::Error::AlertReceived(
-            AlertDescription::UnknownCA
-            | AlertDescription::DecryptError
-            | AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateUnknown,
-        ) => {
-            "it does not accept the certificate of this program: give one in `tls_certificate` that its CA has signed"
-        }
-        rustls::Error::AlertReceived(_) => WANTS_CERTIFICATE,
+        rustls::Error::AlertReceived(_) => remedy_of_alert(&error.to_string()),
         _ => return format!("{error}"),
     };
     let server = match name {

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Driver, too_old};
-use super::dial::{NoStream, WANTS_CERTIFICATE, dial, speaks_tls};
+use super::dial::{NoStream, dial, remedy_of_alert, speaks_tls};
 use super::failure::Failure;
 use super::keys::Keys;
 use super::pushes::receive_pushes;
@@ -94,7 +94,7 @@ impl Server {
         }
         let text = error.to_string();
         if text.contains("received fatal alert") {
-            return self.no_tls(&format!("{text}; {WANTS_CERTIFICATE}"));
+            return self.no_tls(&format!("{text}; {}", remedy_of_alert(&text)));
         }
         asked
             .no_database(asked.lost_reply(error, false), self.address.connection_info().redis_settings().db())

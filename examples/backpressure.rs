@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use asgi_redis::prelude::*;
 
+const CHANNEL: &str = "frames.camera1";
 const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(200);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -22,24 +24,39 @@ async fn main() -> Result<()> {
         async move {
             for _ in 0..10 {
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                let (_, number): (_, u32) = layer.receive(["frames.camera1"]).await?;
+                // A receive waits through an outage by itself.
+                let (_, number): (_, u32) = layer.receive([CHANNEL]).await?;
                 println!("        took {number}");
             }
             Ok::<(), Error>(())
         }
     });
     for number in 0..10 {
-        match layer.send("frames.camera1", &number).await {
-            Ok(()) => println!("sent {number}"),
-            Err(error) if error.kind() == ErrorKind::ChannelFull => {
-                println!("sent {number} later: {error}");
-                layer.send_wait("frames.camera1", &number, PATIENCE).await?;
-            }
-            Err(error) => return Err(error),
-        }
+        produce(&layer, number).await?;
     }
     if let Ok(outcome) = consumer.await {
         outcome?;
     }
     layer.close().await
+}
+
+/// Sends a number, however long the channel is full or the server away. What was perhaps sent is not sent again.
+pub(crate) async fn produce(layer: &impl ChannelLayer, number: u32) -> Result<()> {
+    loop {
+        match layer.send_wait(CHANNEL, &number, PATIENCE).await {
+            Ok(()) => {
+                println!("sent {number}");
+                return Ok(());
+            }
+            Err(error) if error.perhaps_sent() => {
+                println!("perhaps sent {number}: {error}");
+                return Ok(());
+            }
+            Err(error) if error.may_retry() => {
+                println!("{number} waits: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }

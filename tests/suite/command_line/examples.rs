@@ -11,6 +11,33 @@ use crate::support::{Server, unique_prefix};
 #[expect(dead_code, reason = "an example has a main of its own")]
 mod echo;
 
+#[path = "../../../examples/backpressure.rs"]
+#[expect(dead_code, reason = "an example has a main of its own")]
+#[allow(clippy::duplicate_mod, reason = "each example is a program of its own")]
+mod backpressure;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_producer_of_the_example_goes_on_after_an_outage_and_while_its_channel_is_full() {
+    let server = Server::private();
+    let options = ConfigBuilder::new().hosts([server.url()]).channel_capacity([("frames.*", 1)]);
+    let layer = std::sync::Arc::new(options.connect().await.unwrap());
+    layer.send("frames.camera1", &0_u32).await.unwrap();
+    let produced = tokio::spawn({
+        let layer = layer.clone();
+        async move { backpressure::produce(&layer, 1).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!produced.is_finished(), "the channel is full");
+    server.stop();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!produced.is_finished(), "the server is away");
+    // It comes back empty, so there is room.
+    server.start();
+    tokio::time::timeout(Duration::from_secs(20), produced).await.unwrap().unwrap().unwrap();
+    let received = layer.receive_timeout::<u32>(["frames.camera1"], Duration::from_secs(20)).await.unwrap();
+    assert_eq!(received.map(|(_, number)| number), Some(1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_of_the_example_goes_on_after_what_it_cannot_read_or_answer() {
     let (server, prefix) = (Server::shared(), unique_prefix("the_service_of_the_example"));

@@ -346,3 +346,20 @@ fn a_certificate_of_an_old_version_is_blamed_and_not_its_key() {
     assert!(refused.starts_with("option `tls_certificate`: it cannot be used: "), "{refused}");
     assert!(refused.contains("X.509 version 3"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_server_with_tls_is_drained_into_one_without() {
+    let authority = Authority::new();
+    let (old, new) = (server(&authority.sign("127.0.0.1"), None), Server::private());
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca");
+    std::fs::write(&ca, &authority.certificate).unwrap();
+    let prefix = unique_prefix("tls-drained");
+    let layer = options(&old).tls_ca(&*authority.certificate).prefix(&prefix).connect().await.unwrap();
+    layer.send("jobs", &1).await.unwrap();
+    let (from, to) = (tls_url(&old), new.url());
+    let arguments = ["drain", "--from", &from, "--redis", &to, "--prefix", &prefix];
+    let drained = cli(&arguments, &[("--tls-ca", &ca)]);
+    assert!(drained.status.success(), "{drained:?}");
+    assert!(String::from_utf8_lossy(&drained.stdout).contains("moved 1 message,"), "{drained:?}");
+}

@@ -108,7 +108,7 @@ pub mod prelude {
 
 /// The scripts of the engine: what runs on the server, for those who call it from any client.
 pub mod scripts {
-    pub use crate::redis::script::{Script, Slot, SlotKind, all, get};
+    pub use crate::redis::script::{SCHEMA, Script, Slot, SlotKind, all, get};
 }
 
 // The examples in the README and in docs/ are tests too.

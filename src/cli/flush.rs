@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, stderr, stdin};
 
-use asgi_redis::{ChannelLayer, Error, ShardSurvey};
+use asgi_redis::{Error, ShardSurvey};
 use clap::Args;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
@@ -81,18 +81,10 @@ impl Flush {
     pub(crate) async fn run(&self, options: &LayerOptions) -> Result<Status, Failure> {
         let mut signals = Signals::listen()?;
         let prefix = options.prefix()?;
-        let (mut health, mut surveys) = (Vec::new(), Vec::new());
-        for servers in options.connect_all_servers().await? {
-            health.extend(servers.health().await);
-            surveys.extend(servers.survey().await);
-            let _ = servers.close().await;
-        }
-        let found: Vec<Server<'_>> = health
-            .iter()
-            .zip(&surveys)
-            .map(|(shard, survey)| Server::new(shard.host(), survey.as_ref()))
-            .collect();
-        let unknown = surveys.iter().find_map(|survey| survey.as_ref().err());
+        let looked_at = options.look_at_servers().await?;
+        let found: Vec<Server<'_>> =
+            looked_at.iter().map(|(shard, survey)| Server::new(shard.host(), survey.as_ref())).collect();
+        let unknown = looked_at.iter().find_map(|(_, survey)| survey.as_ref().err());
         if let Some(error) = unknown.filter(|_| !self.dry_run) {
             let failure = Failure::of(error);
             return Err(failure.because("nothing was removed, for what is there is unknown"));

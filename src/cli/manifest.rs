@@ -1,10 +1,8 @@
 //! A script as the manifest describes it, for those who call it without this crate.
 
-use asgi_redis::scripts::{Script, Slot, SlotKind};
+use asgi_redis::scripts::{SCHEMA, Script, Slot, SlotKind};
 use serde::Serialize;
 
-/// The layout of keys and entries that these scripts read and write.
-const SCHEMA: u32 = 3;
 /// The version of this package that had the first of all scripts, none of which was released before.
 const SINCE: &str = "0.1.0";
 
@@ -16,7 +14,7 @@ pub(crate) struct Described {
     doc: &'static str,
     /// Of the first line, such as `allow-oom`.
     flags: Vec<&'static str>,
-    schema: u32,
+    schema: i64,
     since: &'static str,
     keys: Arity,
     arguments: Arity,

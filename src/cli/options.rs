@@ -1,12 +1,13 @@
 //! The options of every command, and the layer that they and a configuration file describe.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use asgi_redis::{
-    Backend, ChannelKind, ChannelLayer, ChannelLayers, ChannelName, ConfigBuilder, ConfiguredLayer,
-    HostSpecs, RedisChannelLayer, Value,
+    Backend, ChannelKind, ChannelLayer, ChannelLayers, ChannelName, ConfigBuilder, ConfiguredLayer, Error,
+    HostSpecs, RedisChannelLayer, ShardHealth, ShardSurvey, Value,
 };
 use clap::Args;
 use zeroize::Zeroizing;
@@ -68,12 +69,12 @@ pub(crate) struct LayerOptions {
     expiry: Option<Duration>,
 
     /// How many messages a channel holds; capacities by pattern in --config stay [default: 100]
-    #[arg(long, global = true, hide_short_help = true, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
-    capacity: Option<u64>,
+    #[arg(long, global = true, hide_short_help = true, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
+    capacity: Option<usize>,
 
     /// How many messages the inbox of a process holds, for all its mailboxes [default: 10000]
-    #[arg(long, global = true, hide_short_help = true, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
-    inbox_capacity: Option<u64>,
+    #[arg(long, global = true, hide_short_help = true, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
+    inbox_capacity: Option<usize>,
 
     /// A file with encryption keys, one on each line: the first seals, all of them open. Overrides those of --config.
     #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
@@ -134,15 +135,22 @@ impl LayerOptions {
         }
     }
 
-    /// Connects to all servers that have something of the layer; of a local and remote one to those of both halves.
-    pub(crate) async fn connect_all_servers(&self) -> Result<Vec<RedisChannelLayer>, Failure> {
+    /// Looks at all servers that have something of the layer; of a local and remote one at those of both halves.
+    pub(crate) async fn look_at_servers(
+        &self,
+    ) -> Result<Vec<(ShardHealth, Result<ShardSurvey, Error>)>, Failure> {
         let mut layers = vec![self.connect_servers().await?];
         if let Some(half) = self.settings(|_| true)?.local_half()
             && half.backend() != Backend::Memory
         {
             layers.push(half.config().connect().await?);
         }
-        Ok(layers)
+        let mut found = Vec::new();
+        for layer in layers {
+            found.extend(layer.health().await.into_iter().zip(layer.survey().await));
+            let _ = layer.close().await;
+        }
+        Ok(found)
     }
 
     /// Connects to the servers of the layer; of a local and remote one to those that all machines share.
@@ -155,15 +163,8 @@ impl LayerOptions {
     /// As `connect_servers`, of servers that take over from one. If that one alone has TLS, the options about TLS are its own.
     pub(crate) async fn connect_servers_after(&self, from: &str) -> Result<RedisChannelLayer, Failure> {
         let urls = self.urls()?;
-        if !has_tls(from) || urls.is_empty() || urls.iter().any(|url| has_tls(url)) {
-            return self.connect_servers().await;
-        }
-        let is_tls = |option: &str| option.starts_with("tls_") || option.starts_with("ssl_");
-        let layer = self.layer(|option| !is_tls(option) && !SERVERS.contains(&option))?;
-        let layer = layer.map_config(|settings| {
-            self.apply(settings).hosts(urls.iter().flat_map(HostSpecs::into_specs).collect::<Vec<_>>())
-        });
-        let layer = self.with_keys(layer)?;
+        let with_tls = !has_tls(from) || urls.is_empty() || urls.iter().any(|url| has_tls(url));
+        let layer = self.settings_with(with_tls, |_| true)?;
         refuse_memory(layer.backend())?;
         Ok(layer.into_config().connect().await?)
     }
@@ -177,10 +178,7 @@ impl LayerOptions {
     pub(crate) async fn connect_to(&self, url: &str) -> Result<RedisChannelLayer, Failure> {
         // A server without TLS may be drained into others that have it.
         let with_tls = has_tls(url);
-        let wanted = |option: &str| {
-            !SERVERS.contains(&option)
-                && (with_tls || !(option.starts_with("tls_") || option.starts_with("ssl_")))
-        };
+        let wanted = |option: &str| !SERVERS.contains(&option) && (with_tls || !is_about_tls(option));
         let settings = self.layer(wanted)?.map_config(|settings| self.apply(settings));
         let settings =
             settings.map_config(|settings| if with_tls { self.apply_tls(settings) } else { settings });
@@ -190,12 +188,11 @@ impl LayerOptions {
     /// Returns a layer of the servers that were named, without the other options; `None` if none were named.
     pub(crate) fn servers(&self) -> Result<Option<ConfiguredLayer>, Failure> {
         const REACHING: [&str; 3] = ["connect_timeout", "response_timeout", "password_file"];
-        let is_tls = |option: &str| option.starts_with("tls_") || option.starts_with("ssl_");
         if self.config.is_none() && self.urls()?.is_empty() {
             return Ok(None);
         }
         let reaching =
-            |option: &str| SERVERS.contains(&option) || REACHING.contains(&option) || is_tls(option);
+            |option: &str| SERVERS.contains(&option) || REACHING.contains(&option) || is_about_tls(option);
         self.settings(reaching).map(Some)
     }
 
@@ -213,10 +210,24 @@ impl LayerOptions {
 
     /// Returns the layer: the wanted options of the file, overridden by those of the command line.
     fn settings(&self, wanted: impl Fn(&str) -> bool) -> Result<ConfiguredLayer, Failure> {
+        self.settings_with(true, wanted)
+    }
+
+    /// As `settings`, with what is said about TLS or without it.
+    fn settings_with(
+        &self,
+        with_tls: bool,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<ConfiguredLayer, Failure> {
         let urls = self.urls()?;
-        let layer = self.layer(|option| wanted(option) && (urls.is_empty() || !SERVERS.contains(&option)))?;
+        let layer = self.layer(|option| {
+            wanted(option)
+                && (with_tls || !is_about_tls(option))
+                && (urls.is_empty() || !SERVERS.contains(&option))
+        })?;
         let layer = layer.map_config(|settings| {
-            let settings = self.apply_tls(self.apply(settings));
+            let settings = self.apply(settings);
+            let settings = if with_tls { self.apply_tls(settings) } else { settings };
             if urls.is_empty() {
                 return settings;
             }
@@ -248,10 +259,10 @@ impl LayerOptions {
             settings = settings.expiry(expiry);
         }
         if let Some(capacity) = self.capacity {
-            settings = settings.capacity(usize::try_from(capacity).unwrap_or(usize::MAX));
+            settings = settings.capacity(capacity);
         }
         if let Some(capacity) = self.inbox_capacity {
-            settings = settings.inbox_capacity(usize::try_from(capacity).unwrap_or(usize::MAX));
+            settings = settings.inbox_capacity(capacity);
         }
         settings
     }
@@ -365,8 +376,13 @@ fn only_in_config(layer: Value, keep: impl Fn(Vec<(Value, Value)>) -> Vec<(Value
 }
 
 /// A whole number.
-pub(crate) fn whole(text: &str) -> Result<u64, String> {
+pub(crate) fn whole<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| "not a whole number, such as 0 or 100".to_owned())
+}
+
+/// Whether an option of a document is about TLS.
+fn is_about_tls(option: &str) -> bool {
+    option.starts_with("tls_") || option.starts_with("ssl_")
 }
 
 /// Whether a URL names a server with TLS.

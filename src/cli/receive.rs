@@ -26,7 +26,7 @@ pub(crate) struct Receive {
     timeout: Option<Duration>,
 
     /// How many messages to receive; 0 is any number, until the timeout or a signal.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>, allow_negative_numbers = true)]
     count: u64,
 }
 

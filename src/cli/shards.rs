@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use asgi_redis::{ChannelLayer, Error, ShardHealth, ShardSurvey};
+use asgi_redis::{Error, ShardHealth, ShardSurvey};
 use clap::Args;
 use serde::Serialize;
 
@@ -49,14 +49,8 @@ struct Contents<'a> {
 
 impl Shards {
     pub(crate) async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
-        let (mut health, mut surveys) = (Vec::new(), Vec::new());
-        for servers in options.connect_all_servers().await? {
-            health.extend(servers.health().await);
-            surveys.extend(servers.survey().await);
-            let _ = servers.close().await;
-        }
         let mut status = Status::Done;
-        for (shard, survey) in health.iter().zip(&surveys) {
+        for (shard, survey) in &options.look_at_servers().await? {
             if let Some(error) = shard.error().or(survey.as_ref().err())
                 && status == Status::Done
             {

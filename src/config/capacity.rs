@@ -106,11 +106,11 @@ impl Capacities {
 
     /// Returns the capacity of a channel: that of the first pattern that matches, else the default.
     pub(crate) fn of(&self, channel: &ChannelName) -> usize {
-        let full = match channel.kind() {
+        let full = || match channel.kind() {
             ChannelKind::Inbox => Cow::Owned(of_any_mailbox(channel.as_str())),
             _ => Cow::Borrowed(channel.as_str()),
         };
-        self.by_pattern(&full).unwrap_or(self.default)
+        self.by_pattern(full).unwrap_or(self.default)
     }
 
     /// Returns the capacity of the queue of a channel: for those of an inbox that of the first pattern that matches any mailbox
@@ -118,21 +118,22 @@ impl Capacities {
     pub(crate) fn of_queue(&self, channel: &ChannelName) -> usize {
         match channel.kind() {
             ChannelKind::Inbox | ChannelKind::ProcessSpecific => {
-                self.by_pattern(&of_any_mailbox(channel.queue())).unwrap_or(self.of_inbox)
+                self.by_pattern(|| Cow::Owned(of_any_mailbox(channel.queue()))).unwrap_or(self.of_inbox)
             }
             _ => self.of(channel),
         }
     }
 
     /// Returns the capacity of the first pattern that matches a full name or, for a name with a `!`, the name without its
-    /// process part.
-    fn by_pattern(&self, full: &str) -> Option<usize> {
+    /// process part. The name is made only where there are patterns.
+    fn by_pattern<'a>(&self, full: impl FnOnce() -> Cow<'a, str>) -> Option<usize> {
         if self.patterns.is_empty() {
             return None;
         }
-        let general = without_process(full);
+        let full = full();
+        let general = without_process(&full);
         let matches = |matcher: &Matcher| {
-            matcher.is_match(full) || general.as_deref().is_some_and(|name| matcher.is_match(name))
+            matcher.is_match(&full) || general.as_deref().is_some_and(|name| matcher.is_match(name))
         };
         self.patterns.iter().find(|(matcher, _)| matches(matcher)).map(|(_, capacity)| *capacity)
     }

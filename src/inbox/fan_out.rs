@@ -7,7 +7,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use super::mailboxes::Mailboxes;
-use super::slot::{Room, Slot};
+use super::slot::{Posted, Slot};
 use crate::message::PackedMessage;
 
 /// After so many copies of one message other tasks get a turn.
@@ -51,8 +51,12 @@ pub(crate) async fn fan_out(
     let mut late = Vec::new();
     for (number, recipient) in (1_usize..).zip(recipients) {
         match recipient {
-            Recipient::Mailbox(mailbox) if mailbox.room() == Room::Soon => late.push(mailbox),
-            recipient => full.extend(copies.give(recipient)),
+            Recipient::Mailbox(mailbox) => match copies.offer(&mailbox, true) {
+                Posted::NowFull => full.push(mailbox),
+                Posted::Later => late.push(mailbox),
+                _ => {}
+            },
+            Recipient::Address(address) => copies.keep_for_whole(address),
         }
         if number % COPIES_A_TURN == 0 {
             yield_now().await;
@@ -61,25 +65,23 @@ pub(crate) async fn fan_out(
     let mut turns = 0;
     while !late.is_empty() {
         turns += 1;
-        let awaited = if turns <= TURNS {
+        let waits = turns <= TURNS || mailboxes.may_wait();
+        let mut awaited = Duration::ZERO;
+        if turns <= TURNS {
             yield_now().await;
-            Duration::ZERO
-        } else if mailboxes.may_wait() {
+        } else if waits {
             let began = Instant::now();
             sleep(PAUSE).await;
-            began.elapsed()
-        } else {
-            full.extend(late.drain(..).filter_map(|mailbox| copies.give(Recipient::Mailbox(mailbox))));
-            break;
-        };
-        mailboxes.add_awaited(awaited);
-        late.retain(|mailbox| {
+            awaited = began.elapsed();
+            mailboxes.add_awaited(awaited);
+        }
+        late.retain(|mailbox: &Arc<Slot>| {
             mailbox.add_awaited(awaited);
-            let waits = mailbox.room() == Room::Soon;
-            if !waits {
-                full.extend(copies.give(Recipient::Mailbox(Arc::clone(mailbox))));
+            let posted = copies.offer(mailbox, waits);
+            if posted == Posted::NowFull {
+                full.push(Arc::clone(mailbox));
             }
-            waits
+            posted == Posted::Later
         });
     }
     copies.finish();
@@ -95,8 +97,13 @@ pub(crate) fn fan_out_at_once(
 ) {
     let mut copies = Copies::new(mailboxes, deadline, message);
     for recipient in recipients {
-        // A full mailbox is not needed here: who calls asks each mailbox before it sends.
-        copies.give(recipient);
+        match recipient {
+            // Whether that has filled it is not needed here: who calls asks each mailbox before it sends.
+            Recipient::Mailbox(mailbox) => {
+                copies.offer(&mailbox, false);
+            }
+            Recipient::Address(address) => copies.keep_for_whole(address),
+        }
     }
     copies.finish();
 }
@@ -115,18 +122,14 @@ impl<'a> Copies<'a> {
         Self { mailboxes, deadline, message, without_mailbox: Vec::new() }
     }
 
-    /// Gives one recipient its copy. Returns its mailbox if the copy has filled it.
-    fn give(&mut self, recipient: Recipient) -> Option<Arc<Slot>> {
-        match recipient {
-            Recipient::Mailbox(mailbox) => {
-                self.mailboxes.post_from_group(&mailbox, self.deadline, self.message.clone())
-            }
-            Recipient::Address(address) => {
-                if self.mailboxes.is_read_whole() {
-                    self.without_mailbox.push(address);
-                }
-                None
-            }
+    /// Offers a mailbox its copy.
+    fn offer(&self, mailbox: &Slot, waits: bool) -> Posted {
+        self.mailboxes.post_from_group(mailbox, self.deadline, self.message.clone(), waits)
+    }
+
+    fn keep_for_whole(&mut self, address: Arc<str>) {
+        if self.mailboxes.is_read_whole() {
+            self.without_mailbox.push(address);
         }
     }
 

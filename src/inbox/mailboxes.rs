@@ -330,20 +330,21 @@ impl Mailboxes {
             return None;
         };
         drop(state);
-        self.note(slot.post(deadline, message), &slot)
+        (self.note(slot.post(deadline, message), &slot) == Posted::NowFull).then_some(slot)
     }
 
-    /// A message that was sent to a group, for one of its members. Returns the mailbox that it has filled.
+    /// A message that was sent to a group, for one of its members; `waits` as the mailbox has it.
     pub(crate) fn post_from_group(
         &self,
-        slot: &Arc<Slot>,
+        slot: &Slot,
         deadline: Instant,
         message: PackedMessage,
-    ) -> Option<Arc<Slot>> {
-        self.note(slot.post_from_group(deadline, message), slot)
+        waits: bool,
+    ) -> Posted {
+        self.note(slot.post_from_group(deadline, message, waits), slot)
     }
 
-    fn note(&self, posted: Posted, slot: &Arc<Slot>) -> Option<Arc<Slot>> {
+    fn note(&self, posted: Posted, slot: &Slot) -> Posted {
         match posted {
             Posted::Gone => self.lock().unread += 1,
             Posted::Missed if !self.has_warned.swap(true, Ordering::Relaxed) => tracing::warn!(
@@ -353,7 +354,7 @@ impl Mailboxes {
             ),
             _ => {}
         }
-        (posted == Posted::NowFull).then(|| Arc::clone(slot))
+        posted
     }
 
     /// A message that was sent to a group, for those of its members that have no mailbox.

@@ -48,15 +48,6 @@ struct Waiting {
     message: PackedMessage,
 }
 
-/// Whether a mailbox has room for a message of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
-    Now,
-    /// Its owner is taking what waits.
-    Soon,
-    Not,
-}
-
 /// What became of a message for a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Posted {
@@ -65,6 +56,8 @@ pub(crate) enum Posted {
     NowFull,
     /// A group's message, for which there was no room.
     Missed,
+    /// Not kept: a group's message for which there is room soon, because the owner is taking what waits.
+    Later,
     /// The mailbox has ended.
     Gone,
 }
@@ -106,8 +99,8 @@ impl Slot {
         Posted::Kept
     }
 
-    /// Keeps a message that was sent to a group, if there is room.
-    pub(crate) fn post_from_group(&self, deadline: Instant, message: PackedMessage) -> Posted {
+    /// Keeps a message that was sent to a group, if there is room. `waits` tells that it may be offered later too.
+    pub(crate) fn post_from_group(&self, deadline: Instant, message: PackedMessage, waits: bool) -> Posted {
         let mut state = self.lock();
         if state.ended {
             return Posted::Gone;
@@ -116,6 +109,9 @@ impl Slot {
             state.drop_expired();
         }
         if state.waiting.len() >= self.capacity {
+            if waits && state.is_read() && state.awaited < MAX_AWAITED {
+                return Posted::Later;
+            }
             state.missed += 1;
             return Posted::Missed;
         }
@@ -125,20 +121,6 @@ impl Slot {
             return Posted::NowFull;
         }
         Posted::Kept
-    }
-
-    /// Whether a message of a group has room now or, because the owner is reading, soon. One that has ended needs none.
-    pub(crate) fn room(&self) -> Room {
-        let mut state = self.lock();
-        if state.ended || state.waiting.len() < self.capacity {
-            return Room::Now;
-        }
-        state.drop_expired();
-        if state.waiting.len() < self.capacity {
-            return Room::Now;
-        }
-        let is_read = state.is_waking || state.taken.is_some_and(|taken| taken.elapsed() < READ_WITHIN);
-        if is_read && state.awaited < MAX_AWAITED { Room::Soon } else { Room::Not }
     }
 
     /// The reader of the inbox has waited so long for room.
@@ -252,6 +234,11 @@ impl State {
             deadline = next.deadline;
         }
         Some(now)
+    }
+
+    /// Whether its owner is taking what waits, or was woken for it.
+    fn is_read(&self) -> bool {
+        self.is_waking || self.taken.is_some_and(|taken| taken.elapsed() < READ_WITHIN)
     }
 
     /// A full mailbox has room again when it is half empty, so that senders are not told at every message.

@@ -47,7 +47,7 @@ impl Shards {
         let mut by_queue = ByQueue::new();
         for channel in channels {
             let (queue, address) = member(channel)?;
-            let capacity = self.capacity_on_own_shard(channel, config.queue_capacity_of(channel));
+            let capacity = self.capacity_on_own_shard(channel, config);
             by_queue.entry((queue, capacity)).or_insert_with(|| (channel, Vec::new())).1.push(address);
         }
         Ok(by_queue)

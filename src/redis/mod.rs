@@ -274,7 +274,7 @@ impl ChannelLayer for RedisChannelLayer {
         Box::pin(async move {
             check_runtime()?;
             let Inner { config, shards, .. } = &*self.inner;
-            let capacity = shards.capacity_on_own_shard(channel, config.queue_capacity_of(channel));
+            let capacity = shards.capacity_on_own_shard(channel, config);
             let (queue, address) = groups::member(channel)?;
             let shard = shards.of(channel)?;
             let adding = pin!(shard.group_add(queue, capacity, [(group, address)], config.group_expiry()));
@@ -290,7 +290,7 @@ impl ChannelLayer for RedisChannelLayer {
         Box::pin(async move {
             check_runtime()?;
             let Inner { config, shards, .. } = &*self.inner;
-            let capacity = shards.capacity_on_own_shard(channel, config.queue_capacity_of(channel));
+            let capacity = shards.capacity_on_own_shard(channel, config);
             let (queue, address) = groups::member(channel)?;
             let shard = shards.of(channel)?;
             let discarding = pin!(shard.group_discard(queue, capacity, [(group, address)]));

@@ -96,7 +96,8 @@ impl Shards {
     }
 
     /// How many messages a channel's queue may hold on its shard.
-    pub(super) fn capacity_on_own_shard(&self, channel: &ChannelName, capacity: usize) -> usize {
+    pub(super) fn capacity_on_own_shard(&self, channel: &ChannelName, config: &Config) -> usize {
+        let capacity = config.queue_capacity_of(channel);
         match channel.kind() {
             ChannelKind::Normal => {
                 self.ring.share(channel.queue(), self.ring.shard_of(channel.queue()), capacity)

@@ -6,9 +6,6 @@ use crate::redis::keys::{ClientId, Keys};
 use crate::redis::script::Script;
 use crate::seal::Names;
 
-/// The layout of keys and entries that this version reads and writes.
-pub(in crate::redis) const SCHEMA: i64 = 3;
-
 /// A call of a script, and how its answer is read.
 pub(in crate::redis) trait Call {
     /// What the script answers.

@@ -2,7 +2,7 @@
 
 use redis::{Cmd, Value};
 
-use super::call::{Call, SCHEMA, evalsha};
+use super::call::{Call, evalsha};
 use super::reply::{decode, lossy};
 use crate::redis::keys::{ClientId, Keys};
 use crate::redis::script::{self, Script};
@@ -34,7 +34,7 @@ impl Call for Hello<'_> {
     fn command(&self, keys: &Keys) -> Cmd {
         let mut cmd = evalsha(Self::script(), 2, 256);
         cmd.arg(keys.client(self.client)).arg(keys.schema());
-        cmd.arg(self.generation).arg(self.lease_ms).arg(SCHEMA);
+        cmd.arg(self.generation).arg(self.lease_ms).arg(script::SCHEMA);
         cmd
     }
 

@@ -26,7 +26,7 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::call::{Call, SCHEMA};
+pub(super) use self::call::Call;
 pub(super) use self::channel_groups::ChannelGroups;
 pub(super) use self::client_tickets::ClientTickets;
 pub(super) use self::drain_done::DrainDone;

@@ -15,7 +15,7 @@ use super::status::Status;
 use crate::error::ErrorKind;
 use crate::layer::refusals::runtime_ended;
 use crate::redis::attempts::first_to_end;
-use crate::redis::calls::{ClientTickets, Given, Hello, HelloReply, Lease, Pop, PopReply, SCHEMA};
+use crate::redis::calls::{ClientTickets, Given, Hello, HelloReply, Lease, Pop, PopReply};
 use crate::redis::clock::ShardClock;
 use crate::redis::connection::{Connection, End};
 use crate::redis::failure::Failure;
@@ -151,9 +151,10 @@ impl Task {
                     return Err(Failure::new(
                         ErrorKind::Schema,
                         format!(
-                            "server {} holds data of schema {schema} under prefix {:?}, this version reads and writes {SCHEMA}; use another prefix or another version",
+                            "server {} holds data of schema {schema} under prefix {:?}, this version reads and writes {}; use another prefix or another version",
                             self.server.host,
-                            self.keys.prefix()
+                            self.keys.prefix(),
+                            script::SCHEMA
                         ),
                     ));
                 }

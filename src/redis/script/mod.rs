@@ -8,6 +8,9 @@ static FOLDER: Dir<'static> = include_dir!("$OUT_DIR/lua");
 
 include!(concat!(env!("OUT_DIR"), "/scripts.rs"));
 
+/// The layout of keys and entries that the scripts read and write.
+pub const SCHEMA: i64 = 3;
+
 /// Every script of the engine, in the order of their names.
 ///
 /// ```

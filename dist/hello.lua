@@ -79,7 +79,7 @@ local SMALL_ENTRY = 4096
 
 -- A wake-up carries an entry of up to so many bytes, and those of one call up to so many together. Of a larger one it tells the
 -- ticket alone, whose client asks for it: a server ends a connection to which it cannot write what is published.
-local MAX_WOKEN_ENTRY, MAX_WOKEN_BYTES = 16384, 131072
+local MAX_WOKEN_ENTRY, MAX_WOKEN_BYTES = 16384, 32768
 
 local function keep_client(client_key, lease, is_new)
     if is_new then

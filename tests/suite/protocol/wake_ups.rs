@@ -46,7 +46,7 @@ async fn what_one_call_publishes_is_bounded_and_the_rest_is_announced() {
     assert_eq!(shard.push(&Push::to("a", &vec![body(LARGEST); 20])).await, PushReply::ALL_SENT);
     let wakes = client.wakes().await;
     let (announced, whole): (Vec<_>, Vec<_>) = wakes.iter().partition(|wake| is_announcement(wake));
-    assert_eq!((whole.len(), announced.len()), (8, 12), "128 KiB and the rest");
+    assert_eq!((whole.len(), announced.len()), (2, 18), "32 KiB and the rest");
     for ticket in tickets {
         assert_eq!(client.ask(ticket, &["a"]).await.unwrap().body(), body(LARGEST));
     }

@@ -171,6 +171,10 @@ local SMALL_ENTRY = 4096
 -- ticket alone, whose client asks for it: a server ends a connection to which it cannot write what is published.
 local MAX_WOKEN_ENTRY, MAX_WOKEN_BYTES = 16384, 32768
 
+-- In a brief mode pop gives a ticket up to so many bytes, and announces what is more. Who reads replies on a connection that listens
+-- would lose that connection over a large one, for the same reason.
+local MAX_BRIEF_BYTES = 131072
+
 -- The microsecond and the place of an id, for struct.unpack.
 local ID_FORMAT = '>I8I2'
 

@@ -5,7 +5,7 @@
 -- reply: {"ok", served, ticket, queue, entry, ticket, queue, entry, ...}   how many tickets were looked at, the rest
 --   being left for another call as the reply grew too large, or as so many expired entries were dropped; and each of
 --   them that has a message, or that failed: then the queue is "" and an error stands in place of the entry. Of an
---   inbox a list of entries stands there
+--   inbox a list of entries stands there. In a brief mode an empty text stands there for more than 128 KiB: fetch gives it
 -- reply: {"stale"}   nothing was done: send hello with a higher generation, then ask for all open tickets again
 local client_key              = KEYS[1] -- [hash]                         <prefix>c:<client>
 local queue_keys, first_queue = KEYS, 2 -- [0..1000 list...]              <prefix>q:<queue> of each ticket's queues, ticket by ticket
@@ -14,7 +14,7 @@ local client                  = ARGV[2] -- [text]                         the cl
 local generation              = ARGV[3] -- [int 0..999999999999 or empty] of the client's connection
 local lease                   = ARGV[4] -- [int -1..3600000 ms]           ms, at most an hour; 0 ends it; -1 also forgets the client, which has nothing else under way
 local finished                = ARGV[5] -- [int 0..9999]                  how many finished tickets follow
-local items, first_item       = ARGV, 6 -- [0..2500 bytes...]             a finished ticket: number, id of the (last) entry it delivered, or empty; then an open one: number, "wait" or "try", count of its queues
+local items, first_item       = ARGV, 6 -- [0..2500 bytes...]             a finished ticket: number, id of the (last) entry it delivered, or empty; then an open one: number, "wait" or "try", count of its queues; "wait-brief" and "try-brief" where a large entry is to be announced
 -- Checks, made by the build of the types above
 local find, at, given, due = string.find, nil, nil, nil
 if #queue_keys < 1 or #queue_keys > 1001 then
@@ -64,8 +64,10 @@ for slot = first_open, due and 0 or #items, 3 do
     local ticket, mode, count = items[slot], items[slot + 1], items[slot + 2]
     if #ticket > 20 or not find(ticket, '^%d+$') then
         at, given, due = 'ARGV[' .. slot .. '] ticket', ticket, 'a whole number'
-    elseif mode ~= 'wait' and mode ~= 'try' then
-        at, given, due = 'ARGV[' .. slot + 1 .. '] mode', mode, '"wait" or "try"'
+    elseif mode ~= 'wait-brief' and mode ~= 'try-brief' and mode ~= 'wait' and mode ~= 'try' then
+        at, given, due = 'ARGV[' .. slot + 1 .. '] mode', mode, '"wait" or "try", or one of them with "-brief"'
+    elseif client == '' and #mode > 4 then
+        at, given, due = 'ARGV[' .. slot + 1 .. '] mode', mode, 'a mode of a call without a client, of which nothing can be fetched'
     elseif count ~= '1' and (#count > 4 or not find(count, '^[1-9]%d*$')) or queues_named + count > #queue_keys then
         at, given, due = 'ARGV[' .. slot + 2 .. '] count', count, 'the number of queues of this ticket, of which each has a key'
     end
@@ -130,7 +132,11 @@ local SMALL_ENTRY = 4096
 -- ticket alone, whose client asks for it: a server ends a connection to which it cannot write what is published.
 local MAX_WOKEN_ENTRY, MAX_WOKEN_BYTES = 16384, 32768
 
-local MAX_REPLY_BYTES = 262144
+-- In a brief mode pop gives a ticket up to so many bytes, and announces what is more. Who reads replies on a connection that listens
+-- would lose that connection over a large one, for the same reason.
+local MAX_BRIEF_BYTES = 131072
+
+local MAX_REPLY_BYTES = 131072
 
 local call, pcall = redis.call, redis.pcall
 local time = call('TIME')
@@ -225,9 +231,9 @@ repeat
             end
             call('HSET', client_key, ticket, HANDED_ALONE .. queue .. ' ' .. entry)
         end
-        return {'ok', 1, ticket, queue, entry}
+        return {'ok', 1, ticket, queue, #entry > MAX_BRIEF_BYTES and #items[first_open + 1] > 4 and '' or entry}
     end
-    if recorded and items[first_open + 1] == 'wait' then
+    if recorded and string.byte(items[first_open + 1]) == WAITS then
         local line_key = prefix .. 'w:' .. queue
         local added = pcall('ZADD', line_key, 'NX', microseconds + 1, client .. ' ' .. ticket)
         if type(added) == 'table' then
@@ -335,7 +341,7 @@ local function serve_one_queue(client_key, queue_key, prefix, client, generation
 
     local line, places = {}, 0
     for i = #entries + 1, open do
-        if items[first_open + 3 * i - 2] == 'wait' then
+        if string.byte(items[first_open + 3 * i - 2]) == WAITS then
             local ticket = fields[2 + finished + i]
             line[places + 1], line[places + 2] = microseconds + i, client .. ' ' .. ticket
             places = places + 2
@@ -349,7 +355,7 @@ local function serve_one_queue(client_key, queue_key, prefix, client, generation
         if type(added) == 'table' then
             -- The key belongs to another program.
             for i = #entries + 1, open do
-                if items[first_open + 3 * i - 2] == 'wait' then
+                if string.byte(items[first_open + 3 * i - 2]) == WAITS then
                     reply[size + 1], reply[size + 2], reply[size + 3] = fields[2 + finished + i], '', said_of(added.err, line_key)
                     size = size + 3
                 end
@@ -538,7 +544,7 @@ end
 -- The reader of an inbox takes a batch. The entries of a batch stay at the head of the inbox until they are acknowledged,
 -- so a reader that asks again is given the same batch.
 local MAX_BATCH_ENTRIES = 200
-local MAX_BATCH_BYTES = 262144
+local MAX_BATCH_BYTES = 131072
 -- How many entries are read at once: large ones may follow small ones.
 local BATCH_STEP = 16
 
@@ -559,6 +565,9 @@ local function look_at_head(inbox_queue_key, now)
             return refusal_of('LRANGE', found.err, inbox_queue_key)
         end
         for _, entry in ipairs(found) do
+            if due > 0 and bytes + #entry > MAX_BATCH_BYTES then
+                return nil, entries, length, controls, seen, seen_controls
+            end
             seen = seen + 1
             bytes = bytes + #entry
             -- The same as is_due, in one step: it is most of what a batch costs.
@@ -1080,7 +1089,7 @@ for slot = first_open, #items, 3 do
     local ticket = items[slot]
     local queue, entry, record = '', 'ERR an inbox is read by a ticket of its own'
     if inboxes == 0 or #queues == 1 then
-        queue, entry, record = serve(ticket, items[slot + 1] == 'wait', queues, #served + 1)
+        queue, entry, record = serve(ticket, string.byte(items[slot + 1]) == WAITS, queues, #served + 1)
     end
     if queue == false then
         -- It must not wait: there may be entries, and whoever sends hands over at an empty queue only.
@@ -1089,9 +1098,14 @@ for slot = first_open, #items, 3 do
     if record then
         records[ticket] = record
     end
+    local weight = 0
     for _, part in ipairs(type(entry) == 'table' and entry or {entry}) do
-        bytes = bytes + #part
+        weight = weight + #part
     end
+    if weight > MAX_BRIEF_BYTES and #items[slot + 1] > 4 then
+        entry, weight = '', 0
+    end
+    bytes = bytes + weight
     served[#served + 1] = {ticket = ticket, queues = queues, queue = queue, entry = entry, record = record}
 end
 

@@ -5,7 +5,7 @@
 -- reply: {"ok", served, ticket, queue, entry, ticket, queue, entry, ...}   how many tickets were looked at, the rest
 --   being left for another call as the reply grew too large, or as so many expired entries were dropped; and each of
 --   them that has a message, or that failed: then the queue is "" and an error stands in place of the entry. Of an
---   inbox a list of entries stands there
+--   inbox a list of entries stands there. In a brief mode an empty text stands there for more than 128 KiB: fetch gives it
 -- reply: {"stale"}   nothing was done: send hello with a higher generation, then ask for all open tickets again
 local client_key              = KEYS[1] -- [hash]                         <prefix>c:<client>
 local queue_keys, first_queue = KEYS, 2 -- [0..1000 list...]              <prefix>q:<queue> of each ticket's queues, ticket by ticket
@@ -14,7 +14,7 @@ local client                  = ARGV[2] -- [text]                         the cl
 local generation              = ARGV[3] -- [int 0..999999999999 or empty] of the client's connection
 local lease                   = ARGV[4] -- [int -1..3600000 ms]           ms, at most an hour; 0 ends it; -1 also forgets the client, which has nothing else under way
 local finished                = ARGV[5] -- [int 0..9999]                  how many finished tickets follow
-local items, first_item       = ARGV, 6 -- [0..2500 bytes...]             a finished ticket: number, id of the (last) entry it delivered, or empty; then an open one: number, "wait" or "try", count of its queues
+local items, first_item       = ARGV, 6 -- [0..2500 bytes...]             a finished ticket: number, id of the (last) entry it delivered, or empty; then an open one: number, "wait" or "try", count of its queues; "wait-brief" and "try-brief" where a large entry is to be announced
 lease = lease + 0
 local first_open, queues_named = first_item + 2 * finished, first_queue - 1
 -- Checks of what stands side by side: finished tickets, then open ones, which have as many queues as their counts tell.
@@ -33,8 +33,10 @@ for slot = first_open, due and 0 or #items, 3 do
     local ticket, mode, count = items[slot], items[slot + 1], items[slot + 2]
     if #ticket > 20 or not find(ticket, '^%d+$') then
         at, given, due = 'ARGV[' .. slot .. '] ticket', ticket, 'a whole number'
-    elseif mode ~= 'wait' and mode ~= 'try' then
-        at, given, due = 'ARGV[' .. slot + 1 .. '] mode', mode, '"wait" or "try"'
+    elseif mode ~= 'wait-brief' and mode ~= 'try-brief' and mode ~= 'wait' and mode ~= 'try' then
+        at, given, due = 'ARGV[' .. slot + 1 .. '] mode', mode, '"wait" or "try", or one of them with "-brief"'
+    elseif client == '' and #mode > 4 then
+        at, given, due = 'ARGV[' .. slot + 1 .. '] mode', mode, 'a mode of a call without a client, of which nothing can be fetched'
     elseif count ~= '1' and (#count > 4 or not find(count, '^[1-9]%d*$')) or queues_named + count > #queue_keys then
         at, given, due = 'ARGV[' .. slot + 2 .. '] count', count, 'the number of queues of this ticket, of which each has a key'
     end
@@ -56,7 +58,7 @@ end
 -- Checked
 -- @include "lib/layout"
 
-local MAX_REPLY_BYTES = 262144
+local MAX_REPLY_BYTES = 131072
 
 local call, pcall = redis.call, redis.pcall
 local time = call('TIME')
@@ -151,9 +153,9 @@ repeat
             end
             call('HSET', client_key, ticket, HANDED_ALONE .. queue .. ' ' .. entry)
         end
-        return {'ok', 1, ticket, queue, entry}
+        return {'ok', 1, ticket, queue, #entry > MAX_BRIEF_BYTES and #items[first_open + 1] > 4 and '' or entry}
     end
-    if recorded and items[first_open + 1] == 'wait' then
+    if recorded and string.byte(items[first_open + 1]) == WAITS then
         local line_key = prefix .. 'w:' .. queue
         local added = pcall('ZADD', line_key, 'NX', microseconds + 1, client .. ' ' .. ticket)
         if type(added) == 'table' then
@@ -395,7 +397,7 @@ for slot = first_open, #items, 3 do
     local ticket = items[slot]
     local queue, entry, record = '', 'ERR an inbox is read by a ticket of its own'
     if inboxes == 0 or #queues == 1 then
-        queue, entry, record = serve(ticket, items[slot + 1] == 'wait', queues, #served + 1)
+        queue, entry, record = serve(ticket, string.byte(items[slot + 1]) == WAITS, queues, #served + 1)
     end
     if queue == false then
         -- It must not wait: there may be entries, and whoever sends hands over at an empty queue only.
@@ -404,9 +406,14 @@ for slot = first_open, #items, 3 do
     if record then
         records[ticket] = record
     end
+    local weight = 0
     for _, part in ipairs(type(entry) == 'table' and entry or {entry}) do
-        bytes = bytes + #part
+        weight = weight + #part
     end
+    if weight > MAX_BRIEF_BYTES and #items[slot + 1] > 4 then
+        entry, weight = '', 0
+    end
+    bytes = bytes + weight
     served[#served + 1] = {ticket = ticket, queues = queues, queue = queue, entry = entry, record = record}
 end
 

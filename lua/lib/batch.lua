@@ -6,7 +6,7 @@
 -- The reader of an inbox takes a batch. The entries of a batch stay at the head of the inbox until they are acknowledged,
 -- so a reader that asks again is given the same batch.
 local MAX_BATCH_ENTRIES = 200
-local MAX_BATCH_BYTES = 262144
+local MAX_BATCH_BYTES = 131072
 -- How many entries are read at once: large ones may follow small ones.
 local BATCH_STEP = 16
 
@@ -27,6 +27,9 @@ local function look_at_head(inbox_queue_key, now)
             return refusal_of('LRANGE', found.err, inbox_queue_key)
         end
         for _, entry in ipairs(found) do
+            if due > 0 and bytes + #entry > MAX_BATCH_BYTES then
+                return nil, entries, length, controls, seen, seen_controls
+            end
             seen = seen + 1
             bytes = bytes + #entry
             -- The same as is_due, in one step: it is most of what a batch costs.

@@ -86,7 +86,7 @@ local function serve_one_queue(client_key, queue_key, prefix, client, generation
 
     local line, places = {}, 0
     for i = #entries + 1, open do
-        if items[first_open + 3 * i - 2] == 'wait' then
+        if string.byte(items[first_open + 3 * i - 2]) == WAITS then
             local ticket = fields[2 + finished + i]
             line[places + 1], line[places + 2] = microseconds + i, client .. ' ' .. ticket
             places = places + 2
@@ -100,7 +100,7 @@ local function serve_one_queue(client_key, queue_key, prefix, client, generation
         if type(added) == 'table' then
             -- The key belongs to another program.
             for i = #entries + 1, open do
-                if items[first_open + 3 * i - 2] == 'wait' then
+                if string.byte(items[first_open + 3 * i - 2]) == WAITS then
                     reply[size + 1], reply[size + 2], reply[size + 3] = fields[2 + finished + i], '', said_of(added.err, line_key)
                     size = size + 3
                 end

@@ -93,7 +93,14 @@ mod redis {
         #[derive(Debug)]
         pub(crate) struct Given {
             pub(crate) ticket: u64,
-            pub(crate) outcome: Result<Handed, String>,
+            pub(crate) outcome: Outcome,
+        }
+
+        #[derive(Debug)]
+        pub(crate) enum Outcome {
+            Handed(Handed),
+            Announced(String),
+            Failed(String),
         }
 
         #[derive(Debug, PartialEq)]

@@ -137,7 +137,7 @@ impl AnyTickets for Both {
         let real = std::mem::take(&mut self.calls[s]);
         let sizes = (real.finished.len(), real.open.len());
         self.compare("answered", (call.finished.len(), call.open.len()), sizes);
-        let given = given.iter().map(|(t, h)| Given { ticket: u64::from(*t), outcome: Ok(handed(*h)) });
+        let given = given.iter().map(|(t, h)| Given { ticket: u64::from(*t), outcome: Outcome::Handed(handed(*h)) });
         self.real.answered(s, &real, served, given.collect(), |_| outage());
     }
 
@@ -149,7 +149,7 @@ impl AnyTickets for Both {
     fn failed(&mut self, s: usize, call: &ModelCall) {
         self.model.failed(s, call);
         let real = std::mem::take(&mut self.calls[s]);
-        self.real.failed(&real, outage);
+        self.real.failed(real.open.iter().map(|open| open.ticket), outage);
     }
 
     fn unreachable(&mut self, s: usize) {

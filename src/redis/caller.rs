@@ -34,7 +34,13 @@ impl Caller {
     pub(super) async fn call<C: Call>(&self, call: impl Fn(u64) -> Result<C>) -> Result<C::Reply, Failure> {
         let mut connection = self.link.connection()?;
         for _ in 0..MAX_TRIES {
-            match connection.call(&call(connection.generation)?).await {
+            let call = call(connection.generation)?;
+            let answer = if C::IS_LARGE {
+                Box::pin(self.link.plain().call(&call)).await
+            } else {
+                connection.call(&call).await
+            };
+            match answer {
                 Err(failure) if failure.is_forgotten => {
                     connection = self.link.healed_since(connection.epoch).await?;
                 }

@@ -28,6 +28,7 @@ mod link;
 mod log_entry;
 mod many;
 mod milliseconds;
+mod plain;
 mod pushes;
 mod receive;
 mod refusal;

@@ -20,6 +20,8 @@ pub(in crate::redis) trait Call {
     fn reveal(_reply: &mut Self::Reply, _names: &Names) {}
     /// Whether the script checks the generation, and answers `stale` when it is not the client's current one.
     const IS_FENCED: bool = false;
+    /// Whether the answer may be too large for a connection that listens.
+    const IS_LARGE: bool = false;
     /// Whether the program may make the call again when its reply was lost; then the error does not tell that it was perhaps
     /// executed. The layer itself repeats none.
     const IS_REPEATABLE: bool = true;

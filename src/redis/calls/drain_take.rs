@@ -52,6 +52,8 @@ impl Call for DrainTake<'_> {
     /// Nothing if the queue is empty.
     type Reply = Option<DrainBatch>;
 
+    const IS_LARGE: bool = true;
+
     fn script() -> &'static Script {
         &script::DRAIN_TAKE
     }

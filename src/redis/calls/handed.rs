@@ -1,6 +1,7 @@
 //! What a ticket is handed, in a reply or on the wake channel.
 
 use bytes::Bytes;
+use redis::Value;
 
 use crate::redis::entry::{Entry, EntryId};
 use crate::seal::Names;
@@ -15,6 +16,22 @@ pub(in crate::redis) struct Handed {
 }
 
 impl Handed {
+    /// Reads what stands in a reply for a queue: an entry, or a list of them. Gives back what is neither.
+    pub(super) fn read(queue: String, what: Value) -> Result<Self, Value> {
+        let entry = |value| match value {
+            Value::BulkString(entry) => Ok(Entry::new(entry.into())),
+            unknown => Err(unknown),
+        };
+        match what {
+            Value::Array(batch) => {
+                let mut entries = batch.into_iter().map(entry);
+                let first = entries.next().unwrap_or_else(|| Err(Value::Array(Vec::new())))?;
+                Ok(Self { queue, first, more: entries.collect::<Result<_, _>>()? })
+            }
+            one => Ok(Self { queue, first: entry(one)?, more: Vec::new() }),
+        }
+    }
+
     /// Puts the queue's name as it is in place of the one that the server sees.
     pub(in crate::redis) fn reveal(&mut self, names: &Names) {
         if names.are_plain() {

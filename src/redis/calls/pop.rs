@@ -9,7 +9,7 @@ use super::handed::Handed;
 use super::reply::lossy;
 use crate::layer::sources::turn;
 use crate::name::ChannelName;
-use crate::redis::entry::{Entry, EntryId};
+use crate::redis::entry::EntryId;
 use crate::redis::keys::{ClientId, Keys};
 use crate::redis::milliseconds::milliseconds;
 use crate::redis::script::{self, Script};
@@ -63,7 +63,17 @@ pub(in crate::redis) struct PopReply {
 #[derive(Debug, PartialEq)]
 pub(in crate::redis) struct Given {
     pub(in crate::redis) ticket: u64,
-    pub(in crate::redis) outcome: Result<Handed, String>,
+    pub(in crate::redis) outcome: Outcome,
+}
+
+/// What became of an open ticket.
+#[derive(Debug, PartialEq)]
+pub(in crate::redis) enum Outcome {
+    Handed(Handed),
+    /// It was handed something of this queue that is too large for the reply: `fetch` brings it.
+    Announced(String),
+    /// The server's words.
+    Failed(String),
 }
 
 impl Call for Pop<'_> {
@@ -101,7 +111,9 @@ impl Call for Pop<'_> {
             cmd.arg(finished.ticket).arg(finished.delivered.as_deref().unwrap_or_default());
         }
         for open in self.open {
-            cmd.arg(open.ticket).arg(if open.waits { "wait" } else { "try" }).arg(open.channels.len());
+            // The connection listens, so it must carry nothing large.
+            let mode = if open.waits { "wait-brief" } else { "try-brief" };
+            cmd.arg(open.ticket).arg(mode).arg(open.channels.len());
         }
         cmd
     }
@@ -132,8 +144,16 @@ impl Call for Pop<'_> {
     }
 
     fn reveal(reply: &mut PopReply, names: &Names) {
-        for handed in reply.given.iter_mut().filter_map(|given| given.outcome.as_mut().ok()) {
-            handed.reveal(names);
+        for given in &mut reply.given {
+            match &mut given.outcome {
+                Outcome::Handed(handed) => handed.reveal(names),
+                Outcome::Announced(queue) => {
+                    if let Some(revealed) = names.reveal_queue(queue) {
+                        *queue = revealed;
+                    }
+                }
+                Outcome::Failed(_) => {}
+            }
         }
     }
 }
@@ -143,17 +163,10 @@ fn decode_given(ticket: &[u8], queue: Vec<u8>, entries: Value) -> Result<Given, 
     let ticket = number.ok_or_else(|| Value::BulkString(ticket.to_vec()))?;
     let queue = String::from_utf8(queue).map_err(|error| Value::BulkString(error.into_bytes()))?;
     let outcome = match entries {
-        Value::BulkString(error) if queue.is_empty() => Err(lossy(&error)),
-        Value::BulkString(entry) => Ok(Handed { queue, first: Entry::new(entry.into()), more: Vec::new() }),
-        Value::Array(batch) if !queue.is_empty() => {
-            let mut entries = batch.into_iter().map(|entry| match entry {
-                Value::BulkString(entry) => Ok(Entry::new(entry.into())),
-                unknown => Err(unknown),
-            });
-            let first = entries.next().unwrap_or_else(|| Err(Value::Array(Vec::new())))?;
-            Ok(Handed { queue, first, more: entries.collect::<Result<_, _>>()? })
-        }
-        unknown => return Err(unknown),
+        Value::BulkString(error) if queue.is_empty() => Outcome::Failed(lossy(&error)),
+        unknown if queue.is_empty() => return Err(unknown),
+        Value::BulkString(entry) if entry.is_empty() => Outcome::Announced(queue),
+        entries => Outcome::Handed(Handed::read(queue, entries)?),
     };
     Ok(Given { ticket, outcome })
 }
@@ -164,6 +177,7 @@ mod tests {
     use bytes::Bytes;
 
     use crate::redis::calls::reply::made_up::{bulk, list};
+    use crate::redis::entry::Entry;
 
     #[test]
     fn each_reply_of_pop_is_read() {
@@ -176,13 +190,16 @@ mod tests {
         let batch = list([bulk("one"), bulk("two")]);
         let given = [bulk("12"), bulk("jobs"), entry, bulk("13"), bulk(""), bulk("WRONGTYPE Operation")];
         let given = given.into_iter().chain([bulk("14"), bulk("inbox!"), batch]);
+        let given = given.chain([bulk("15"), bulk("jobs"), bulk("")]);
         let reply = list([bulk("ok"), Value::Int(3)].into_iter().chain(given));
         let entry = |bytes: &'static [u8]| Entry::new(Bytes::from_static(bytes));
-        let handed = |queue: &str, first, more| Ok(Handed { queue: queue.to_owned(), first, more });
+        let handed =
+            |queue: &str, first, more| Outcome::Handed(Handed { queue: queue.to_owned(), first, more });
         let given = vec![
             Given { ticket: 12, outcome: handed("jobs", entry(b"eighteen bytes ...m payload"), Vec::new()) },
-            Given { ticket: 13, outcome: Err("WRONGTYPE Operation".to_owned()) },
+            Given { ticket: 13, outcome: Outcome::Failed("WRONGTYPE Operation".to_owned()) },
             Given { ticket: 14, outcome: handed("inbox!", entry(b"one"), vec![entry(b"two")]) },
+            Given { ticket: 15, outcome: Outcome::Announced("jobs".to_owned()) },
         ];
         assert_eq!(Pop::decode(reply), Ok(PopReply { served: 3, given }));
     }

@@ -5,6 +5,7 @@
 
 mod backoff;
 mod eviction;
+mod fetch;
 mod role;
 mod status;
 mod task;
@@ -22,6 +23,7 @@ use super::clock::ShardClock;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::keys::{ClientId, Keys};
+use super::plain::Plain;
 use super::receive::Tickets;
 use super::server::Server;
 use super::twins::Twins;
@@ -37,6 +39,7 @@ pub(super) struct Link {
     /// The epoch that those wait for whom the server had forgotten.
     wanted: watch::Sender<u64>,
     closing: watch::Sender<bool>,
+    plain: Arc<Plain>,
 }
 
 impl Link {
@@ -53,8 +56,11 @@ impl Link {
         let (status, status_seen) = watch::channel(Status::Connecting);
         let (closing, closing_seen) = watch::channel(false);
         let (wanted, wanted_seen) = watch::channel(0);
+        let server = Arc::new(server);
+        let plain = Arc::new(Plain::new(Arc::clone(&server), keys.clone(), Arc::clone(&tickets)));
         let task = Task {
             server,
+            plain: Arc::clone(&plain),
             keys,
             client: client.clone(),
             tickets,
@@ -74,12 +80,17 @@ impl Link {
             end_broken: None,
         };
         tokio::spawn(task.run());
-        Ok(Self { client, status: status_seen, wanted, closing })
+        Ok(Self { client, status: status_seen, wanted, closing, plain })
     }
 
     /// What this process calls itself on the shard.
     pub(super) fn client(&self) -> &ClientId {
         &self.client
+    }
+
+    /// What makes calls whose replies may be large.
+    pub(super) fn plain(&self) -> &Plain {
+        &self.plain
     }
 
     /// The connection, or at once why there is none.

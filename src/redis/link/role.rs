@@ -52,7 +52,7 @@ impl Task {
         if std::mem::replace(&mut self.is_compared, true) {
             return Ok(());
         }
-        let Server { shard, host, .. } = &self.server;
+        let Server { shard, host, .. } = &*self.server;
         match self.twins.come_up(*shard, host, &self.client, connection, &self.keys).await {
             Ok(()) => Ok(()),
             Err(Twin::Of(other)) => Err(self.one_server(&format!("hosts {other} and {host} are one server"))),

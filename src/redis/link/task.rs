@@ -11,16 +11,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use super::backoff::{self, Backoff};
 use super::eviction;
+use super::fetch::Fetcher;
 use super::status::Status;
 use crate::error::ErrorKind;
 use crate::layer::refusals::runtime_ended;
 use crate::redis::attempts::first_to_end;
-use crate::redis::calls::{ClientTickets, Given, Hello, HelloReply, Lease, Pop, PopReply};
+use crate::redis::calls::{ClientTickets, Given, Hello, HelloReply, Lease, Outcome, Pop, PopReply};
 use crate::redis::clock::ShardClock;
 use crate::redis::connection::{Connection, End};
 use crate::redis::failure::Failure;
 use crate::redis::keys::{ClientId, Keys};
 use crate::redis::milliseconds::milliseconds;
+use crate::redis::plain::Plain;
 use crate::redis::receive::{NextCall, Tickets};
 use crate::redis::refusal::Asked;
 use crate::redis::script;
@@ -33,10 +35,11 @@ pub(in crate::redis) const MAX_TRIES: usize = 5;
 /// The pause between two greetings that the server asks for.
 const BETWEEN_GREETINGS: Duration = Duration::from_millis(500);
 /// The pause after a call in which the server looked at no ticket.
-const AFTER_NONE: Duration = Duration::from_millis(12);
+pub(super) const AFTER_NONE: Duration = Duration::from_millis(12);
 
 pub(super) struct Task {
-    pub(super) server: Server,
+    pub(super) server: Arc<Server>,
+    pub(super) plain: Arc<Plain>,
     pub(super) keys: Keys,
     pub(super) client: ClientId,
     pub(super) tickets: Arc<Tickets>,
@@ -205,6 +208,7 @@ impl Task {
         let mut wanted = self.wanted.clone();
         let mut closing = self.closing.clone();
         let mut policy = pin!(eviction::policy(connection.clone(), self.client.clone()).fuse());
+        let mut fetching = pin!(self.fetcher().run(connection.generation));
         let mut evicts = false;
         let mut often = interval_at(Instant::now() + eviction::ASK_AGAIN, eviction::ASK_AGAIN);
         often.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -225,6 +229,7 @@ impl Task {
                     }
                     continue;
                 }
+                failure = &mut fetching => Err(failure),
                 _ = often.tick(), if evicts => {
                     self.tickets.ask_again(self.server.shard);
                     self.say_all(&connection).await
@@ -237,9 +242,22 @@ impl Task {
             };
             match said {
                 Ok(()) => {}
-                Err(failure) if failure.is_forgotten => self.greet(&mut connection).await?,
+                Err(failure) if failure.is_forgotten => {
+                    self.greet(&mut connection).await?;
+                    fetching.set(self.fetcher().run(connection.generation));
+                }
                 Err(failure) => return Err(failure),
             }
+        }
+    }
+
+    fn fetcher(&self) -> Fetcher {
+        Fetcher {
+            shard: self.server.shard,
+            host: Arc::clone(&self.server.host),
+            client: self.client.clone(),
+            tickets: Arc::clone(&self.tickets),
+            plain: Arc::clone(&self.plain),
         }
     }
 
@@ -254,6 +272,7 @@ impl Task {
         if self.clock.is_needed() {
             self.read_clock(connection).await?;
         }
+        self.plain.close_if_idle();
         self.tickets.ask_again(self.server.shard);
         // A call with nothing in it renews the lease too.
         let call = self.tickets.next_call(self.server.shard).unwrap_or_default();
@@ -309,10 +328,11 @@ impl Task {
                 Ok(())
             }
             Err(failure) => {
+                let open = call.open.iter().map(|open| open.ticket);
                 if failure.kind == ErrorKind::Rights {
-                    self.tickets.denied(self.server.shard, call, || failure.to_error());
+                    self.tickets.denied(self.server.shard, open, || failure.to_error());
                 } else if !failure.is_forgotten && !failure.is_outage() {
-                    self.tickets.failed(call, || failure.to_error());
+                    self.tickets.failed(open, || failure.to_error());
                 }
                 // What is finished was not heard: it is said again on the next connection, with a pause before it.
                 Err(failure)
@@ -368,12 +388,14 @@ impl Task {
             }
             Some(_) => {}
         }
+        self.plain.close();
         self.twins.go_down(self.server.shard);
         self.tickets.unreachable(self.server.shard, || failure.not_executed().to_error());
         self.status.send_replace(Status::Down(failure));
     }
 
     fn end(&self, failure: Option<Failure>) {
+        self.plain.close();
         self.twins.go_down(self.server.shard);
         self.tickets.close();
         self.status.send_replace(Status::Closed(failure));
@@ -396,8 +418,12 @@ fn is_asked_for(given: &[Given], call: &NextCall) -> bool {
     let mut open = call.open.iter();
     given.iter().all(|given| {
         let Some(open) = open.find(|open| open.ticket == given.ticket) else { return false };
-        let handed = given.outcome.as_ref();
-        handed.map_or(true, |handed| open.channels.iter().any(|channel| channel.queue() == handed.queue))
+        let queue = match &given.outcome {
+            Outcome::Handed(handed) => &handed.queue,
+            Outcome::Announced(queue) => queue,
+            Outcome::Failed(_) => return true,
+        };
+        open.channels.iter().any(|channel| channel.queue() == queue)
     })
 }
 

@@ -19,7 +19,7 @@ pub(super) use self::state::Received;
 use self::state::{
     Agenda, Arrival, MAX_FINISHED, MAX_QUEUES, MAX_TICKETS, Open, Part, State, single_readers,
 };
-use super::calls::{Finished, Given, Handed, OpenTicket};
+use super::calls::{Finished, Given, Handed, OpenTicket, Outcome};
 use super::entry::Entry;
 use crate::error::{Error, Result};
 use crate::layer::refusals::already_receiving;
@@ -180,33 +180,41 @@ impl Tickets {
         let mut left_over = Vec::new();
         for given in given {
             match given.outcome {
-                Ok(handed) => {
+                Outcome::Handed(handed) => {
                     left_over.extend(state.fill(shard, given.ticket, handed).map(|it| (given.ticket, it)));
                 }
-                Err(text) => state.fail_unfilled(given.ticket, failed(&text)),
+                Outcome::Announced(queue) => state.announce(shard, given.ticket, queue),
+                Outcome::Failed(text) => state.fail_unfilled(given.ticket, failed(&text)),
             }
         }
         if !left_over.is_empty() {
             state.give_on(shard, left_over);
         }
         for served in call.open.iter().take(served).filter(|open| !open.waits) {
-            state.nothing_there(shard, served.ticket);
+            if !state.is_to_be_fetched(shard, served.ticket) {
+                state.nothing_there(shard, served.ticket);
+            }
         }
     }
 
-    /// The server refused a call: what it asked for is not to be had.
-    pub(super) fn failed(&self, call: &NextCall, error: impl Fn() -> Error) {
+    /// The server refused a call: what these tickets asked for is not to be had.
+    pub(super) fn failed(&self, tickets: impl IntoIterator<Item = u64>, error: impl Fn() -> Error) {
         let mut state = self.lock();
-        for open in &call.open {
-            state.fail_unfilled(open.ticket, error());
+        for ticket in tickets {
+            state.fail_unfilled(ticket, error());
         }
     }
 
     /// The server denies its user a right: it counts as down for who can be served by others, and fails the rest.
-    pub(super) fn denied(&self, shard: usize, call: &NextCall, error: impl Fn() -> Error) {
+    pub(super) fn denied(
+        &self,
+        shard: usize,
+        tickets: impl IntoIterator<Item = u64>,
+        error: impl Fn() -> Error,
+    ) {
         let mut state = self.lock();
-        for open in &call.open {
-            state.skip(shard, open.ticket, &error);
+        for ticket in tickets {
+            state.skip(shard, ticket, &error);
         }
     }
 
@@ -222,12 +230,40 @@ impl Tickets {
     pub(super) fn announced(&self, shard: usize, ticket: u64) {
         let mut state = self.lock();
         if state.is_wanted(shard, ticket) {
-            if let Some(agenda) = state.shards.get_mut(shard) {
-                agenda.ask.push_front(ticket);
-                agenda.something_to_say.notify_one();
-            }
+            state.ask_first(shard, ticket);
         } else if !state.has_from(shard, ticket) {
             state.give_back(shard, ticket);
+        }
+    }
+
+    /// Waits for a ticket of which a reply only announced what it was handed, and the queue of that.
+    ///
+    /// Cancel-safe: the ticket stays on the list until it is [`fetched`](Self::fetched), or wants nothing more.
+    pub(super) async fn to_fetch(&self, shard: usize) -> (u64, String) {
+        loop {
+            let Some(something_to_fetch) = self.lock().something_to_fetch(shard) else {
+                // No agenda, no announcements.
+                return std::future::pending().await;
+            };
+            if let Some(next) = self.lock().next_to_fetch(shard) {
+                return next;
+            }
+            something_to_fetch.notified().await;
+        }
+    }
+
+    /// What was announced for a ticket came.
+    pub(super) fn fetched(&self, shard: usize, ticket: u64, handed: Handed) {
+        self.lock().forget_announcement(shard, ticket);
+        self.arrived(shard, ticket, handed);
+    }
+
+    /// What was announced for a ticket is not there any more: the ticket is asked for again.
+    pub(super) fn not_there(&self, shard: usize, ticket: u64) {
+        let mut state = self.lock();
+        state.forget_announcement(shard, ticket);
+        if state.is_wanted(shard, ticket) {
+            state.ask_first(shard, ticket);
         }
     }
 
@@ -243,6 +279,14 @@ impl Tickets {
         }
         if !unknown.is_empty() {
             state.ask_again(shard);
+        }
+    }
+
+    /// A shard cannot be asked for one ticket: if that does not wait it takes what others have, or is told so.
+    pub(super) fn unreachable_for(&self, shard: usize, ticket: u64, error: impl Fn() -> Error) {
+        let mut state = self.lock();
+        if state.open.get(&ticket).is_some_and(|open| !open.waits) {
+            state.skip(shard, ticket, error);
         }
     }
 

@@ -40,6 +40,10 @@ pub(super) struct Agenda {
     pub(super) finished: VecDeque<Finished>,
     /// Whether to call although there is nothing to ask for: something goes back.
     pub(super) urgent: bool,
+    /// Tickets of which a reply only announced what they were handed, and the queue of that, each once.
+    pub(super) fetch: VecDeque<(u64, String)>,
+    /// Wakes who fetches.
+    pub(super) something_to_fetch: Arc<Notify>,
     /// Wakes the shard's task.
     pub(super) something_to_say: Arc<Notify>,
 }
@@ -181,6 +185,54 @@ impl State {
             self.open.get(&ticket).is_some_and(|open| open.parts.iter().any(|part| part.shard == shard));
         let is_told = |agenda: &Agenda| agenda.finished.iter().any(|finished| finished.ticket == ticket);
         is_open || self.given_on.contains(&(shard, ticket)) || self.shards.get(shard).is_some_and(is_told)
+    }
+
+    /// A ticket is to be asked for before others.
+    pub(super) fn ask_first(&mut self, shard: usize, ticket: u64) {
+        if let Some(agenda) = self.shards.get_mut(shard) {
+            agenda.ask.push_front(ticket);
+            agenda.something_to_say.notify_one();
+        }
+    }
+
+    /// A reply told that a ticket was handed something of a queue, and did not bring it.
+    pub(super) fn announce(&mut self, shard: usize, ticket: u64, queue: String) {
+        if self.is_wanted(shard, ticket) {
+            if let Some(agenda) = self.shards.get_mut(shard)
+                && !agenda.fetch.iter().any(|(announced, _)| *announced == ticket)
+            {
+                agenda.fetch.push_back((ticket, queue));
+                agenda.something_to_fetch.notify_one();
+            }
+        } else if !self.has_from(shard, ticket) {
+            self.give_back(shard, ticket);
+        }
+    }
+
+    pub(super) fn something_to_fetch(&self, shard: usize) -> Option<Arc<Notify>> {
+        Some(Arc::clone(&self.shards.get(shard)?.something_to_fetch))
+    }
+
+    /// The next ticket of which something is to be fetched, and from which queue. Those that want nothing more leave the list.
+    pub(super) fn next_to_fetch(&mut self, shard: usize) -> Option<(u64, String)> {
+        loop {
+            let next = self.shards.get(shard)?.fetch.front()?.clone();
+            if self.is_wanted(shard, next.0) {
+                return Some(next);
+            }
+            self.shards.get_mut(shard)?.fetch.pop_front();
+        }
+    }
+
+    pub(super) fn is_to_be_fetched(&self, shard: usize, ticket: u64) -> bool {
+        let is_it = |(announced, _): &(u64, String)| *announced == ticket;
+        self.shards.get(shard).is_some_and(|agenda| agenda.fetch.iter().any(is_it))
+    }
+
+    pub(super) fn forget_announcement(&mut self, shard: usize, ticket: u64) {
+        if let Some(agenda) = self.shards.get_mut(shard) {
+            agenda.fetch.retain(|(announced, _)| *announced != ticket);
+        }
     }
 
     /// All open tickets that have nothing yet are to be asked for again.

@@ -46,7 +46,7 @@ fn entry(number: u8) -> Handed {
 }
 
 fn given(ticket: u64, number: u8) -> Vec<Given> {
-    vec![Given { ticket, outcome: Ok(entry(number)) }]
+    vec![Given { ticket, outcome: Outcome::Handed(entry(number)) }]
 }
 
 fn answer(tickets: &Tickets, shard: usize, call: &NextCall, given: Vec<Given>) {
@@ -174,7 +174,7 @@ fn an_entry_of_a_channel_that_keeps_an_order_is_not_given_on() {
     assert_eq!(receive(first), Some(1));
     let next = tickets.open([(0, jobs()), (1, single)], true).unwrap();
     let handed = Handed { queue: "body?1".to_owned(), ..entry(2) };
-    answer(&tickets, 1, &to_1, vec![Given { ticket: one, outcome: Ok(handed) }]);
+    answer(&tickets, 1, &to_1, vec![Given { ticket: one, outcome: Outcome::Handed(handed) }]);
     assert_eq!(receive(next), None);
 }
 
@@ -194,4 +194,77 @@ fn a_receive_that_does_not_wait_is_not_asked_for_again_where_nothing_was() {
     let call = tickets.next_call(1).unwrap();
     answer(&tickets, 1, &call, given(ticket, 7));
     assert_eq!(receive(receiving), Some(7));
+}
+
+fn announced(ticket: u64) -> Vec<Given> {
+    vec![Given { ticket, outcome: Outcome::Announced("jobs".to_owned()) }]
+}
+
+fn to_fetch(tickets: &Tickets) -> Option<u64> {
+    tickets.to_fetch(0).now_or_never().map(|(ticket, _)| ticket)
+}
+
+/// Shows R58.
+#[test]
+fn what_is_announced_is_fetched_once_and_an_attempt_waits_for_it() {
+    for waits in [true, false] {
+        let tickets = Arc::new(Tickets::new(1));
+        let mut receiving = tickets.open([(0, jobs())], waits).unwrap();
+        for _ in 0..2 {
+            tickets.ask_again(0);
+            let call = tickets.next_call(0).unwrap();
+            answer(&tickets, 0, &call, announced(receiving.ticket));
+            assert!(receiving.message().now_or_never().is_none(), "it has not come yet");
+        }
+        assert_eq!(to_fetch(&tickets), Some(receiving.ticket));
+        assert_eq!(to_fetch(&tickets), Some(receiving.ticket), "until it has come");
+        tickets.fetched(0, receiving.ticket, entry(1));
+        assert_eq!(to_fetch(&tickets), None, "it was announced twice, and is fetched once");
+        let ticket = receiving.ticket;
+        assert_eq!(receive(receiving), Some(1));
+        tickets.ask_again(0);
+        assert_eq!(tickets.next_call(0).unwrap().finished, [finished(ticket, Some(1))]);
+    }
+}
+
+/// Shows R58.
+#[test]
+fn what_is_announced_and_not_wanted_goes_back_and_what_is_gone_is_asked_for_again() {
+    let tickets = Arc::new(Tickets::new(1));
+    let [dropped, gone] = [(); 2].map(|()| tickets.open([(0, jobs())], true).unwrap());
+    let call = tickets.next_call(0).unwrap();
+    let both = [announced(dropped.ticket), announced(gone.ticket)].into_iter().flatten().collect();
+    answer(&tickets, 0, &call, both);
+    let ticket = dropped.ticket;
+    drop(dropped);
+    assert_eq!(to_fetch(&tickets), Some(gone.ticket), "nobody wants the first one");
+    assert_eq!(tickets.next_call(0).unwrap().finished, [finished(ticket, None)]);
+    // It comes all the same.
+    tickets.fetched(0, ticket, entry(1));
+    tickets.not_there(0, gone.ticket);
+    assert_eq!(to_fetch(&tickets), None);
+    let asked = tickets.next_call(0).unwrap();
+    assert_eq!(asked.open.iter().map(|open| open.ticket).collect::<Vec<_>>(), [gone.ticket]);
+    // A reply that comes for a receive that has ended.
+    drop(gone);
+    answer(&tickets, 0, &asked, announced(asked.open[0].ticket));
+    assert_eq!(to_fetch(&tickets), None);
+    assert!(tickets.next_call(0).unwrap().finished.iter().all(|finished| finished.delivered.is_none()));
+}
+
+#[test]
+fn a_server_from_which_nothing_large_comes_ends_attempts_and_not_receives_that_wait() {
+    let tickets = Arc::new(Tickets::new(1));
+    let mut attempt = tickets.open([(0, jobs())], false).unwrap();
+    let mut waiting = tickets.open([(0, jobs())], true).unwrap();
+    let call = tickets.next_call(0).unwrap();
+    let both = [announced(attempt.ticket), announced(waiting.ticket)].into_iter().flatten().collect();
+    answer(&tickets, 0, &call, both);
+    let down = || Error::new(crate::error::ErrorKind::Connection, "down");
+    for ticket in [attempt.ticket, waiting.ticket] {
+        tickets.unreachable_for(0, ticket, down);
+    }
+    assert!(attempt.message().now_or_never().unwrap().is_err());
+    assert!(waiting.message().now_or_never().is_none());
+    assert_eq!(to_fetch(&tickets), Some(waiting.ticket));
 }

@@ -5,7 +5,7 @@ use asgi_redis::scripts;
 use super::Shard;
 use crate::support::{
     Add, Change, Discard, Fenced, GroupSend, HelloReply, InboxKeep, Keep, Place, Pop, PopReply, Push,
-    PushReply, Refusal,
+    PushReply, Refusal, Stale,
 };
 
 /// The shapes that a script's header lists.
@@ -75,6 +75,18 @@ async fn pop_gives_each_reply_that_it_lists() {
 }
 
 #[tokio::test]
+async fn fetch_gives_each_reply_that_it_lists() {
+    let shard = Shard::new().await;
+    assert_eq!(listed("fetch"), [r#"{"ok", queue, entry}"#, r#"{"ok"}"#, r#"{"stale"}"#]);
+    shard.send("a", &["m"]).await;
+    let client = shard.client().await;
+    let entry = client.ask(1, &["a"]).await.unwrap();
+    assert_eq!(shard.fetch((client.id(), 1), 1, "a").await, Ok(vec![entry]));
+    assert_eq!(shard.fetch((client.id(), 1), 2, "a").await, Ok(Vec::new()));
+    assert_eq!(shard.fetch((client.id(), 2), 1, "a").await, Err(Stale));
+}
+
+#[tokio::test]
 async fn flush_gives_the_reply_that_it_lists() {
     let shard = Shard::alone().await;
     assert_eq!(listed("flush"), ["{cursor, removed}"]);
@@ -116,6 +128,7 @@ fn the_scripts_are_those_whose_replies_are_shown_here() {
             "drain_done",
             "drain_put",
             "drain_take",
+            "fetch",
             "flush",
             "flush_inboxes",
             "group_change",

@@ -28,7 +28,7 @@ pub(crate) use product::Product;
 pub(crate) use proxy::{Direction, Proxy};
 pub(crate) use scripts::{
     Add, Change, Discard, Entry, Fenced, Given, GroupSend, HelloReply, InboxKeep, Keep, Page, Part, Place,
-    Pop, PopReply, Push, PushReply, Receipt, Refusal, Scripts, Taken, Told, texts,
+    Pop, PopReply, Push, PushReply, Receipt, Refusal, Scripts, Stale, Taken, Told, texts,
 };
 pub(crate) use server::{Kind, Server, Servers};
 pub(crate) use warnings::{Text, Warnings};

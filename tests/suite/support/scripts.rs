@@ -146,6 +146,28 @@ impl Scripts {
         }
     }
 
+    /// What a ticket holds of a queue: nothing, an entry, or a batch; `Err` if the generation is stale.
+    pub(crate) async fn fetch(
+        &self,
+        (client, generation): (&str, u64),
+        ticket: u64,
+        queue: &str,
+    ) -> Result<Vec<Entry>, Stale> {
+        let mut command = evalsha("fetch", &[self.key('c', client), self.key('q', queue)]);
+        command.arg(&self.prefix).arg(generation).arg(ticket);
+        match &parts(self.call("fetch", &command).await)[..] {
+            [Value::BulkString(tag)] if tag == b"ok" => Ok(Vec::new()),
+            [Value::BulkString(tag)] if tag == b"stale" => Err(Stale),
+            [Value::BulkString(tag), from, what] if tag == b"ok" && bytes(from) == queue.as_bytes() => {
+                Ok(match what {
+                    Value::Array(batch) => batch.iter().map(|entry| Entry(bytes(entry).to_vec())).collect(),
+                    one => vec![Entry(bytes(one).to_vec())],
+                })
+            }
+            other => panic!("fetch answered {other:?}"),
+        }
+    }
+
     /// Whether all is allowed that the scripts do; the command that is denied, or the server's refusal.
     pub(crate) async fn health(&self, client: &str) -> Result<(), String> {
         let mut command = evalsha("health", &[self.key('c', client)]);
@@ -232,6 +254,10 @@ impl<'a> Push<'a> {
     }
 }
 
+/// The generation of a call is not the client's, or its lease is over.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stale;
+
 /// What [`Scripts::pop`] says.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pop {
@@ -259,6 +285,18 @@ impl Pop {
     /// An open ticket that waits.
     pub(crate) fn wait(mut self, ticket: u64, queues: &[&str]) -> Self {
         self.open.push((ticket, "wait", queues.iter().map(|&queue| queue.to_owned()).collect()));
+        self
+    }
+
+    /// As [`wait`](Self::wait), of a client that is to have large entries announced.
+    pub(crate) fn wait_brief(mut self, ticket: u64, queues: &[&str]) -> Self {
+        self.open.push((ticket, "wait-brief", queues.iter().map(|&queue| queue.to_owned()).collect()));
+        self
+    }
+
+    /// As [`attempt`](Self::attempt), of a client that is to have large entries announced.
+    pub(crate) fn attempt_brief(mut self, ticket: u64, queues: &[&str]) -> Self {
+        self.open.push((ticket, "try-brief", queues.iter().map(|&queue| queue.to_owned()).collect()));
         self
     }
 

@@ -50,7 +50,100 @@ async fn messages_near_the_limit_of_a_listening_connection_arrive_at_once() {
     }
     let all = join_all((0..10).map(|_| receiver.receive::<String>("later")));
     assert!(tokio::time::timeout(PATIENCE, all).await.unwrap().iter().all(Result::is_ok));
-    assert_eq!(connections(&server).await, before + 1, "none was cut");
+    assert_eq!(connections(&server).await, before + 2, "this test's own, and one that does not listen");
+}
+
+/// Shows R58.
+#[tokio::test]
+async fn messages_above_the_limit_of_a_listening_connection_arrive_over_another_one() {
+    let server = server();
+    let options = options([server.url()], "above-limit");
+    let [receiver, sender] = [options.connect().await.unwrap(), options.connect().await.unwrap()];
+    let before = connections(&server).await;
+    let inbox = receiver.open_inbox("member").await.unwrap();
+    let mut mailbox = inbox.open_mailbox().unwrap();
+    sender.group_add("room", mailbox.name()).await.unwrap();
+    let single = receiver.new_channel("reply?").unwrap();
+    let mut megabytes = (0..).map(|number| "x".repeat(1_050_000 + 100_000 * number));
+    let mut next = || megabytes.next().unwrap();
+    for channel in ["jobs", single.as_str()] {
+        let text = next();
+        let waits = tokio::spawn({
+            let (receiver, channel) = (receiver.clone(), channel.to_owned());
+            async move { receiver.receive::<String>(&channel).await }
+        });
+        tokio::time::sleep(MOMENT).await;
+        sender.send(channel, &text).await.unwrap();
+        let received = promptly("the one that was waited for", waits).await.unwrap().unwrap().1;
+        assert!(received == text, "{}", received.len());
+        for text in [next(), next()] {
+            sender.send(channel, &text).await.unwrap();
+            let received = promptly("the attempt", receiver.try_receive::<String>(channel)).await.unwrap();
+            assert!(received.unwrap().1 == text, "in one piece");
+        }
+    }
+    for text in [next(), "small".to_owned(), next(), next()] {
+        sender.send(mailbox.name(), &text).await.unwrap();
+        sender.group_send("room", &text).await.unwrap().reached_all().unwrap();
+        for _ in 0..2 {
+            let received = promptly("the mailbox's", mailbox.receive::<String>()).await.unwrap();
+            assert!(received == text, "{}, in order", received.len());
+        }
+    }
+    // Of several that wait together with a small one none is missed.
+    let texts = [next(), "small".to_owned(), next(), next()];
+    for text in &texts {
+        sender.send("later", text).await.unwrap();
+    }
+    let all = join_all((0..4).map(|_| receiver.receive::<String>("later")));
+    let mut all: Vec<_> =
+        tokio::time::timeout(PATIENCE, all).await.unwrap().into_iter().map(|it| it.unwrap().1).collect();
+    all.sort();
+    let mut texts = texts.to_vec();
+    texts.sort();
+    assert!(all == texts);
+    assert_eq!(connections(&server).await, before + 2, "this test's own, and one that does not listen");
+}
+
+/// Shows R58.
+#[tokio::test]
+async fn a_large_message_whose_receive_is_cancelled_while_it_is_fetched_is_the_next_receives() {
+    let server = server();
+    let options = options([server.url()], "cancelled-fetch");
+    let [receiver, sender] = [options.connect().await.unwrap(), options.connect().await.unwrap()];
+    let text = "x".repeat(2_200_000);
+    sender.send("jobs", &text).await.unwrap();
+    for pause_us in (0..60).map(|step| step * 200) {
+        let receive = receiver.receive::<String>("jobs");
+        if let Ok(received) = tokio::time::timeout(std::time::Duration::from_micros(pause_us), receive).await
+        {
+            assert!(received.unwrap().1 == text);
+            sender.send("jobs", &text).await.unwrap();
+        }
+    }
+    let received = promptly("the message", receiver.receive::<String>("jobs")).await.unwrap();
+    assert!(received.1 == text);
+    assert!(receiver.try_receive::<String>("jobs").await.unwrap().is_none(), "nothing came twice");
+}
+
+/// Shows R58.
+#[tokio::test]
+async fn a_drain_carries_large_messages_past_the_limit() {
+    let (from, to) = (server(), server());
+    let options = options([from.url()], "drained-large");
+    let old = options.connect().await.unwrap();
+    let before = connections(&from).await;
+    let texts: Vec<String> = (1..4).map(|number| "x".repeat(700_000 * number)).collect();
+    for text in &texts {
+        old.send("jobs", text).await.unwrap();
+    }
+    let new = options.clone().hosts([to.url()]).connect().await.unwrap();
+    assert_eq!(old.drain_into(&new).await.unwrap().moved(), 3);
+    for text in &texts {
+        let received = promptly("the message", new.receive::<String>("jobs")).await.unwrap();
+        assert!(received.1 == *text, "{}, in order", received.1.len());
+    }
+    assert_eq!(connections(&from).await, before + 2, "this test's own, and one that does not listen");
 }
 
 /// Shows R57.

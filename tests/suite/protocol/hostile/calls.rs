@@ -6,7 +6,7 @@ use super::Call;
 
 /// A good call of any script.
 pub(super) fn good(rng: &mut Rng) -> Call {
-    const SCRIPTS: usize = 22;
+    const SCRIPTS: usize = 23;
     match rng.usize(..SCRIPTS) {
         0 => hello(rng),
         1 => push(rng),
@@ -97,7 +97,7 @@ fn pop(rng: &mut Rng) -> Call {
         keys.extend(queues.iter().map(|queue| key('q', queue)));
         arguments.extend([
             rng.u8(..20).to_string(),
-            one_of(rng, &["wait", "try"]).to_owned(),
+            one_of(rng, &["wait", "try", "wait-brief", "try-brief"]).to_owned(),
             queues.len().to_string(),
         ]);
     }
@@ -196,6 +196,7 @@ fn small(number: usize, rng: &mut Rng) -> Call {
             let keys = [key('i', inbox), key('s', inbox), key('q', inbox)];
             call("inbox_page", &keys, texts(["asgi:", inbox, client, "9", one_of(rng, &["", group]), "", ""]))
         }
+        21 => call("fetch", &[key('c', client), key('q', queue)], texts(["asgi:", "1", "1"])),
         _ => hello(rng),
     }
 }
@@ -240,6 +241,7 @@ const ODD: &[&str] = &[
     "in.box!",
     "wait",
     "try",
+    "wait-brief",
     "some",
     "+",
     "-",

@@ -226,6 +226,10 @@ async fn keys_names_modes_and_bodies_are_what_the_contract_says() {
             pop(&["asgi:", "", "0", "0", "0", "1", "wat", "1"]),
             "pop: ARGV[7] mode: \"wat\" is not \"wait\" or \"try\"",
         ),
+        (
+            pop(&["asgi:", "", "0", "0", "0", "1", "wait-brief", "1"]),
+            "pop: ARGV[7] mode: \"wait-brief\" is not a mode of a call without a client",
+        ),
         (pop(&["asgi:", "", "0", "0", "0", "g", "try", "1"]), "pop: ARGV[6] ticket: \"g\""),
         (pop(&["asgi:", "", "0", "0", "1", "lease", "", "1", "try", "1"]), "pop: ARGV[6] ticket: \"lease\""),
         (pop(&["asgi:", "me", "1", "60000", "0", "1", "try", "1"]), "pop: KEYS[1] client_key: \"asgi:c:\""),

@@ -84,6 +84,8 @@ fn calls() -> Vec<Call> {
         Call::new("hello", &["asgi:c:new", "asgi:schema"], &["1", "60000", "3"]),
         Call::new("client_tickets", &["asgi:c:me"], &["1", "0"]),
         Call::new("health", &["asgi:c:me"], &["asgi:"]),
+        Call::new("fetch", &["asgi:c:me", "asgi:q:a"], &["asgi:", "1", "3"]),
+        Call::new("fetch", &["asgi:c:me", "asgi:q:in!"], &["asgi:", "1", "1"]),
         push("a", "9", "m x"),
         push("full", "1", "m x"),
         push("old", "1", "m x"),

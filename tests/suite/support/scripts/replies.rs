@@ -98,6 +98,15 @@ pub(crate) enum Taken {
 }
 
 impl Given {
+    /// How large each entry is that came; 0 of one that was only announced.
+    pub(crate) fn sizes(&self) -> Vec<usize> {
+        match &self.outcome {
+            Ok((_, Taken::One(entry))) => vec![entry.0.len()],
+            Ok((_, Taken::Batch(entries))) => entries.iter().map(|entry| entry.0.len()).collect(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// The entry of a ticket that got one.
     pub(crate) fn entry(&self) -> &Entry {
         match &self.outcome {

@@ -39,6 +39,23 @@ async fn a_large_entry_is_announced_and_given_by_the_next_pop() {
 
 /// Shows R57.
 #[tokio::test]
+async fn a_large_entry_that_goes_back_is_announced_to_the_next_ticket_too() {
+    let shard = Shard::new().await;
+    let [holder, mut next] = [shard.client().await, shard.client().await];
+    for bytes in [LARGEST, LARGEST + 1] {
+        shard.send("a", &[body(bytes)]).await;
+        assert!(holder.ask(1, &["a"]).await.is_some());
+        assert!(next.ask(1, &["a"]).await.is_none());
+        holder.release(1).await;
+        assert_eq!(is_announcement(&next.wake().await), bytes > LARGEST, "{bytes}");
+        let entry = next.ask(1, &["a"]).await.unwrap();
+        assert_eq!(entry.body(), body(bytes));
+        next.ack(1, &entry).await;
+    }
+}
+
+/// Shows R57.
+#[tokio::test]
 async fn what_one_call_publishes_is_bounded_and_the_rest_is_announced() {
     let shard = Shard::new().await;
     let mut client = shard.client().await;

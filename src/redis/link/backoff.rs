@@ -4,6 +4,8 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(20);
 pub(super) const LONGEST: Duration = Duration::from_millis(500);
+/// The pause after a call in which the server looked at no ticket, or had nothing of what it had announced.
+pub(super) const AFTER_NONE: Duration = Duration::from_millis(12);
 /// A pause gets at most so many times its own length on top, and no more than `MAX_JITTER`.
 const JITTER: u32 = 4;
 const MAX_JITTER: Duration = Duration::from_millis(300);

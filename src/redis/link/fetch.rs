@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 use super::backoff;
-use super::task::AFTER_NONE;
 use crate::error::ErrorKind;
 use crate::redis::calls::Fetch;
 use crate::redis::failure::Failure;
@@ -35,7 +34,7 @@ impl Fetcher {
                 Ok(Some(handed)) => tickets.fetched(*shard, ticket, handed),
                 Ok(None) => {
                     // It has expired, or a flush came. A server that talks nonsense is not asked without pause.
-                    sleep(AFTER_NONE).await;
+                    sleep(backoff::AFTER_NONE).await;
                     tickets.not_there(*shard, ticket);
                 }
                 Err(failure) if failure.is_forgotten => return failure,

@@ -34,8 +34,6 @@ pub(in crate::redis) const MAX_TRIES: usize = 5;
 
 /// The pause between two greetings that the server asks for.
 const BETWEEN_GREETINGS: Duration = Duration::from_millis(500);
-/// The pause after a call in which the server looked at no ticket.
-pub(super) const AFTER_NONE: Duration = Duration::from_millis(12);
 
 pub(super) struct Task {
     pub(super) server: Arc<Server>,
@@ -323,7 +321,7 @@ impl Task {
                 self.tickets.answered(self.server.shard, call, served, given, failed);
                 if served == 0 && !call.open.is_empty() {
                     // It dropped as many expired entries as one call may, or it talks nonsense: neither is asked without pause.
-                    sleep(AFTER_NONE).await;
+                    sleep(backoff::AFTER_NONE).await;
                 }
                 Ok(())
             }

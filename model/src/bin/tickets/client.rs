@@ -61,6 +61,9 @@ impl Model {
         if self.rules.asks_after_hello && (has_open || !client.finished[server].is_empty()) {
             self.ask_again(client, server);
         }
+        if self.rules.finishes_unknown && self.scenario.budget.restores > 0 {
+            client.connections[server].calls.push(Call::List(generation));
+        }
         if !self.rules.subscribes_first {
             client.connections[server].calls.push(Call::Subscribe);
         }
@@ -123,7 +126,7 @@ impl Connection {
             || self.replies.iter().any(|r| match r {
                 Reply::Stale(_) => true,
                 Reply::Popped { finished, .. } => all_in(finished),
-                Reply::GivenBack(_) => false,
+                Reply::Listed(_) | Reply::GivenBack(_) => false,
             })
     }
 }

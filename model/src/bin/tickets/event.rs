@@ -33,6 +33,10 @@ pub enum Event {
     Kill(usize),
     /// A server loses its data and its connections.
     Restart(usize),
+    /// A server saves its state.
+    Save(usize),
+    /// A server crashes, and comes back with the state that it saved.
+    Restore(usize),
     /// A server loses its data (`FLUSHALL`).
     Flush(usize),
     Expire(u8),
@@ -65,6 +69,8 @@ impl Event {
                 | Self::Kill(_)
                 | Self::Restart(_)
                 | Self::Flush(_)
+                | Self::Save(_)
+                | Self::Restore(_)
                 | Self::LeaseEnds(..)
                 | Self::OldGone(_)
                 | Self::Expire(_)
@@ -182,6 +188,12 @@ impl Model {
         }
         if state.budget.flushes > 0 {
             events.push(Event::Flush(server));
+        }
+        if state.budget.saves > 0 {
+            events.push(Event::Save(server));
+        }
+        if state.budget.restores > 0 && state.saved[server].is_some() {
+            events.push(Event::Restore(server));
         }
         let known = &state.servers[server];
         if state.budget.lease_ends > 0 {

@@ -32,6 +32,8 @@ pub struct Rules {
     pub checks_lease: bool,
     /// R15: a push carries its generation.
     pub fenced_push: bool,
+    /// R31: after a hello that is not its first a client finishes the tickets that only the server knows.
+    pub finishes_unknown: bool,
     /// R18: a pop that has dropped as many expired entries as it may lets no ticket wait beside what is left.
     pub stops_whole: bool,
 }
@@ -62,7 +64,7 @@ pub enum Beat {
 }
 
 /// The names by which a run breaks a rule, with the rule.
-pub const VARIANTS: [(&str, &str); 21] = [
+pub const VARIANTS: [(&str, &str); 22] = [
     ("nogen", "R1"),
     ("forgetgen", "R1"),
     ("dlimit", "R2"),
@@ -83,6 +85,7 @@ pub const VARIANTS: [(&str, &str); 21] = [
     ("checklease", "R13"),
     ("nopushfence", "R15"),
     ("stopwaits", "R18"),
+    ("nolist", "R31"),
     ("rules", "none"),
 ];
 
@@ -104,6 +107,7 @@ impl Rules {
         begins_anew: true,
         checks_lease: false,
         fenced_push: true,
+        finishes_unknown: true,
         stops_whole: true,
     };
 
@@ -136,6 +140,7 @@ impl Rules {
                 "repeatpop" => rules.begins_anew = false,
                 "checklease" => rules.checks_lease = true,
                 "nopushfence" => rules.fenced_push = false,
+                "nolist" => rules.finishes_unknown = false,
                 "stopwaits" => rules.stops_whole = false,
                 _ => return Err(name),
             }

@@ -41,6 +41,10 @@ pub struct Budget {
     pub restarts: u8,
     /// Losses of data alone.
     pub flushes: u8,
+    /// States that a server saves.
+    pub saves: u8,
+    /// Crashes after which a server comes back with the state that it saved.
+    pub restores: u8,
     pub beats: u8,
     pub expiries: u8,
     /// Calls that are refused with `NOSCRIPT`.
@@ -80,6 +84,8 @@ impl Budget {
         lease_ends: 0,
         restarts: 0,
         flushes: 0,
+        saves: 0,
+        restores: 0,
         beats: 0,
         expiries: 0,
         refusals: 0,

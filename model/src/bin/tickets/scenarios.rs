@@ -12,7 +12,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, Scenario)> {
     small().into_iter().chain(crate::large::large())
 }
 
-fn small() -> [(&'static str, Scenario); 28] {
+fn small() -> [(&'static str, Scenario); 30] {
     let (base, none) = (Scenario::BASE, Budget::NONE);
     [
         // One receiver, one receive at a time, two messages, a cut and a beat.
@@ -223,6 +223,26 @@ fn small() -> [(&'static str, Scenario); 28] {
             "flush",
             Scenario {
                 budget: Budget { sends: [2, 0], receives: [2, 0], drops: 1, flushes: 1, beats: 1, ..none },
+                ..base
+            },
+        ),
+        // A server that crashes, and comes back with an older state.
+        (
+            "oldstate",
+            Scenario {
+                budget: Budget { sends: [2, 0], receives: [2, 0], drops: 1, saves: 1, restores: 1, ..none },
+                ordered: false,
+                ..base
+            },
+        ),
+        // The same, while the client has two receives.
+        (
+            "oldstate2",
+            Scenario {
+                most_open: [2, 1],
+                budget: Budget { sends: [2, 0], receives: [3, 0], drops: 1, saves: 1, restores: 1, ..none },
+                receives: [&[1, 1, 1], &[]],
+                ordered: false,
                 ..base
             },
         ),

@@ -35,6 +35,13 @@ impl Model {
                 None
             }
             Call::Hello(generation) => self.hello(state, client, server, generation, old),
+            Call::List(generation) => {
+                let known = &state.servers[server];
+                if known.clients[client].highest != generation {
+                    return Some(Reply::Stale(generation));
+                }
+                Some(Reply::Listed(known.tickets_of(client as u8)))
+            }
             Call::Push { generation, queue, id } => self.push(state, client, server, generation, queue, id),
             Call::Pop { generation, finished, open } => {
                 Some(self.pop(state, client, server, generation, finished, open))

@@ -57,6 +57,8 @@ pub enum Call {
         finished: Vec<Finished>,
         open: Option<Ask>,
     },
+    /// Asks which tickets of the client the server knows (R31).
+    List(Generation),
     Push {
         generation: Generation,
         queue: u8,
@@ -82,6 +84,7 @@ pub enum Reply {
         given: Option<Entry>,
         unserved: Option<Ask>,
     },
+    Listed(Vec<Ticket>),
     GivenBack(Ticket),
 }
 
@@ -176,6 +179,10 @@ pub struct State {
     pub expired: Ids,
     /// What may be missing, because the server lost its data.
     pub excused: Ids,
+    /// What may come again, because an older state of the server has it.
+    pub again: Ids,
+    /// What each server saved.
+    pub saved: [Option<Server>; SERVERS],
     pub next_id: u8,
     pub budget: Budget,
 }
@@ -189,6 +196,21 @@ impl Server {
 
     pub fn record(&self, client: u8, ticket: Ticket) -> Option<usize> {
         self.records.iter().position(|r| (r.client, r.ticket) == (client, ticket))
+    }
+
+    /// All entries that it holds.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.queues.iter().flatten().chain(self.records.iter().map(|r| &r.entry))
+    }
+
+    /// The tickets of a client that wait or have a record.
+    pub fn tickets_of(&self, client: u8) -> Vec<Ticket> {
+        let waiting = self.lines.iter().flatten().filter(|(c, _)| *c == client).map(|(_, ticket)| *ticket);
+        let handed = self.records.iter().filter(|r| r.client == client).map(|r| r.ticket);
+        let mut tickets: Vec<Ticket> = waiting.chain(handed).collect();
+        tickets.sort_unstable();
+        tickets.dedup();
+        tickets
     }
 
     pub fn keep_record(&mut self, client: u8, ticket: Ticket, entry: Entry) {

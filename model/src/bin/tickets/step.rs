@@ -4,8 +4,8 @@ use crate::event::{Cut, Event};
 use crate::model::Model;
 use crate::rules::{Acknowledgement, Beat, LeaseEnd};
 use crate::state::{
-    Ask, Call, Client, Connection, Delivery, End, OldConnection, Queues, RECEIVERS, Receive, Record, Reply,
-    State, Ticket,
+    Ask, Call, Client, Connection, Delivery, End, Entry, OldConnection, Queues, RECEIVERS, Receive, Record,
+    Reply, State, Ticket,
 };
 
 impl Model {
@@ -80,10 +80,16 @@ impl Model {
             Event::Restart(s) => {
                 n.budget.restarts -= 1;
                 lose_data(n, s);
-                for client in &mut n.clients {
-                    client.connections[s] = Connection::default();
-                }
-                n.old.retain(|old| old.server as usize != s);
+                lose_connections(n, s);
+            }
+            Event::Save(s) => {
+                n.budget.saves -= 1;
+                n.saved[s] = Some(n.servers[s].clone());
+            }
+            Event::Restore(s) => {
+                n.budget.restores -= 1;
+                go_back(n, s);
+                lose_connections(n, s);
             }
             Event::Flush(s) => {
                 n.budget.flushes -= 1;
@@ -176,6 +182,19 @@ impl Model {
                     self.fill(state, client, server, ticket, entry);
                 }
             }
+            Reply::Listed(tickets) => {
+                let is_known = |ticket: &Ticket| {
+                    own.receives.iter().any(|r| r.ticket == *ticket)
+                        || own.finished[server].iter().any(|f| f.ticket == *ticket)
+                };
+                let unknown: Vec<Ticket> = tickets.into_iter().filter(|ticket| !is_known(ticket)).collect();
+                for ticket in &unknown {
+                    own.finish(server, *ticket, End::Released);
+                }
+                if !unknown.is_empty() {
+                    self.ask_again(own, server);
+                }
+            }
             Reply::GivenBack(ticket) => own.to_give_back[server].retain(|g| g.0 != ticket),
         }
     }
@@ -187,6 +206,7 @@ impl Model {
         match call {
             call if !self.rules.begins_anew => connection.calls.push(call),
             Call::Pop { generation, .. }
+            | Call::List(generation)
             | Call::Push { generation, .. }
             | Call::GiveBack { generation, .. } => connection.replies.push(Reply::Stale(generation)),
             Call::Subscribe | Call::Hello(_) => connection.calls.insert(0, call),
@@ -228,9 +248,25 @@ fn leave(state: &mut State, client: usize, server: usize, cut: Cut) {
     }
 }
 
+/// Brings back what a server saved. What it held beyond that may be missing from now on, and what it had saved come again.
+fn go_back(state: &mut State, server: usize) {
+    let Some(saved) = state.saved[server].take() else { return };
+    let ids = |ids, entry: &Entry| ids | 1 << entry.id;
+    let had = saved.entries().fold(0, ids);
+    state.again |= had;
+    state.excused |= state.servers[server].entries().fold(0, ids) & !had;
+    state.servers[server] = saved;
+}
+
+fn lose_connections(state: &mut State, server: usize) {
+    for client in &mut state.clients {
+        client.connections[server] = Connection::default();
+    }
+    state.old.retain(|old| old.server as usize != server);
+}
+
 /// Empties a server. What it held may be missing from now on.
 fn lose_data(state: &mut State, server: usize) {
     let lost = std::mem::take(&mut state.servers[server]);
-    let entries = lost.queues.iter().flatten().chain(lost.records.iter().map(|r| &r.entry));
-    state.excused = entries.fold(state.excused, |ids, e| ids | 1 << e.id);
+    state.excused = lost.entries().fold(state.excused, |ids, e| ids | 1 << e.id);
 }

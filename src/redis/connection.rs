@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
 use tokio::sync::Notify;
@@ -200,7 +201,7 @@ impl Connection {
         })
     }
 
-    /// Loads the scripts that the server does not have.
+    /// Loads the scripts that the server does not have. Two round trips; one if it has all.
     pub(super) async fn load_missing_scripts(&self) -> Result<(), Failure> {
         let mut exists = redis::cmd("SCRIPT");
         exists.arg("EXISTS");
@@ -216,17 +217,19 @@ impl Connection {
                 ));
             }
         };
-        for (script, there) in script::all().iter().zip(there) {
-            if matches!(there, Value::Int(0) | Value::Boolean(false)) {
-                match self.command(redis::cmd("SCRIPT").arg("LOAD").arg(script.source())).await {
-                    Ok(_) => {}
-                    Err(failure) if failure.is_forgotten || failure.is_outage() => return Err(failure),
-                    Err(failure) => return Err(self.old_version().await?.unwrap_or(failure)),
-                }
-                tracing::debug!(host = %self.open.host, script = script.name(), "loaded a script");
+        let is_missing = |there: &Value| matches!(there, Value::Int(0) | Value::Boolean(false));
+        let missing = script::all().iter().zip(&there).filter(|(_, there)| is_missing(there));
+        let loaded = join_all(missing.map(|(script, _)| async {
+            self.command(redis::cmd("SCRIPT").arg("LOAD").arg(script.source())).await?;
+            tracing::debug!(host = %self.open.host, script = script.name(), "loaded a script");
+            Ok(())
+        }));
+        match loaded.await.into_iter().collect::<Result<(), Failure>>() {
+            Err(failure) if !failure.is_forgotten && !failure.is_outage() => {
+                Err(self.old_version().await?.unwrap_or(failure))
             }
+            loaded => loaded,
         }
-        Ok(())
     }
 
     /// Returns an error if the server is of a version that does not know our kind of scripts.

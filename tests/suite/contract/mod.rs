@@ -8,6 +8,7 @@ mod rights;
 mod session;
 mod tables;
 mod texts;
+mod vectors;
 
 use std::pin::pin;
 use std::time::Duration;

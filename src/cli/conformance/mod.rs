@@ -20,6 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use asgi_redis::test_server::ServerProgram;
 use clap::Args;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
@@ -151,6 +152,7 @@ impl Conformance {
         let Some(command) = self.peer.clone().filter(|_| !self.list) else {
             return list(&chosen, options.json);
         };
+        ServerProgram::find()?;
         let first =
             Peer::start(&command, self.verbose).await.map_err(|error| Failure::new(Status::Failed, error))?;
         let tiers = first.tiers().to_vec();
@@ -235,7 +237,7 @@ fn list(chosen: &[Check], as_json: bool) -> Result<Status, Failure> {
         if as_json {
             output::json(&serde_json::json!({ "tier": tier, "rule": rule, "says": says }))?;
         } else {
-            output::line(&format!("{:9}{rule:10}{says}", tier.name()))?;
+            output::line(&format!("{:9}{rule:11}{says}", tier.name()))?;
         }
     }
     Ok(Status::Done)
@@ -245,6 +247,6 @@ fn tell(line: &Line, as_json: bool) -> Result<(), Failure> {
     if as_json {
         return output::json(line);
     }
-    output::line(&format!("{:9}{:9}{:10}{}", line.outcome, line.tier.name(), line.rule, line.says))?;
+    output::line(&format!("{:9}{:9}{:11}{}", line.outcome, line.tier.name(), line.rule, line.says))?;
     line.why.as_ref().map_or(Ok(()), |why| output::line(&format!("         {why}")))
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use asgi_redis::scripts::{all, get};
-use redis::{Client, Cmd, FromRedisValue, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Value};
 
 use super::tap::Tap;
 
@@ -40,7 +40,9 @@ impl Scripts {
     }
 
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, String> {
-        let connected = self.client.get_multiplexed_async_connection().await;
+        // However slow the machine is; the check as a whole has an end.
+        let patient = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let connected = self.client.get_multiplexed_async_connection_with_config(&patient).await;
         let mut connection = connected.map_err(|error| format!("the driver's own connection: {error}"))?;
         command.query_async(&mut connection).await.map_err(|error| format!("a call by hand: {error}"))
     }

@@ -30,13 +30,13 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 const KEY: &str = "a key of thirty-two bytes or more";
-const OTHER: &str = "another key of thirty-two bytes";
+const OTHER: &str = "another key of thirty-two bytes or more";
 const NAME_KEY: &str = "a key of names, thirty-two bytes or more";
 
 /// A layer of this crate on the servers of the stage.
 async fn layer(stage: &Stage, keys: &[&str], name_key: Option<&str>) -> Result<RedisChannelLayer, String> {
     let mut options = ConfigBuilder::new()
-        .hosts(stage.nodes.iter().map(|node| node.server.url()))
+        .hosts(stage.nodes.iter().map(|node| node.server.url()).collect::<Vec<_>>())
         .prefix(&stage.prefix)
         .symmetric_encryption_keys(keys.iter().copied());
     if let Some(name_key) = name_key {

@@ -41,7 +41,6 @@ pub(super) const CHECKS: &[Check] = &[
 async fn entries(stage: &Stage) -> Outcome {
     let (peer, node) = (stage.peer().await?, stage.node()?);
     let message = r#"{"text":"hi","n":[1,-7,null,true,2.5],"b":{"$bytes":"AP8="},"e":""}"#;
-    let due = messages::read(message)?;
     let json: Value = serde_json::from_str(message).map_err(|error| error.to_string())?;
     for (channel, queue, head) in
         [("jobs", "jobs", "m "), ("body?1", "body?1", "m "), ("chat.7f!ab12", "chat.7f!", "mab12 ")]
@@ -57,7 +56,8 @@ async fn entries(stage: &Stage) -> Outcome {
         })?;
         let got: asgi_redis::Value = rmp_serde::from_slice(payload)
             .map_err(|error| format!("the payload is no MessagePack: {error}"))?;
-        must(got == due, || format!("the payload holds {got:?}"))?;
+        let got = serde_json::to_value(messages::Json(&got)).map_err(|error| error.to_string())?;
+        must(got == json, || format!("the payload holds {got}"))?;
     }
     Ok(())
 }

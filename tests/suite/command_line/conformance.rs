@@ -114,3 +114,17 @@ fn a_peer_that_does_nothing_breaks_rules_and_the_exit_status_tells() {
     assert_eq!(ended.status, Some(1), "{}{}", ended.out, ended.err);
     assert!(ended.out.contains("the peer"), "{}", ended.out);
 }
+
+/// The client of another language that needs nothing but its language. Skipped where there is no `node`.
+#[test]
+fn the_sender_and_taker_in_node_keeps_the_rules_of_its_tiers() {
+    if std::process::Command::new("node").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no node");
+        return;
+    }
+    let peer = format!("node {}/examples/node/peer.mjs", env!("CARGO_MANIFEST_DIR"));
+    let ended =
+        run(program().args(["conformance", "--jobs", "2", "--only", "sender,taker", "--peer", &peer]));
+    assert_eq!(ended.status, Some(0), "{}{}", ended.out, ended.err);
+    assert!(ended.out.ends_with("14 hold, 0 broken, 0 left out\n"), "{}", ended.out);
+}

@@ -77,6 +77,8 @@ mod redis;
 mod seal;
 #[cfg(all(unix, feature = "test-server"))]
 pub mod test_server;
+#[cfg(test)]
+mod vectors;
 
 pub use config::capacity::{Pattern, glob, regex};
 pub use config::channel_layers::{Backend, ChannelLayers, ConfiguredLayer};

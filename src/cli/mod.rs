@@ -4,6 +4,7 @@
 //! [`json`] turns JSON into messages and back, [`message`] is a message as an argument, [`options`] turns options into a layer,
 //! [`signals`] are requests to end, [`notices`] what the layer itself tells meanwhile; above them stands one file for each command, and `demo`.
 
+mod conformance;
 mod demo;
 mod drain;
 mod flush;
@@ -88,6 +89,14 @@ enum Command {
     /// Show the engine's scripts, or load them.
     #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Scripts(scripts::Scripts),
+    /// Try a client of any language: does it keep the rules of the contract, also when things fail?
+    ///
+    /// It runs your client as a program that reads and writes lines of JSON, on servers of its own: a redis-server or
+    /// valkey-server from PATH, one for each check. Between them it loses replies, cuts and delays connections, lets servers
+    /// forget scripts and data, and kills. Each rule is printed as it holds or not; the exit status is 1 if one is broken.
+    /// docs/contract/driver.md describes the lines, and which rule each tier has.
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
+    Conformance(conformance::Conformance),
 }
 
 impl Cli {
@@ -127,6 +136,7 @@ impl Cli {
             Command::Shards(shards) => shards.run(options).await,
             Command::Drain(drain) => drain.run(options).await,
             Command::Scripts(scripts) => scripts.run(options).await,
+            Command::Conformance(conformance) => conformance.run(options).await,
         }
     }
 }

@@ -157,6 +157,86 @@ fn head(kind: u8, name: &str, payload: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::{self, Hex};
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Vectors {
+        messages: Vec<Published>,
+        refused: Vec<Refused>,
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Published {
+        queue: String,
+        entry: Hex,
+        id: Hex,
+        pushed_us: u64,
+        place: u16,
+        deadline_ms: u64,
+        kind: char,
+        address: String,
+        group: String,
+        payload: Hex,
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Refused {
+        entry: Hex,
+        id: Hex,
+    }
+
+    #[test]
+    fn entries_are_those_of_the_vectors() {
+        let vectors: Vectors = vectors::read("entries");
+        assert!(vectors.messages.len() > 8 && vectors.refused.len() > 8);
+        for Published {
+            queue,
+            entry: Hex(bytes),
+            id,
+            pushed_us,
+            place,
+            deadline_ms,
+            kind,
+            address,
+            group,
+            payload,
+        } in vectors.messages
+        {
+            let entry = Entry::new(bytes.clone().into());
+            assert_eq!(entry.id(), id.0);
+            assert_eq!((entry.pushed_us(), entry.deadline_ms()), (pushed_us, deadline_ms));
+            assert_eq!(bytes[8..ID], place.to_be_bytes());
+            let payload = Bytes::from(payload.0);
+            let (head, said, from) = match kind {
+                'm' => (message_head(&address, 0), Said::Message { address, payload: payload.clone() }, None),
+                'g' => (
+                    group_head(&group, 0),
+                    Said::GroupMessage {
+                        written: group.clone(),
+                        group: group.clone(),
+                        payload: payload.clone(),
+                    },
+                    Some(Bytes::from(group)),
+                ),
+                other => panic!("{other}"),
+            };
+            assert_eq!(bytes[HEADER..], [&head[..], &payload].concat());
+            if queue.ends_with('!') {
+                assert_eq!(entry.into_said(&queue).unwrap(), said);
+            } else {
+                assert_eq!(entry.into_message(&queue).unwrap(), (from, payload));
+            }
+        }
+        for Refused { entry, id } in vectors.refused {
+            let entry = Entry::new(entry.0.into());
+            assert_eq!(entry.id(), id.0);
+            assert_eq!(entry.clone().into_message("q").unwrap_err().kind(), ErrorKind::Decode, "{entry:?}");
+            assert_eq!(entry.into_said("q!").unwrap_err().kind(), ErrorKind::Decode);
+        }
+    }
 
     #[test]
     fn a_body_behind_a_header_gives_its_payload_back() {

@@ -245,6 +245,84 @@ mod tests {
         assert_eq!(Tag::default().call(), None);
     }
 
+    #[derive(serde::Deserialize)]
+    struct Vectors {
+        entries: Vec<serde_json::Value>,
+        refused: Vec<String>,
+        tags: Tags,
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Tags {
+        tags: Vec<Published>,
+        refused: Vec<String>,
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Published {
+        tag: String,
+        client: String,
+        call: Option<u64>,
+    }
+
+    /// What an entry tells, as the vectors write it.
+    fn told(body: &str) -> serde_json::Value {
+        use serde_json::json;
+        let place = |place: &Place| {
+            let end = place.end_ms.map(|end| end.to_string()).unwrap_or_default();
+            json!([place.group, end, place.address])
+        };
+        match read(body).unwrap_or_else(|| panic!("{body}")) {
+            LogEntry::Quiet => json!({ "body": body, "kind": "r" }),
+            LogEntry::Flushed => json!({ "body": body, "kind": "f" }),
+            LogEntry::Kept { n, tag, call } => {
+                json!({ "body": body, "kind": "k", "n": n, "tag": tag.as_str(), "call": call })
+            }
+            LogEntry::Change { n, tag, parts } => {
+                let parts = parts.iter().map(|part| match part {
+                    Part::Joined { group, address, end_ms } => json!(["+", group, address, end_ms]),
+                    Part::Repaired { group, address, end_ms } => json!(["~", group, address, end_ms]),
+                    Part::Left { group, address } => json!(["-", group, address]),
+                    Part::LeftAll { address } => json!(["*", address]),
+                    Part::Begun => json!(["e"]),
+                });
+                let parts: Vec<_> = parts.collect();
+                json!({ "body": body, "kind": "c", "n": n, "tag": tag.as_str(), "parts": parts })
+            }
+            LogEntry::Page(Page { n, tag, call, from, to, groups }) => {
+                let groups = groups.iter();
+                let groups: Vec<_> = groups
+                    .map(|listed| json!([listed.group, i32::from(listed.is_whole), listed.members]))
+                    .collect();
+                json!({
+                    "body": body, "kind": "w", "n": n, "tag": tag.as_str(), "call": call,
+                    "from": place(&from), "to": place(&to.unwrap_or_default()), "groups": groups,
+                })
+            }
+        }
+    }
+
+    #[test]
+    fn control_entries_and_tags_are_those_of_the_vectors() {
+        let vectors: Vectors = crate::vectors::read("control_entries");
+        assert!(vectors.entries.len() > 9 && vectors.refused.len() > 9 && vectors.tags.tags.len() > 3);
+        for entry in vectors.entries {
+            assert_eq!(told(entry["body"].as_str().unwrap()), entry);
+        }
+        for body in vectors.refused {
+            assert_eq!(read(&body), None, "{body}");
+        }
+        for Published { tag, client, call } in vectors.tags.tags {
+            let read = Tag::read(&tag).unwrap();
+            assert_eq!((read.client(), read.call()), (&*client, call), "{tag}");
+        }
+        for tag in vectors.tags.refused {
+            assert_eq!(Tag::read(&tag), None, "{tag:?}");
+        }
+    }
+
     /// Shows R38.
     #[test]
     fn a_page_tells_its_range_and_its_groups() {

@@ -66,7 +66,10 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
+    use crate::vectors;
 
     fn names() -> impl Iterator<Item = String> {
         (0..20_000).map(|number| format!("http.response.client{number}!"))
@@ -91,6 +94,69 @@ mod tests {
             .iter()
             .fold(0_u32, |sum, shard| sum.wrapping_mul(31).wrapping_add(u32::try_from(*shard).unwrap()));
         assert_eq!(table, 3_234_565_474);
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Published {
+        points: Vec<Point>,
+        rings: Vec<PublishedRing>,
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Point {
+        queue: String,
+        crc32: u32,
+        point: usize,
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct PublishedRing {
+        servers: usize,
+        table_sha1: String,
+        server_of: HashMap<String, usize>,
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shares {
+        shares: Vec<Shared>,
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shared {
+        servers: usize,
+        queue: String,
+        capacity: usize,
+        shares: Vec<usize>,
+    }
+
+    #[test]
+    fn rings_and_shares_are_those_of_the_vectors() {
+        let Published { points, rings } = vectors::read("ring");
+        assert!(points.len() > 5 && rings.len() > 4);
+        for Point { queue, crc32, point } in points {
+            assert_eq!(crc32fast::hash(queue.as_bytes()), crc32, "{queue}");
+            assert_eq!(crc32 as usize % POINTS, point, "{queue}");
+        }
+        for PublishedRing { servers, table_sha1, server_of } in rings {
+            let ring = Ring::new(servers, Names::Plain);
+            let table = ring.points.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            assert_eq!(sha1_smol::Sha1::from(table).digest().to_string(), table_sha1, "{servers} servers");
+            for (queue, server) in server_of {
+                assert_eq!(ring.shard_of(&queue), server, "{queue} on {servers} servers");
+            }
+        }
+        let Shares { shares } = vectors::read("shares");
+        assert!(shares.len() > 20);
+        for Shared { servers, queue, capacity, shares } in shares {
+            let ring = Ring::new(servers, Names::Plain);
+            let of: Vec<usize> = (0..servers).map(|shard| ring.share(&queue, shard, capacity)).collect();
+            assert_eq!(of, shares, "{capacity} of {queue} on {servers} servers");
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use proptest::test_runner::TestRunner;
 use serde::Deserialize;
 
 use super::*;
+use crate::vectors::{self, Hex};
 
-const VECTORS: &str = include_str!("../../tests/suite/contract/sealed/vectors.json");
 const NOW_MS: u64 = 1_795_394_824_299;
 const GOOD_FOR_MS: u64 = 65_000;
 const QUEUE: Target<'_> = Target::Channel("http.request", "");
@@ -26,24 +26,57 @@ fn sealed(keyring: &Keyring, target: Target<'_>, message: &[u8]) -> Vec<u8> {
 }
 
 #[derive(Deserialize)]
-struct Vectors {
+#[serde(deny_unknown_fields)]
+struct Seals {
     payloads: Vec<Payload>,
-    names: Vec<HiddenName>,
+    refused: Vec<Refused>,
+    opened: Vec<Opens>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Payload {
     key: String,
     kind: String,
     name: String,
     sealed_at_ms: u64,
     good_for_ms: u64,
-    message: String,
-    nonce: String,
-    payload: String,
+    message: Hex,
+    nonce: Hex,
+    payload: Hex,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refused {
+    why: String,
+    keys: Vec<String>,
+    kind: String,
+    name: String,
+    at_ms: u64,
+    payload: Hex,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Opens {
+    keys: Vec<String>,
+    kind: String,
+    name: String,
+    at_ms: u64,
+    payload: Hex,
+    message: Hex,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HiddenNames {
+    names: Vec<HiddenName>,
+    refused: Vec<RefusedName>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct HiddenName {
     key: String,
     kind: String,
@@ -51,43 +84,61 @@ struct HiddenName {
     written: String,
 }
 
-fn bytes(hex: &str) -> Vec<u8> {
-    hex.as_bytes()
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefusedName {
+    key: String,
+    kind: String,
+    written: String,
+}
+
+/// Does something with where a payload of the vectors came.
+fn with_target<T>(kind: &str, name: &str, use_it: impl FnOnce(Target<'_>) -> T) -> T {
+    match (kind, name.split_once('!')) {
+        ("channel", Some((inbox, address))) => use_it(Target::Channel(&format!("{inbox}!"), address)),
+        ("channel", None) => use_it(Target::Channel(name, "")),
+        ("group", _) => use_it(Target::Group(name)),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ring_of(keys: &[String]) -> Keyring {
+    keyring(&keys.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 #[test]
 fn payloads_are_byte_for_byte_those_that_another_implementation_makes() {
-    let vectors: Vectors = serde_json::from_str(VECTORS).unwrap();
-    assert!(vectors.payloads.len() >= 6);
-    for vector in vectors.payloads {
-        let keyring = keyring(&[&vector.key]);
-        let (queue, address) = match vector.name.split_once('!') {
-            Some((inbox, address)) => (format!("{inbox}!"), address.to_owned()),
-            None => (vector.name.clone(), String::new()),
+    let Seals { payloads, refused, opened } = vectors::read("seal");
+    assert!(payloads.len() >= 6 && refused.len() >= 9 && opened.len() >= 2);
+    for Payload { key, kind, name, sealed_at_ms, good_for_ms, message, nonce, payload: due } in payloads {
+        with_target(&kind, &name, |target| {
+            let (keyring, mut payload) = (keyring(&[&key]), b"mab12 ".to_vec());
+            let nonce = nonce.0.clone().try_into().unwrap();
+            keyring.seal_with(&nonce, &mut payload, target, sealed_at_ms, good_for_ms, &message.0).unwrap();
+            assert_eq!(payload[6..], due.0, "{name}");
+            let opened = keyring.open(&payload[6..], target, sealed_at_ms).unwrap();
+            assert_eq!(opened.message, message.0);
+            assert_eq!(opened.until_ms, sealed_at_ms + good_for_ms + ALLOWANCE_MS);
+        });
+    }
+    for Refused { why, keys, kind, name, at_ms, payload } in refused {
+        let is_refused = if keys.is_empty() {
+            is_sealed(&payload.0)
+        } else {
+            with_target(&kind, &name, |target| ring_of(&keys).open(&payload.0, target, at_ms).is_err())
         };
-        let target = match &*vector.kind {
-            "channel" => Target::Channel(&queue, &address),
-            "group" => Target::Group(&vector.name),
-            other => panic!("{other}"),
-        };
-        let (nonce, message) = (bytes(&vector.nonce).try_into().unwrap(), bytes(&vector.message));
-        let mut payload = b"mab12 ".to_vec();
-        let (at, good_for) = (vector.sealed_at_ms, vector.good_for_ms);
-        keyring.seal_with(&nonce, &mut payload, target, at, good_for, &message).unwrap();
-        assert_eq!(payload[6..], bytes(&vector.payload), "{}", vector.name);
-        let opened = keyring.open(&payload[6..], target, at).unwrap();
-        assert_eq!(opened.message, message);
-        assert_eq!(opened.until_ms, at + good_for + ALLOWANCE_MS);
+        assert!(is_refused, "{why}");
+    }
+    for Opens { keys, kind, name, at_ms, payload, message } in opened {
+        let opened = with_target(&kind, &name, |target| ring_of(&keys).open(&payload.0, target, at_ms));
+        assert_eq!(opened.unwrap().message, message.0);
     }
 }
 
 #[test]
 fn hidden_names_are_letter_for_letter_those_that_another_implementation_makes() {
-    let vectors: Vectors = serde_json::from_str(VECTORS).unwrap();
-    assert!(vectors.names.len() >= 8);
+    let vectors: HiddenNames = vectors::read("hidden_names");
+    assert!(vectors.names.len() >= 8 && vectors.refused.len() >= 4);
     for HiddenName { key, kind, name, written } in vectors.names {
         let names = Names::hidden(&Secret::new(key.as_bytes()));
         let (hidden, revealed) = match &*kind {
@@ -97,6 +148,15 @@ fn hidden_names_are_letter_for_letter_those_that_another_implementation_makes() 
             other => panic!("{other}"),
         };
         assert_eq!((hidden.as_ref(), revealed), (&*written, Some(name.clone())));
+    }
+    for RefusedName { key, kind, written } in vectors.refused {
+        let names = Names::hidden(&Secret::new(key.as_bytes()));
+        let revealed = match &*kind {
+            "queue" => names.reveal_queue(&written),
+            "group" => names.reveal_group(&written).map(Cow::into_owned),
+            other => panic!("{other}"),
+        };
+        assert_eq!(revealed, None, "{kind} {written}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line as people and scripts use it: the real program against a real server.
 
 mod configuration;
+mod conformance;
 mod demo;
 mod examples;
 mod groups;

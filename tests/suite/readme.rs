@@ -29,8 +29,15 @@ fn pages_below(folder: &Path) -> Vec<PathBuf> {
 
 /// Every page whose links are checked.
 fn pages() -> Vec<PathBuf> {
-    let single =
-        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "lua/README.md", "model/README.md"];
+    let single = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "dist/README.md",
+        "lua/README.md",
+        "model/README.md",
+    ];
     single.iter().map(|page| root().join(page)).chain(pages_below(&root().join("docs"))).collect()
 }
 

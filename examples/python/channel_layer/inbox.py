@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-import struct
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -14,13 +13,12 @@ from typing import Any, Awaitable, Callable
 from redis.exceptions import ResponseError
 
 from .changes import Line
+from .entries import read_entry
 from .link import Link
 from .log import Log, Operation
 from .sealing import Envelope, Refused
 from .tickets import Ticket, Tickets
 
-HEADER_BYTES = 18
-CONTROLS = b"ckwrf"
 BYTES = 67_108_864
 _ROOM = 1_000  # messages that wait in this process; then the inbox keeps what comes, and its senders are told
 
@@ -154,33 +152,28 @@ class Inbox:
                 await self._taken.wait()
 
     async def _give(self, entry: bytes, came: float) -> None:
-        name, space, rest = entry[HEADER_BYTES + 1:].partition(b" ")
-        kind = entry[HEADER_BYTES:HEADER_BYTES + 1]
         try:
-            sent_us, _, deadline = struct.unpack(">QHQ", entry[:HEADER_BYTES])
-            if kind and kind in CONTROLS:
-                self._read_control(entry[HEADER_BYTES:].decode(), sent_us // 1000)
+            read = read_entry(entry)
+            sent_us, name = read.pushed_us, read.name
+            if read.control:
+                self._read_control(read.control, sent_us // 1000)
                 return
-            if kind not in (b"m", b"g") or not space:
-                raise Refused("the entry has an unknown kind")
             # Looked up before anything is awaited: the log may not move between the entry and its members.
-            if kind == b"g":
-                group = self._envelope.show("group", name.decode())
-                addresses = self.log.members(name.decode(), sent_us // 1000)
+            if read.kind == "g":
+                addresses = self.log.members(name, sent_us // 1000)
                 if not addresses:
                     return
-                message, until = await self._open(self.link, b"g", group, rest, came)
+                place = self._envelope.show("group", name)
             else:
-                addresses = [name.decode()]
-                channel = self.name + self._envelope.show("address", addresses[0])
-                message, until = await self._open(self.link, b"m", channel, rest, came)
+                addresses, place = [name], self.name + self._envelope.show("address", name)
+            message, until = await self._open(self.link, read.kind.encode(), place, read.payload, came)
             waited = min(max(self.link.now_ms(came) - sent_us / 1000, 0) / 1000, came - self._seen_empty)
-            until = min(until, came + (deadline - sent_us / 1000) / 1000 - max(waited, 0))
+            until = min(until, came + (read.deadline_ms - sent_us / 1000) / 1000 - max(waited, 0))
             for number, address in enumerate(addresses):
                 # Each gets a copy of its own, so that a program may alter what it received.
                 own = copy.deepcopy(message) if number else message
                 self._kept.append(Kept(self.name + self._envelope.show("address", address), own, until))
-        except (Refused, ValueError, IndexError, struct.error) as error:
+        except Refused as error:
             self.refused += 1
             log.warning("inbox %s: dropped an entry: %s", self.name, error)
 

@@ -15,7 +15,8 @@ from typing import Any, Mapping, Sequence
 
 from . import names
 from .changes import Line
-from .inbox import HEADER_BYTES, Inbox
+from .entries import read_entry
+from .inbox import Inbox
 from .link import Link
 from .log import Operation
 from .scripts import read_scripts
@@ -202,15 +203,13 @@ class ChannelLayer:
         """Returns what a ticket took, or `None` if it was no message that opens: then it is acknowledged and counted."""
         if ticket.error or ticket.source is None:
             raise RuntimeError(ticket.error)
-        entry = ticket.entries[-1]
-        name, space, payload = entry[HEADER_BYTES + 1:].partition(b" ")
-        kind = entry[HEADER_BYTES:HEADER_BYTES + 1]
         try:
+            entry = read_entry(ticket.entries[-1])
             channel = others[ticket.queue]
-            if kind not in (b"m", b"g") or not space:
-                raise Refused("the entry has an unknown kind")
-            place = channel if kind == b"m" else self._envelope.show("group", name.decode(errors="replace"))
-            message, _ = await self._open(ticket.source, kind, place, payload, ticket.came)
+            if entry.control:
+                raise Refused("a control entry stands outside of an inbox")
+            place = channel if entry.kind == "m" else self._envelope.show("group", entry.name)
+            message, _ = await self._open(ticket.source, entry.kind.encode(), place, entry.payload, ticket.came)
             return channel, message
         except (Refused, KeyError) as error:
             self._refused += 1

@@ -12,6 +12,7 @@ from typing import Any, Callable
 
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
+from .entries import read_wake_up
 from .scripts import SCHEMA, Script
 from .tickets import Ticket, Tickets
 from .wire import NotSent, PerhapsSent, Wire
@@ -272,23 +273,20 @@ class Link:
             ticket.wake.set()
 
     def _on_message(self, message: bytes) -> None:
-        if message == b"moved":
+        wake_up = read_wake_up(message)
+        ticket = self._tickets.open_tickets.get(wake_up.ticket)
+        if wake_up.kind == "moved":
             self._drop()
-        elif message == b"again":
+        elif wake_up.kind == "again":
             self._begin_anew(self.generation)
-        else:
-            number, _, rest = message.partition(b" ")
-            queue, space, entry = rest.partition(b" ")
-            ticket = self._tickets.open_tickets.get(int(number)) if number.isdigit() else None
-            if number.isdigit() and space:
-                self._tickets.arrived(self, int(number), queue.decode(errors="replace"), [entry], time.monotonic())
-            elif number.isdigit() and ticket is None:
-                self.finish(int(number), b"")
-            elif ticket and ticket.source is None:
-                # The ticket alone, because the entry is too large to be published, or a form of later scripts (R57).
-                self.ask(ticket)
-            elif not number.isdigit():
-                log.warning("%s: ignored a malformed wake-up message", self.url)
+        elif wake_up.kind == "handed":
+            self._tickets.arrived(self, wake_up.ticket, wake_up.queue, [wake_up.entry], time.monotonic())
+        elif wake_up.kind == "ignored":
+            log.warning("%s: ignored a malformed wake-up message", self.url)
+        elif ticket is None:
+            self.finish(wake_up.ticket, b"")
+        elif ticket.source is None:
+            self.ask(ticket)
 
     def _ask_all(self) -> None:
         for number, ticket in self._tickets.open_tickets.items():

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Iterator, Literal, NamedTuple
+from typing import Literal, NamedTuple
+
+from .entries import Control, read_control, read_tag
 
 Right = Literal["mirror", "server"]
 Member = tuple[str, str]  # group, address
@@ -39,20 +41,6 @@ class Call:
 class Membership:
     end: int  # in ms of the server
     until: float  # the same by the monotonic clock, which no step of the server's clock changes (R52)
-
-
-def _split_change(parts: list[str]) -> Iterator[tuple[str, str, str, int]]:
-    """Yields mark, group, address and end of each part of a change."""
-    place = 0
-    while place < len(parts):
-        mark, name = parts[place][:1], parts[place][1:]
-        if mark in "+~":
-            yield mark, name, parts[place + 1], int(parts[place + 2])
-        elif mark == "-":
-            yield mark, name, parts[place + 1], 0
-        else:
-            yield mark, "", name, 0  # `*` and an address, or `e`
-        place += {"+": 3, "~": 3, "-": 2}.get(mark, 1)
 
 
 @dataclass
@@ -168,23 +156,24 @@ class Log:
 
     def read(self, body: str, sent_ms: int, busy: set[Member]) -> None:
         """Reads a control entry. `busy` are the members of whom a change of this process waits."""
-        kind, parts = body[0], body[1:].split(" ")
-        if kind == "r":
+        control = read_control(body)
+        if control.kind == "r":
             self._conclude("server")
-        elif kind == "f":
+        elif control.kind == "f":
             self.mirror.clear()
             self.repairs.clear()
             self._lost.clear()
+            # What was answered before it is lost, or would have been removed by it (R25).
+            self._calls = {number: call for number, call in self._calls.items() if call.n is None or call.now_ms > sent_ms}
             self._conclude("server")
             self.begin_due = True
-        elif kind == "c":
-            self._read_change(int(parts[0]), parts[1], parts[2:], sent_ms)
-        elif self._is_next(int(parts[2]), int(parts[0])):
-            n, tag, number = int(parts[0]), parts[1], int(parts[2])
-            if not self.doubt and (n, tag) != (self.n, self.tag):
-                self._conclude("server" if n > self.n else "mirror")
-            if kind == "w" and not self.doubt and number == self._asked:
-                self._read_page(parts[3:], sent_ms, busy)
+        elif control.kind == "c":
+            self._read_change(control, sent_ms)
+        elif self._is_next(control.call, control.n):
+            if not self.doubt and (control.n, control.tag) != (self.n, self.tag):
+                self._conclude("server" if control.n > self.n else "mirror")
+            if control.kind == "w" and not self.doubt and control.call == self._asked:
+                self._read_page(control, sent_ms, busy)
 
     def _is_next(self, number: int, n: int) -> bool:
         """Notes that the entry of an own call was read, and which calls were lost (R26). Returns `False` for a repeat (R43)."""
@@ -205,9 +194,10 @@ class Log:
         self._seen.pop(client, None)  # so that who was read last stands last
         self._seen[client] = number
 
-    def _read_change(self, n: int, tag: str, parts: list[str], sent_ms: int) -> None:
-        client, _, text = tag.rpartition(":")
-        number = int(text) if text else -1
+    def _read_change(self, control: Control, sent_ms: int) -> None:
+        n, done = control.n, control.parts
+        client, call = read_tag(control.tag)
+        number = -1 if call is None else call
         is_own = client == self.client
         own: Call | None = None
         if is_own:
@@ -221,12 +211,11 @@ class Log:
                 self._see(client, number)
             if any(call.n == n for call in self._calls.values()):
                 self._conclude("mirror")
-        done = list(_split_change(parts))
         if self.doubt and is_own and any(mark == "e" for mark, *_ in done):
             self._begin_anew()
         elif not self.doubt and n != self.n + 1:
             self._conclude("server" if n > self.n else "mirror")
-        self.n, self.tag = n, tag
+        self.n, self.tag = n, control.tag
         for mark, group, address, end in done:
             groups = list(self.mirror) if mark == "*" else [group] if mark in "+-" else []
             for changed in groups:
@@ -299,22 +288,15 @@ class Log:
 
     # Pages
 
-    def _read_page(self, parts: list[str], sent_ms: int, busy: set[Member]) -> None:
-        start = (parts[0][1:], int(parts[1]) if parts[1] else math.inf, parts[2])
-        stop = (parts[3][1:], int(parts[4]) if parts[4] else math.inf, parts[5])
+    def _read_page(self, control: Control, sent_ms: int, busy: set[Member]) -> None:
+        start, stop = ((group, int(end) if end else math.inf, address) for group, end, address in (control.begin, control.end))
         start, stop = start if start[0] else BEGIN, stop if stop[0] else END
         page: dict[Member, int] = {}
         lacking: set[str] = set()
-        group = ""
-        place = 6
-        while place < len(parts):
-            if parts[place].startswith(":"):
-                group = parts[place][1:]
-                if parts[place + 1] == "0":
-                    lacking.add(group)
-            else:
-                page[(group, parts[place])] = int(parts[place + 1])
-            place += 2
+        for group, is_whole, members in control.groups:
+            if not is_whole:
+                lacking.add(group)
+            page.update({(group, address): end for address, end in members})
         inside = [(group, address) for group, members in self.mirror.items() for address, mine in members.items()
                   if start < (group, mine.end, address) <= stop]
         if self._walks_for == "server":

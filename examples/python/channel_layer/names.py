@@ -60,11 +60,12 @@ class Ring:
             for _ in range(_POINTS // (new + 1)):
                 richest = max(range(servers), key=lambda server: (len(owned[server]), -server))
                 heapq.heappush(owned[new], heapq.heappop(owned[richest]))
-        self._server_of = {-point: server for server, points in enumerate(owned) for point in points}
+        server_of = {-point: server for server, points in enumerate(owned) for point in points}
+        self.table = [server_of[point] for point in range(_POINTS)]
 
     def server(self, queue: str) -> int:
         """Returns the index of the server of a `?` channel, an inbox or a member."""
-        return self._server_of[zlib.crc32(queue.encode()) % _POINTS]
+        return self.table[zlib.crc32(queue.encode()) % _POINTS]
 
     def shares(self, queue: str, capacity: int) -> list[int]:
         """Returns for each server how many messages of a normal channel it may hold."""

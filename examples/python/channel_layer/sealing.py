@@ -84,12 +84,14 @@ class Envelope:
         except (InvalidTag, ValueError):
             raise Refused(f"{hidden!r} is not a name of this layer") from None
 
-    def seal(self, kind: bytes, name: str, packed: bytes, now_ms: int, good_for_ms: int) -> bytes:
-        """Returns the payload for a channel (`c`) or a group (`g`), sealed at `now_ms` by the clock of its server."""
+    def seal(self, kind: bytes, name: str, packed: bytes, now_ms: int, good_for_ms: int, nonce: bytes | None = None) -> bytes:
+        """Returns the payload for a channel (`c`) or a group (`g`), sealed at `now_ms` by the clock of its server.
+
+        The nonce is random but in tests."""
         if not self._boxes:
             return packed
         plain = kind + struct.pack(">QQB", now_ms, good_for_ms, len(name)) + name.encode() + packed
-        return _MARK + _VERSION + self._boxes[0].encrypt(plain)
+        return _MARK + _VERSION + self._boxes[0].encrypt(plain, nonce)
 
     def open(self, kind: bytes, name: str, payload: bytes, came_ms: int) -> tuple[Any, int | None]:
         """Returns the message, and until when it may be kept, in ms of the server, or `None`.

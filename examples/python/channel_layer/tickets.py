@@ -6,11 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Sequence
 
+from .entries import ID_BYTES
+
 if TYPE_CHECKING:
     from .link import Link
-
-ID_BYTES = 10
-
 
 @dataclass(eq=False)
 class Ticket:

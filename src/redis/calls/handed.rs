@@ -81,6 +81,46 @@ pub(in crate::redis) fn decode_wake(message: Vec<u8>) -> Option<Wake> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::{self, Hex};
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Vectors {
+        handed: Vec<Published>,
+        announced: Vec<Published>,
+        moved: Vec<Published>,
+        again: Vec<Published>,
+        ignored: Vec<Published>,
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Published {
+        message: Hex,
+        ticket: Option<u64>,
+        queue: Option<String>,
+        entry: Option<Hex>,
+    }
+
+    #[test]
+    fn wake_ups_are_those_of_the_vectors() {
+        let vectors: Vectors = vectors::read("wake_ups");
+        let Vectors { handed, announced, moved, again, ignored } = vectors;
+        for Published { message, ticket, queue, entry } in handed {
+            let Some(Wake::Handed(number, handed)) = decode_wake(message.0) else { panic!("{queue:?}") };
+            assert_eq!((Some(number), Some(handed.queue)), (ticket, queue));
+            assert_eq!(handed.first, Entry::new(entry.unwrap().0.into()));
+        }
+        assert!([&announced, &moved, &again, &ignored].iter().all(|cases| !cases.is_empty()));
+        for Published { message, ticket, .. } in announced {
+            assert_eq!(decode_wake(message.0), Some(Wake::Announced(ticket.unwrap())));
+        }
+        for (cases, wake) in [(moved, Some(Wake::Moved)), (again, Some(Wake::Again)), (ignored, None)] {
+            for Published { message, .. } in cases {
+                assert_eq!(decode_wake(message.0), wake);
+            }
+        }
+    }
 
     #[test]
     fn the_name_of_a_queue_that_is_not_hidden_is_not_copied() {

@@ -209,6 +209,11 @@ impl Line {
         self.lock().repairs.clear();
     }
 
+    #[cfg(test)]
+    pub(super) fn take_repairs_for_tests(&self) -> Vec<Operation> {
+        self.lock().repairs.drain(..).collect()
+    }
+
     pub(super) fn has_work(&self) -> bool {
         let state = self.lock();
         state.is_driven || state.has_work()

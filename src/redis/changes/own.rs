@@ -62,11 +62,22 @@ impl OwnLine {
         self.book.with_unread(use_them)
     }
 
-    /// As if a call had been made and answered.
+    /// As if a call had been made.
     #[cfg(test)]
-    pub(in crate::redis) fn note_for_tests(&self, call: u64, operations: &[Operation], n: u64, now_us: u64) {
+    pub(in crate::redis) fn sent_for_tests(&self, call: u64, operations: &[Operation]) {
         self.book.sent(call, super::book::Sent::Operations(operations.into()));
+    }
+
+    /// As if a call had been answered.
+    #[cfg(test)]
+    pub(in crate::redis) fn answered_for_tests(&self, call: u64, n: u64, now_us: u64) {
         self.book.answered(call, n, now_us, &[]);
+    }
+
+    /// Takes out what the server is to be put right about.
+    #[cfg(test)]
+    pub(in crate::redis) fn take_repairs_for_tests(&self) -> Vec<Operation> {
+        self.line.take_repairs_for_tests()
     }
 
     /// Of whom a change of the program waits, is under way, or is unread.

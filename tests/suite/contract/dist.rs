@@ -18,7 +18,8 @@ fn manifest() -> Value {
 
 #[test]
 fn each_script_in_dist_is_what_servers_get() {
-    let mut expected: BTreeSet<String> = ["manifest.json".to_owned()].into();
+    let mut expected =
+        BTreeSet::from(["README.md", "manifest.json", "releases.json", "vectors"].map(str::to_owned));
     for script in all() {
         let name = format!("{}.lua", script.name());
         let text =

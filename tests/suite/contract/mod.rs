@@ -4,10 +4,13 @@
 
 mod by_hand;
 mod dist;
+mod releases;
 mod rights;
 mod session;
 mod tables;
 mod texts;
+mod upgrade;
+mod vectors;
 
 use std::pin::pin;
 use std::time::Duration;

@@ -43,6 +43,33 @@ async fn run(seed: u64, steps: usize) {
     assert!(handed > steps / 10, "only {handed} messages were handed to tickets in {steps} steps");
 }
 
+/// As while programs are upgraded: each call is made by the earlier or by the present text, at random, under one prefix.
+#[tokio::test]
+async fn calls_of_both_texts_under_one_prefix_are_like_those_of_the_present_one() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/suite/contract/earlier");
+    let server = Server::private();
+    let mut mixed = Side::new(&server, "mixed:", Some(&folder)).await;
+    let mut present = Side::new(&server, "present:", None).await;
+    let (mut dice, mut plan) = (Dice(4), Steps::new());
+    let (mut handed, mut by_earlier) = (0, 0);
+    for number in 0..steps() {
+        let step = plan.next(&mut dice);
+        let is_earlier = dice.one_in(2);
+        by_earlier += usize::from(is_earlier);
+        let got = if is_earlier { mixed.run(&step).await } else { mixed.run_by_present(&step).await };
+        let expected = present.run(&step).await;
+        assert!(
+            expected.is_like(&got),
+            "step {number}, earlier {is_earlier}: {step:?}\nthe present text alone:\n{expected:#?}\nboth:\n{got:#?}"
+        );
+        handed += plan.learn(&expected);
+    }
+    assert!(
+        handed > steps() / 10 && by_earlier > steps() / 4,
+        "{handed} handed, {by_earlier} by earlier texts"
+    );
+}
+
 fn steps() -> usize {
     std::env::var(STEPS).map_or(400, |steps| steps.parse().unwrap())
 }

@@ -22,6 +22,8 @@ pub(super) struct Side {
     connection: MultiplexedConnection,
     pushed: UnboundedReceiver<PushInfo>,
     texts: BTreeMap<String, String>,
+    /// The present texts, where the others are earlier ones.
+    present: BTreeMap<String, String>,
     now: u64,
 }
 
@@ -70,6 +72,7 @@ impl Side {
         let connection = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
         let mut texts: BTreeMap<String, String> =
             texts::all().iter().map(|text| (text.name.clone(), text.source.clone())).collect();
+        let mut present = texts.clone();
         if let Some(folder) = earlier {
             for (name, text) in &mut texts {
                 if let Ok(earlier) = std::fs::read_to_string(folder.join(format!("{name}.lua"))) {
@@ -77,14 +80,22 @@ impl Side {
                 }
             }
         }
-        for text in texts.values_mut() {
+        for text in texts.values_mut().chain(present.values_mut()) {
             *text = text.replace("call('TIME')", &format!("call('LRANGE', '{CLOCK}', 0, 1)"));
         }
-        let mut side = Self { prefix, connection, pushed, texts, now: BEGIN };
+        let mut side = Self { prefix, connection, pushed, texts, present, now: BEGIN };
         for client in CLIENTS.iter().filter(|client| **client != "deaf") {
             let _ = side.ask(redis::cmd("SUBSCRIBE").arg(format!("{prefix}wake:{client}"))).await;
         }
         side
+    }
+
+    /// As [`run`](Self::run), by the present text of the script.
+    pub(super) async fn run_by_present(&mut self, step: &Step) -> Outcome {
+        std::mem::swap(&mut self.texts, &mut self.present);
+        let outcome = self.run(step).await;
+        std::mem::swap(&mut self.texts, &mut self.present);
+        outcome
     }
 
     pub(super) async fn run(&mut self, step: &Step) -> Outcome {

@@ -9,7 +9,9 @@ mod log;
 mod replies;
 pub(crate) mod texts;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use asgi_redis::scripts;
 use redis::aio::MultiplexedConnection;
@@ -30,11 +32,18 @@ const SCHEMA: u64 = 3;
 pub(crate) struct Scripts {
     connection: MultiplexedConnection,
     prefix: String,
+    /// The SHA-1 of other texts, by the names of the scripts.
+    other: Option<Arc<BTreeMap<String, String>>>,
 }
 
 impl Scripts {
     pub(crate) fn new(connection: MultiplexedConnection, prefix: &str) -> Self {
-        Self { connection, prefix: prefix.to_owned() }
+        Self { connection, prefix: prefix.to_owned(), other: None }
+    }
+
+    /// Calls these texts instead, each by its SHA-1, which the server has already.
+    pub(crate) fn by_texts(self, shas: BTreeMap<String, String>) -> Self {
+        Self { other: Some(Arc::new(shas)), ..self }
     }
 
     /// Gives all scripts to the server.
@@ -212,6 +221,8 @@ impl Scripts {
     }
 
     async fn try_call(&self, name: &str, command: &Cmd) -> Result<Value, String> {
+        let other = self.other.as_ref().map(|shas| with_sha(command, &shas[name]));
+        let command = other.as_ref().unwrap_or(command);
         command.query_async(&mut self.connection.clone()).await.map_err(|error| {
             format!("{name}: {}", scripts::get(name).unwrap().rewrite_error(&error.to_string()))
         })
@@ -360,6 +371,20 @@ fn evalsha(name: &str, keys: &[String]) -> Cmd {
     let mut command = redis::cmd("EVALSHA");
     command.arg(texts::sha(name)).arg(keys.len()).arg(keys);
     command
+}
+
+/// The same call of another text.
+fn with_sha(command: &Cmd, sha: &str) -> Cmd {
+    let mut other = redis::cmd("EVALSHA");
+    other.arg(sha);
+    for argument in command.args_iter().skip(2) {
+        match argument {
+            redis::Arg::Simple(bytes) => other.arg(bytes),
+            redis::Arg::Cursor => panic!("a call of a script has no cursor"),
+            _ => panic!("an argument of a new kind"),
+        };
+    }
+    other
 }
 
 fn parts(reply: Value) -> Vec<Value> {

@@ -1,5 +1,6 @@
 //! The log fed by hand: what the owner believes, and what it asks for. The server is one that nobody reaches.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
@@ -22,14 +23,19 @@ struct Subject {
 
 impl Subject {
     fn new() -> Self {
+        Self::of(ME, 1_000_000)
+    }
+
+    /// The log of an owner, by the client that it is, at a time of the server.
+    fn of(owner: &str, now_ms: u64) -> Self {
         let config = ConfigBuilder::new().hosts(["redis://127.0.0.1:1"]).build().unwrap();
         let (tickets, envelopes) = (Arc::new(Tickets::new(1)), Envelopes::new(&config));
         let shard = Shard::start(0, &config.hosts()[0], &config, &tickets, &envelopes, &Arc::default());
         let shard = Arc::new(shard.unwrap());
         let inbox: ChannelName = "a.b!".parse().unwrap();
-        let clock = Clock::new(Instant::now(), 1_000_000_000);
+        let clock = Clock::new(Instant::now(), now_ms * 1000);
         let line = shard.changes().own(&inbox, &config);
-        let log = Log::new(line, shard.names().clone(), Chain::new(ME), clock);
+        let log = Log::new(line, shard.names().clone(), Chain::new(owner), clock);
         let mailboxes = Mailboxes::new(inbox, 100);
         // It is read as a whole, so that each address may get something.
         assert!(mailboxes.try_next().is_none());
@@ -186,7 +192,8 @@ async fn an_own_change_that_was_lost_before_a_flush_is_not_made_again_after_it()
     for (answered_us, stays) in [(1_000_000_000, false), (1_000_002_000, true)] {
         let mut subject = Subject::new();
         let join = Operation { group: "room".into(), address: "a".into(), what: What::Join { left_ms: FAR } };
-        subject.log.line().note_for_tests(7, &[join], 5, answered_us);
+        subject.log.line().sent_for_tests(7, &[join]);
+        subject.log.line().answered_for_tests(7, 5, answered_us);
         // An old state came back: the mirror is right.
         subject.change(1, &Tag::of("one", 1), &[joined("b")]);
         subject.change(1, &Tag::of("one", 1), &[joined("b")]);
@@ -221,4 +228,158 @@ async fn a_member_whose_name_another_key_has_hidden_is_still_a_member() {
     subject.log.names = config.sealing().names.clone();
     subject.change(1, &Tag::of("one", 1), &[joined("a")]);
     assert_eq!(subject.members(), ["room a"]);
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Published {
+    owner: String,
+    now_ms: u64,
+    #[serde(rename = "entries")]
+    _entries: serde::de::IgnoredAny,
+    #[serde(rename = "refused")]
+    _refused: serde::de::IgnoredAny,
+    #[serde(rename = "tags")]
+    _tags: serde::de::IgnoredAny,
+    histories: Vec<History>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct History {
+    tells: String,
+    rules: Vec<String>,
+    steps: Vec<Step>,
+}
+
+/// A step of a history: what the owner reads or does, or what it then knows.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    read: Option<String>,
+    sends: Option<Call>,
+    answer: Option<Answer>,
+    begins: Option<u64>,
+    asks: Option<u64>,
+    mirror: Option<BTreeMap<String, BTreeMap<String, u64>>>,
+    last: Option<(String, String)>,
+    due: Option<String>,
+    from: Option<(String, String, String)>,
+    repairs: Option<Vec<[String; 4]>>,
+    gets: Option<Gets>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Call {
+    call: u64,
+    operations: Vec<[String; 4]>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    call: u64,
+    n: u64,
+    now_us: u64,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gets {
+    group: String,
+    sent_ms: u64,
+    addresses: Vec<String>,
+}
+
+fn operation([kind, group, address, time]: &[String; 4]) -> Operation {
+    let numbers: Vec<u64> = time.split_whitespace().map(|number| number.parse().unwrap()).collect();
+    let what = match (&**kind, &numbers[..]) {
+        ("+", [left_ms]) => What::Join { left_ms: *left_ms },
+        ("-", []) => What::Leave,
+        ("a", [end_ms, read]) => What::JoinUnlessIn { end_ms: *end_ms, read: *read },
+        other => panic!("{other:?}"),
+    };
+    Operation { group: (&**group).into(), address: (&**address).into(), what }
+}
+
+fn written(operation: &Operation) -> [String; 4] {
+    let (kind, time) = match operation.what {
+        What::JoinUnlessIn { end_ms, read } => ("a", format!("{end_ms} {read}")),
+        What::SetEnd { end_ms, seen_ms } => ("s", format!("{end_ms} {seen_ms}")),
+        What::LeaveIf { end_ms } => ("x", end_ms.to_string()),
+        other => panic!("{other:?}"),
+    };
+    [kind.to_owned(), operation.group.to_string(), operation.address.to_string(), time]
+}
+
+impl Subject {
+    /// Takes a step of a history. Fails if the owner then knows something else than it says.
+    fn take(&mut self, step: Step, now_ms: u64) {
+        let Step { read, sends, answer, begins, asks, mirror, last, due, from, repairs, gets } = step;
+        if let Some(body) = read {
+            let entry = LogEntry::read(body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
+            self.log.read(entry, Time { pushed_ms: now_ms, came: Instant::now() }, &self.mailboxes);
+        } else if let Some(Call { call, operations }) = sends {
+            let operations: Vec<Operation> = operations.iter().map(operation).collect();
+            self.log.line().sent_for_tests(call, &operations);
+        } else if let Some(Answer { call, n, now_us }) = answer {
+            self.log.line().answered_for_tests(call, n, now_us);
+        } else if let Some(call) = begins {
+            self.log.has_begun(call);
+        } else if let Some(call) = asks {
+            self.log.asked_for_page(call);
+        } else if let Some(due) = mirror {
+            let mut known: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+            for (group, address, member) in self.log.mirror().iter() {
+                known.entry(group.to_string()).or_default().insert(address.to_string(), member.end_ms);
+            }
+            assert_eq!(known, due);
+        } else if let Some(due) = last {
+            let (n, tag) = self.log.last();
+            let n = if self.log.line().has_answered() { String::new() } else { n.to_string() };
+            assert_eq!((n, tag.to_owned()), due);
+        } else if let Some(due) = due {
+            let (told, place) = match self.log.due() {
+                Some(Due::Begin) => ("begin", None),
+                Some(Due::Page(place)) => ("page", Some(place)),
+                None => ("nothing", None),
+                Some(Due::Keep) => panic!("a sign of life is due"),
+            };
+            assert_eq!(told, due);
+            let place = place.map(|place| {
+                let end = place.end_ms.map(|end| end.to_string()).unwrap_or_default();
+                (place.group.to_string(), end, place.address.to_string())
+            });
+            assert_eq!(place, from);
+        } else if let Some(due) = repairs {
+            let mut known: Vec<_> = self.log.line().take_repairs_for_tests().iter().map(written).collect();
+            known.sort();
+            assert_eq!(known, due);
+        } else if let Some(Gets { group, sent_ms, addresses }) = gets {
+            let members = self.log.mirror().members(&group).into_iter().flatten();
+            let mut known: Vec<&str> =
+                members.filter(|(_, member)| member.gets(sent_ms)).map(|(address, _)| &**address).collect();
+            known.sort_unstable();
+            assert_eq!(known, addresses);
+        } else {
+            panic!("an empty step");
+        }
+    }
+}
+
+/// Shows R21, R23 to R26, R37 to R39 and R43 to R49.
+#[tokio::test]
+async fn an_owner_knows_what_the_vectors_say_after_each_step() {
+    let Published { owner, now_ms, histories, .. } = crate::vectors::read("control_entries");
+    assert!(histories.len() > 15);
+    for History { tells, rules, steps } in histories {
+        let mut subject = Subject::of(&owner, now_ms);
+        assert!(!rules.is_empty());
+        for (number, step) in steps.into_iter().enumerate() {
+            let shown = format!("{tells} Step {number}: {step:?}");
+            let taken = std::panic::AssertUnwindSafe(|| subject.take(step, now_ms));
+            std::panic::catch_unwind(taken).unwrap_or_else(|_| panic!("{shown}"));
+        }
+    }
 }

@@ -86,6 +86,7 @@ pub use config::host_specs::HostSpecs;
 pub use config::tls::Pem;
 pub use config::{Config, ConfigBuilder};
 pub use error::{Error, ErrorKind, Result};
+pub use inbox::shared_mailbox::SharedMailbox;
 pub use inbox::{Inbox, InboxStatistics, Mailbox};
 pub use layer::receipt::{GroupReceipt, UnreachedShard};
 pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt, ChannelNames};

@@ -78,7 +78,7 @@ mod seal;
 #[cfg(all(unix, feature = "test-server"))]
 pub mod test_server;
 
-pub use config::capacity::{Pattern, glob, regex};
+pub use config::capacity::{Pattern, glob, matching, regex};
 pub use config::channel_layers::{Backend, ChannelLayers, ConfiguredLayer};
 pub use config::credentials::Credentials;
 pub use config::host::{Host, HostSpec};

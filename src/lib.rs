@@ -95,6 +95,8 @@ pub use memory::{ChannelStatistics, MemoryLayer, MemoryStatistics};
 pub use message::PackedMessage;
 pub use message::value::Value;
 pub use name::{ChannelKind, ChannelName, GroupName};
+#[cfg(unix)]
+pub use redis::descriptors::HeldDescriptors;
 pub use redis::{DrainReport, RedisChannelLayer, ShardHealth, ShardSurvey};
 pub use seal::SealStatistics;
 

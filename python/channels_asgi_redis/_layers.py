@@ -26,7 +26,7 @@ class _Name(str):
         return str(self)
 
 
-class _Layer(BaseChannelLayer):  # type: ignore[misc]
+class _Layer(BaseChannelLayer):
     """What all layers have. Each may be used from any number of event loops and threads, and in the children of a fork."""
 
     extensions = ["groups", "flush"]
@@ -52,7 +52,8 @@ class _Layer(BaseChannelLayer):  # type: ignore[misc]
 
     async def receive(self, channel: str) -> Message:
         """Waits for the next message. It may be cancelled at any point: that loses, repeats and reorders nothing."""
-        return await self._engine.receive(channel)  # type: ignore[no-any-return]
+        message: Message = await self._engine.receive(channel)
+        return message
 
     async def new_channel(self, prefix: str = "specific") -> str:
         """Returns the name of a new channel that only this process receives from. The channel lives as long as the name."""

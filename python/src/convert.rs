@@ -142,7 +142,7 @@ impl Packer {
         if let Ok(number) = number.extract::<i64>() {
             // The shortest form, as Python's msgpack has it.
             match number {
-                0..=0x7f | -0x20..=-1 => self.bytes.extend(number.to_be_bytes().last()),
+                -0x20..=0x7f => self.bytes.extend(number.to_be_bytes().last()),
                 _ if u8::try_from(number).is_ok() => self.tail(0xcc, number.to_be_bytes(), 1),
                 _ if u16::try_from(number).is_ok() => self.tail(0xcd, number.to_be_bytes(), 2),
                 _ if u32::try_from(number).is_ok() => self.tail(0xce, number.to_be_bytes(), 4),

@@ -43,7 +43,7 @@ enum Kind {
     Redis,
     Memory,
     /// Normal channels stay with the other layer: in memory without options.
-    Local(Option<ConfigBuilder>),
+    Local(Option<Box<ConfigBuilder>>),
 }
 
 /// A layer that is connected.
@@ -372,7 +372,9 @@ impl Layer {
         let kind = match (kind, local) {
             ("redis", _) => Kind::Redis,
             ("memory", _) => Kind::Memory,
-            ("local", local) => Kind::Local(local.map(|local| Ok::<_, PyErr>(read(local)?.0)).transpose()?),
+            ("local", local) => {
+                Kind::Local(local.map(|local| Ok::<_, PyErr>(Box::new(read(local)?.0))).transpose()?)
+            }
             (other, _) => return Err(PyTypeError::new_err(format!("{other:?} is no kind of layer"))),
         };
         let blueprint = Arc::new(Blueprint { options, config, kind });

@@ -130,6 +130,7 @@ mod documents {
         encryption = "../docs/guides/encryption.md";
         errors = "../docs/guides/errors.md";
         from_asgi_redis = "../docs/guides/from-asgi-redis.md";
+        from_channels_redis = "../docs/guides/from-channels-redis.md";
         inboxes_and_groups = "../docs/guides/inboxes-and-groups.md";
         memory = "../docs/guides/memory.md";
         options = "../docs/guides/options.md";

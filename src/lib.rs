@@ -80,7 +80,7 @@ pub mod test_server;
 #[cfg(test)]
 mod vectors;
 
-pub use config::capacity::{Pattern, glob, regex};
+pub use config::capacity::{Pattern, glob, matching, regex};
 pub use config::channel_layers::{Backend, ChannelLayers, ConfiguredLayer};
 pub use config::credentials::Credentials;
 pub use config::host::{Host, HostSpec};
@@ -88,6 +88,7 @@ pub use config::host_specs::HostSpecs;
 pub use config::tls::Pem;
 pub use config::{Config, ConfigBuilder};
 pub use error::{Error, ErrorKind, Result};
+pub use inbox::shared_mailbox::SharedMailbox;
 pub use inbox::{Inbox, InboxStatistics, Mailbox};
 pub use layer::receipt::{GroupReceipt, UnreachedShard};
 pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt, ChannelNames};
@@ -96,6 +97,8 @@ pub use memory::{ChannelStatistics, MemoryLayer, MemoryStatistics};
 pub use message::PackedMessage;
 pub use message::value::Value;
 pub use name::{ChannelKind, ChannelName, GroupName};
+#[cfg(unix)]
+pub use redis::descriptors::HeldDescriptors;
 pub use redis::{DrainReport, RedisChannelLayer, ShardHealth, ShardSurvey};
 pub use seal::SealStatistics;
 
@@ -129,6 +132,7 @@ mod documents {
         encryption = "../docs/guides/encryption.md";
         errors = "../docs/guides/errors.md";
         from_asgi_redis = "../docs/guides/from-asgi-redis.md";
+        from_channels_redis = "../docs/guides/from-channels-redis.md";
         inboxes_and_groups = "../docs/guides/inboxes-and-groups.md";
         memory = "../docs/guides/memory.md";
         options = "../docs/guides/options.md";

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobMatcher};
 use regex::Regex;
@@ -11,7 +13,7 @@ use regex::Regex;
 use crate::error::{Error, Result};
 use crate::name::{ChannelKind, ChannelName};
 
-/// A pattern over channel names, as it was written. [`glob`] and [`regex`](regex()) make one.
+/// A pattern over channel names, as it was written. [`glob`], [`regex`](regex()) and [`matching`] make one.
 ///
 /// Made from plain text it is read as in a document: as a regex when the text begins with `re:`, else as a glob.
 /// [`ConfigBuilder::build`](crate::ConfigBuilder::build) checks that it is well-formed.
@@ -29,10 +31,35 @@ pub struct Pattern {
     text: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum PatternKind {
     Glob,
     Regex,
+    Predicate(Predicate),
+}
+
+/// A program's own answer whether a name matches. Two are the same if they are one function.
+#[derive(Clone)]
+struct Predicate(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl PartialEq for Predicate {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Predicate {}
+
+impl Hash for Predicate {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).cast::<()>().hash(state);
+    }
+}
+
+impl fmt::Debug for Predicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
 }
 
 /// A pattern with the meaning of Python's `fnmatch`, over the whole name: `*` stands for any text, `?` for one
@@ -65,6 +92,25 @@ pub fn regex(pattern: impl Into<String>) -> Pattern {
     Pattern { kind: PatternKind::Regex, text: pattern.into() }
 }
 
+/// A pattern that is a function: whether it matches a name. For what neither a glob nor a regex says, such as regular
+/// expressions of another engine. `text` is how the pattern is shown.
+///
+/// The function is called by whoever sends, opens a mailbox or joins a group, once or twice for each name and in the order of
+/// the patterns; it is to be quick, and must not call the layer. For one name it always gives one answer.
+///
+/// ```
+/// use asgi_redis::{ConfigBuilder, matching};
+///
+/// let even = matching("names of an even length", |name| name.len() % 2 == 0);
+/// let config = ConfigBuilder::new().channel_capacity([(even, 10)]).build()?;
+/// assert_eq!(config.capacity_of(&"jobs".parse()?), 10);
+/// assert_eq!(config.capacity_of(&"tasks".parse()?), 100);
+/// # Ok::<(), asgi_redis::Error>(())
+/// ```
+pub fn matching(text: impl Into<String>, matches: impl Fn(&str) -> bool + Send + Sync + 'static) -> Pattern {
+    Pattern { kind: PatternKind::Predicate(Predicate(Arc::new(matches))), text: text.into() }
+}
+
 impl From<&str> for Pattern {
     fn from(text: &str) -> Self {
         match text.strip_prefix("re:") {
@@ -83,7 +129,7 @@ impl From<String> for Pattern {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            PatternKind::Glob => f.write_str(&self.text),
+            PatternKind::Glob | PatternKind::Predicate(_) => f.write_str(&self.text),
             PatternKind::Regex => write!(f, "re:{}", self.text),
         }
     }
@@ -156,6 +202,7 @@ fn without_process(name: &str) -> Option<String> {
 enum Matcher {
     Glob(GlobMatcher),
     Regex(Regex),
+    Predicate(Predicate),
 }
 
 impl Matcher {
@@ -166,7 +213,8 @@ impl Matcher {
                 pattern.to_string()
             ))
         };
-        match pattern.kind {
+        match &pattern.kind {
+            PatternKind::Predicate(predicate) => Ok(Self::Predicate(predicate.clone())),
             _ if pattern.text.is_empty() => Err(refused("it is empty; `*` matches every channel")),
             PatternKind::Glob => GlobBuilder::new(&in_globset_syntax(&pattern.text))
                 .backslash_escape(false)
@@ -188,6 +236,7 @@ impl Matcher {
             Self::Glob(glob) => glob.is_match(name),
             // The leftmost match begins at 0 if any does: this is `re.match`, whatever flags the pattern sets.
             Self::Regex(regex) => regex.find(name).is_some_and(|found| found.start() == 0),
+            Self::Predicate(Predicate(matches)) => matches(name),
         }
     }
 }
@@ -386,6 +435,23 @@ mod tests {
         ("[é]", &[], &["a"]),
         ("[a-é]", &["a", "z"], &["Z"]),
     ];
+
+    #[test]
+    fn a_function_has_its_place_among_the_patterns_and_sees_a_mailbox_without_its_process_part_too() {
+        let short = matching("short", |name| name.len() < 8 || name == "chat!ab");
+        let capacities = capacities(&[(glob("jobs"), 1), (short.clone(), 2), (glob("*"), 3)]);
+        for (name, capacity) in [("jobs", 1), ("work", 2), ("chat.K3x9!ab", 2), ("http.request", 3)] {
+            assert_eq!(of(&capacities, name), capacity, "{name}");
+        }
+        assert_eq!(short.to_string(), "short");
+        assert_eq!(short, short.clone());
+        assert_ne!(short, matching("short", |name| name.len() < 8));
+        assert_eq!(of(&capacities_of_no_text(), "jobs"), 4);
+    }
+
+    fn capacities_of_no_text() -> Capacities {
+        capacities(&[(matching("", |_| true), 4)])
+    }
 
     #[test]
     fn a_bad_pattern_is_named_with_the_reason_in_one_line() {

@@ -1,11 +1,12 @@
 //! Inboxes: the channels of one process, and the mailboxes in them.
 //!
 //! [`Inbox`] and [`Mailbox`] are what a program holds; [`mailboxes`] is what they share with the task that reads the
-//! inbox, [`slot`] what waits in one mailbox, and [`fan_out`] gives a group's message to all its members here. A layer
-//! makes an inbox by [`Inbox::new`] and posts to its mailboxes.
+//! inbox, [`slot`] what waits in one mailbox, and [`fan_out`] gives a group's message to all its members here.
+//! [`shared_mailbox`] is a mailbox for several readers. A layer makes an inbox by [`Inbox::new`] and posts to its mailboxes.
 
 mod fan_out;
 mod mailboxes;
+pub(crate) mod shared_mailbox;
 mod slot;
 
 use std::any::Any;

@@ -150,6 +150,16 @@ impl Slot {
         (polled, has_room_again)
     }
 
+    /// Reports whether there is something to take. If not, this waker is woken when there is.
+    pub(crate) fn wait(&self, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        let is_there = !state.waiting.is_empty() || state.ended;
+        if !is_there && !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            state.waker = Some(waker.clone());
+        }
+        is_there
+    }
+
     /// Lets a full mailbox have room again if messages in it have expired; whether it has.
     pub(crate) fn drop_expired(&self) -> bool {
         let mut state = self.lock();

@@ -220,10 +220,12 @@ impl ChannelLayer for MemoryLayer {
         channel: &'a ChannelName,
         message: PackedMessage,
     ) -> BoxFuture<'a, Result<()>> {
+        // Before the lock: a pattern may be a function of the program.
+        let capacity = self.client.config.queue_capacity_of(channel);
         self.client.ask(move |state, config| {
             check_sendable(channel)?;
             check_size(format_args!("channel {channel:?}"), &message, config.max_message_size())?;
-            state.send(channel, message, config.expiry(), config.queue_capacity_of(channel))
+            state.send(channel, message, config.expiry(), capacity)
         })
     }
 
@@ -281,10 +283,11 @@ impl ChannelLayer for MemoryLayer {
         group: &'a GroupName,
         channel: &'a ChannelName,
     ) -> BoxFuture<'a, Result<()>> {
+        let capacity = self.client.config.queue_capacity_of(channel);
         self.client.ask(move |state, config| {
             check_member(channel)?;
             let deadline = Instant::now() + config.group_expiry();
-            state.group_add_packed(group, channel, config.queue_capacity_of(channel), deadline)
+            state.group_add_packed(group, channel, capacity, deadline)
         })
     }
 

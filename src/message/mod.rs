@@ -122,7 +122,31 @@ impl PackedMessage {
         self.unpack()
     }
 
-    /// Takes bytes that are packed already. They are checked when they are unpacked, not here.
+    /// Takes bytes that are packed already, and checks their form: exactly one MessagePack value, nested at most 64 deep. So a
+    /// sender is told of what its receiver could not unpack. Texts are not checked to be UTF-8. Walks the bytes once.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageTooLarge`](ErrorKind::MessageTooLarge) for lists and maps that are nested more than 64 deep;
+    /// [`Encode`](ErrorKind::Encode) for bytes that are no MessagePack, not whole, or more than one value.
+    ///
+    /// ```
+    /// use asgi_redis::PackedMessage;
+    ///
+    /// assert_eq!(PackedMessage::from_bytes_checked(&b"\xa2hi"[..])?.unpack::<&str>()?, "hi");
+    /// let error = PackedMessage::from_bytes_checked(&b"\xa3hi"[..]).unwrap_err();
+    /// assert_eq!(error.to_string(), "3 bytes are no packed message: it ends before the value does");
+    /// # Ok::<(), asgi_redis::Error>(())
+    /// ```
+    pub fn from_bytes_checked(bytes: impl Into<Bytes>) -> Result<Self> {
+        let bytes = bytes.into();
+        let Err(fault) = well_formed::check(&bytes) else { return Ok(Self(bytes)) };
+        let kind = if fault == Fault::TooDeep { ErrorKind::MessageTooLarge } else { ErrorKind::Encode };
+        Err(Error::new(kind, format!("{} bytes are no packed message: {fault}", bytes.len())))
+    }
+
+    /// Takes bytes that are packed already. They are checked when they are unpacked, not here; see
+    /// [`from_bytes_checked`](Self::from_bytes_checked).
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         Self(bytes.into())
     }

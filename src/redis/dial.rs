@@ -15,6 +15,7 @@ use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
+use super::descriptors::Listed;
 use crate::config::tls::Tls;
 
 /// How long a silent network is trusted before the system asks whether the other side is still there.
@@ -50,7 +51,7 @@ pub(super) async fn dial(
     user_timeout: Duration,
 ) -> Result<Box<dyn Stream>, NoStream> {
     match address {
-        ConnectionAddr::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+        ConnectionAddr::Unix(path) => Ok(Box::new(Listed::new(UnixStream::connect(path).await?))),
         ConnectionAddr::TcpTls { host, port, .. } => dial_tls(host, *port, tls, user_timeout).await,
         ConnectionAddr::Tcp(host, port) => Ok(Box::new(dial_tcp(host, *port, user_timeout).await?)),
         other => Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other} is no address")).into()),
@@ -58,15 +59,16 @@ pub(super) async fn dial(
 }
 
 /// Connects to the first of the addresses of a name that answers.
-async fn dial_tcp(host: &str, port: u16, user_timeout: Duration) -> io::Result<TcpStream> {
+async fn dial_tcp(host: &str, port: u16, user_timeout: Duration) -> io::Result<Listed<TcpStream>> {
     let addresses = lookup_host((host, port)).await?;
     let attempts: Vec<_> = addresses.map(|address| Box::pin(TcpStream::connect(address))).collect();
     if attempts.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("the name {host:?} has no address")));
     }
     let (stream, _) = select_ok(attempts).await?;
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(&stream);
+    let stream = Listed::new(stream);
+    stream.stream().set_nodelay(true)?;
+    let socket = SockRef::from(stream.stream());
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     socket.set_tcp_user_timeout(Some(user_timeout))?;

@@ -7,7 +7,7 @@
 //! - [`envelope`] seals and opens messages, if there are keys, by the [`clock`] of their server.
 //! - [`send`] are the sends to a shard, [`receive`] the receives of the layer; [`groups`] the operations on groups,
 //!   [`inbox`] the task that reads an inbox; [`shard`] holds a shard's parts together.
-//! - [`drain`], [`health`] and [`upkeep`] are for operators.
+//! - [`descriptors`] are for programs that fork; [`drain`], [`health`] and [`upkeep`] are for operators.
 
 mod attempts;
 mod caller;
@@ -15,6 +15,7 @@ mod calls;
 mod changes;
 mod clock;
 mod connection;
+pub(crate) mod descriptors;
 mod dial;
 mod drain;
 mod entry;

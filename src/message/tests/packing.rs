@@ -125,3 +125,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn packed_bytes_are_checked_for_their_form() {
+    let nested = |levels: usize| [vec![0x91; levels - 1], vec![0x90]].concat();
+    for whole in [nested(64), vec![0xc0], vec![0x81, 0x01, 0xc4, 0x01, 0xff]] {
+        let checked = PackedMessage::from_bytes_checked(whole.clone()).unwrap();
+        assert_eq!(checked.as_bytes()[..], whole);
+    }
+    for (bytes, kind) in [
+        (nested(65), ErrorKind::MessageTooLarge),
+        (vec![], ErrorKind::Encode),
+        (vec![0xc1], ErrorKind::Encode),
+        (vec![0xc0, 0xc0], ErrorKind::Encode),
+        (vec![0xdb, 0xff, 0xff, 0xff, 0xff], ErrorKind::Encode),
+    ] {
+        let refused = PackedMessage::from_bytes_checked(bytes.clone()).unwrap_err();
+        assert_eq!(refused.kind(), kind, "{bytes:x?}: {refused}");
+    }
+}

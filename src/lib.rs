@@ -88,10 +88,13 @@ pub use config::{Config, ConfigBuilder};
 pub use error::{Error, ErrorKind, Result};
 pub use inbox::{Inbox, InboxStatistics, Mailbox};
 pub use layer::receipt::{GroupReceipt, UnreachedShard};
+pub use layer::request::RequestStatistics;
 pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt, ChannelNames};
 pub use local_and_remote::LocalAndRemote;
 pub use memory::{ChannelStatistics, MemoryLayer, MemoryStatistics};
 pub use message::PackedMessage;
+pub use message::delivery::Delivery;
+pub use message::request::Request;
 pub use message::value::Value;
 pub use name::{ChannelKind, ChannelName, GroupName};
 pub use redis::{DrainReport, RedisChannelLayer, ShardHealth, ShardSurvey};
@@ -101,8 +104,8 @@ pub use seal::SealStatistics;
 pub mod prelude {
     pub use crate::{
         ChannelLayer, ChannelLayerExt, ChannelName, ConfigBuilder, Error, ErrorKind, GroupName, GroupReceipt,
-        Inbox, LocalAndRemote, Mailbox, MemoryLayer, PackedMessage, RedisChannelLayer, Result, Value, glob,
-        regex,
+        Inbox, LocalAndRemote, Mailbox, MemoryLayer, PackedMessage, RedisChannelLayer, Request, Result,
+        Value, glob, regex,
     };
 }
 
@@ -130,6 +133,7 @@ mod documents {
         inboxes_and_groups = "../docs/guides/inboxes-and-groups.md";
         memory = "../docs/guides/memory.md";
         options = "../docs/guides/options.md";
+        requests = "../docs/guides/requests.md";
         several_servers = "../docs/guides/several-servers.md";
         #[cfg(feature = "conformance")]
         testing = "../docs/guides/testing.md";

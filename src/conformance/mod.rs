@@ -74,6 +74,7 @@ mod memory;
 mod messages;
 mod names;
 mod order;
+mod requests;
 mod runtimes;
 mod slow;
 mod subject;

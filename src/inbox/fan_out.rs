@@ -169,7 +169,7 @@ mod tests {
         let full: Vec<&str> = full.iter().map(|slot| slot.address()).collect();
         assert_eq!(full, ["small"]);
         assert_eq!([small.len(), large.len()], [1, 1]);
-        let (name, message) = inbox.try_next().unwrap().unwrap();
+        let (name, message) = inbox.try_next().unwrap().unwrap().into_parts();
         assert_eq!((name.as_str(), message.unpack::<u32>().unwrap()), ("chat.1!elsewhere", 1));
         assert!(inbox.try_next().is_none());
     }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::slot::{Posted, Slot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::PackedMessage;
+use crate::message::delivery::Delivery;
 use crate::name::ChannelName;
 
 /// For so long an inbox waits for full mailboxes in each second.
@@ -161,7 +162,7 @@ impl Mailboxes {
     /// The next message for an address without a mailbox.
     ///
     /// Cancel-safe: a message is taken in the same poll in which it is returned.
-    pub(crate) async fn next(&self) -> Result<(ChannelName, PackedMessage)> {
+    pub(crate) async fn next(&self) -> Result<Delivery> {
         loop {
             // Before looking, or what arrives in between would wake nobody.
             let arrived = self.arrived.notified();
@@ -173,7 +174,7 @@ impl Mailboxes {
     }
 
     /// The next message for an address without a mailbox, if one is there.
-    pub(crate) fn try_next(&self) -> Option<Result<(ChannelName, PackedMessage)>> {
+    pub(crate) fn try_next(&self) -> Option<Result<Delivery>> {
         let mut state = self.lock();
         let was_full = state.whole.len() >= self.capacity;
         state.is_read_whole = true;
@@ -182,12 +183,12 @@ impl Mailboxes {
             state.drop_expired();
             match state.whole.front_mut() {
                 None => break None,
-                Some(Item::Message { addresses, message, .. }) => {
+                Some(Item::Message { addresses, message, deadline }) => {
                     let Some(address) = addresses.pop() else {
                         state.whole.pop_front();
                         continue;
                     };
-                    break Some(Ok((address, message.clone())));
+                    break Some(Ok((address, message.clone(), *deadline)));
                 }
                 Some(Item::Failed(_)) => {
                     if let Some(Item::Failed(error)) = state.whole.pop_front() {
@@ -209,8 +210,9 @@ impl Mailboxes {
             self.arrived.notify_one();
         }
         match next {
-            Some(Ok((address, message))) => {
-                Some(ChannelName::new(&format!("{}{address}", self.name)).map(|name| (name, message)))
+            Some(Ok((address, message, deadline))) => {
+                let name = ChannelName::new(&format!("{}{address}", self.name));
+                Some(name.map(|name| Delivery::expiring(name, message, Some(deadline))))
             }
             Some(Err(error)) => Some(Err(error)),
             None if ended => Some(Err(closed(&self.name))),
@@ -290,6 +292,12 @@ impl Mailboxes {
     /// Drops what has expired of what nobody has taken who reads the inbox as a whole.
     pub(crate) fn drop_expired(&self) {
         self.lock().drop_expired();
+    }
+
+    /// Whether nothing more comes.
+    pub(crate) fn has_ended(&self) -> bool {
+        let state = self.lock();
+        state.ended || state.is_closing
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -21,9 +21,12 @@ pub(crate) use self::fan_out::{Recipient, fan_out, fan_out_at_once};
 pub use self::mailboxes::InboxStatistics;
 pub(crate) use self::mailboxes::{Changes, Mailboxes, closed};
 pub(crate) use self::slot::Slot;
+use self::slot::Waiting;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::PackedMessage;
+use crate::message::delivery::Delivery;
+use crate::message::request::Request;
 use crate::name::{ChannelName, random_text};
 
 /// The random letters that make an inbox's name its own, and those of an address in it.
@@ -95,6 +98,15 @@ impl Inbox {
         self.handle.mailboxes.name()
     }
 
+    pub(crate) fn mailboxes(&self) -> &Arc<Mailboxes> {
+        &self.handle.mailboxes
+    }
+
+    /// Whether it was closed, or the runtime that reads it has shut down.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.handle.mailboxes.has_ended()
+    }
+
     /// Opens a mailbox under a new name, which nobody guesses. Costs nothing.
     ///
     /// In an inbox that was closed it has ended already.
@@ -152,7 +164,7 @@ impl Inbox {
     ///
     /// Cancel-safe, as [`next`](Self::next).
     pub async fn next_packed(&self) -> Result<(ChannelName, PackedMessage)> {
-        self.handle.mailboxes.next().await
+        Ok(self.handle.mailboxes.next().await?.into_parts())
     }
 
     /// Returns the messages that [`next`](Self::next) would return, as a stream. It ends when the inbox or the layer is
@@ -266,6 +278,37 @@ impl Mailbox {
     ///
     /// Cancel-safe, as [`receive`](Self::receive).
     pub async fn receive_packed(&mut self) -> Result<PackedMessage> {
+        Ok(self.take().await?.message)
+    }
+
+    /// As [`receive_packed`](Self::receive_packed), with the time that the message has left.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive_packed`](Self::receive_packed).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe, as [`receive`](Self::receive).
+    pub async fn receive_delivery(&mut self) -> Result<Delivery> {
+        let Waiting { deadline, message } = self.take().await?;
+        Ok(Delivery::expiring(self.name().clone(), message, Some(deadline)))
+    }
+
+    /// Waits for the next request that is sent to this mailbox.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive); also [`Decode`](ErrorKind::Decode) for a message that is no request.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe, as [`receive`](Self::receive).
+    pub async fn receive_request<T: DeserializeOwned>(&mut self) -> Result<Request<T>> {
+        self.receive_delivery().await?.try_into()
+    }
+
+    async fn take(&mut self) -> Result<Waiting> {
         let next = std::future::poll_fn(|context| self.poll_take(context)).await;
         next.ok_or_else(|| closed(self.handle.mailboxes.name()))
     }
@@ -275,7 +318,7 @@ impl Mailbox {
         self.slot.missed()
     }
 
-    fn poll_take(&self, context: &Context<'_>) -> Poll<Option<PackedMessage>> {
+    fn poll_take(&self, context: &Context<'_>) -> Poll<Option<Waiting>> {
         let (taken, has_room_again) = self.slot.poll_take(context);
         if has_room_again {
             self.handle.mailboxes.has_room(&self.slot);
@@ -288,7 +331,7 @@ impl Stream for Mailbox {
     type Item = PackedMessage;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<PackedMessage>> {
-        self.poll_take(context)
+        self.poll_take(context).map(|taken| taken.map(|waiting| waiting.message))
     }
 }
 

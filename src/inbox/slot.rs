@@ -42,10 +42,11 @@ struct State {
     ended: bool,
 }
 
+/// A message in a mailbox, and until when it lives.
 #[derive(Debug)]
-struct Waiting {
-    deadline: Instant,
-    message: PackedMessage,
+pub(crate) struct Waiting {
+    pub(crate) deadline: Instant,
+    pub(crate) message: PackedMessage,
 }
 
 /// What became of a message for a mailbox.
@@ -130,7 +131,7 @@ impl Slot {
 
     /// The next message that has not expired, `None` when nothing more comes; and whether senders are to be told that
     /// there is room again.
-    pub(crate) fn poll_take(&self, context: &Context<'_>) -> (Poll<Option<PackedMessage>>, bool) {
+    pub(crate) fn poll_take(&self, context: &Context<'_>) -> (Poll<Option<Waiting>>, bool) {
         let mut state = self.lock();
         state.is_waking = false;
         let message = state.take();
@@ -211,7 +212,7 @@ impl State {
         }
     }
 
-    fn take(&mut self) -> Option<PackedMessage> {
+    fn take(&mut self) -> Option<Waiting> {
         if let Some(now) = self.drop_expired() {
             self.taken = Some(now);
         }
@@ -219,7 +220,7 @@ impl State {
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_PLACES {
             self.waiting.shrink_to_fit();
         }
-        taken.map(|waiting| waiting.message)
+        taken
     }
 
     /// Drops what expired at the head: messages for one mailbox mostly expire in the order in which they came. Returns the time,

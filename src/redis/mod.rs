@@ -47,6 +47,7 @@ pub use self::health::ShardHealth;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::receive::{Received, Tickets};
 use self::runtime::check_runtime;
@@ -54,13 +55,16 @@ use self::shards::Shards;
 
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, Result};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Mailbox};
 use crate::layer::own_inboxes::OwnInboxes;
 use crate::layer::receipt::{FullWarning, GroupReceipt};
-use crate::layer::refusals::{check_sendable, check_size, current_runtime};
+use crate::layer::refusals::{check_expiry, check_sendable, check_size, current_runtime, runtime_ended};
+use crate::layer::replies::{REPLY_INBOX, Replies};
+use crate::layer::request::RequestStatistics;
 use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
+use crate::message::delivery::Delivery;
 use crate::name::{ChannelName, GroupName};
 
 /// After so many messages that do not open, a receive that does not wait finds nothing: each was a round trip.
@@ -105,6 +109,7 @@ struct Inner {
     shards: Arc<Shards>,
     /// The inboxes of this process, by their names.
     inboxes: OwnInboxes,
+    replies: Replies,
     full: FullWarning,
     /// Where closing goes on in the background.
     runtime: tokio::runtime::Handle,
@@ -149,6 +154,7 @@ impl RedisChannelLayer {
                 tickets,
                 shards,
                 inboxes,
+                replies: Replies::default(),
                 full: FullWarning::default(),
                 runtime,
             }),
@@ -172,6 +178,45 @@ impl RedisChannelLayer {
         }
     }
 
+    /// Waits for one message of any of these channels.
+    async fn take_waiting(&self, channels: &[ChannelName]) -> Result<Delivery> {
+        // A ticket that waits ends with a message or an error.
+        let taken = self.take(channels, true).await?;
+        taken.ok_or_else(|| Error::bug("a receive that waits ended with nothing"))
+    }
+
+    async fn send_expiring(
+        &self,
+        channel: &ChannelName,
+        message: PackedMessage,
+        expiry: Duration,
+    ) -> Result<()> {
+        check_sendable(channel)?;
+        check_size(format_args!("channel {channel:?}"), &message, self.inner.config.max_message_size())?;
+        check_expiry("the expiry of a message", expiry)?;
+        check_runtime()?;
+        let Inner { config, shards, .. } = &*self.inner;
+        let sending = pin!(shards.send(channel, config.queue_capacity_of(channel), message, expiry));
+        match self.watched(sending, true).await {
+            Err(error) => Err(Box::pin(shards.name_right(error)).await),
+            sent => sent,
+        }
+    }
+
+    /// Opens the inbox for replies, in the runtime of the layer. It does not keep the layer, which holds it.
+    async fn open_reply_inbox(&self) -> Result<Inbox> {
+        let Inner { config, tickets, shards, .. } = &*self.inner;
+        let (shards, tickets, config) = (Arc::clone(shards), Arc::clone(tickets), config.clone());
+        let opening = self.inner.runtime.spawn(async move {
+            let shard_of = |name: &ChannelName| shards.of(name).map(Arc::clone);
+            let mailboxes = inbox::open(REPLY_INBOX, shard_of, &tickets, &config).await?;
+            Ok::<_, Error>(Inbox::new(mailboxes, config, Arc::new(())))
+        });
+        let inbox = opening.await.map_err(|_| runtime_ended())??;
+        self.inner.inboxes.insert(inbox.mailboxes());
+        Ok(inbox)
+    }
+
     async fn take_from_queues(&self, channels: Arc<[ChannelName]>, waits: bool) -> Taken {
         // What does not open was taken and is dropped: then the receive begins anew.
         let mut gone_past = 0;
@@ -190,11 +235,13 @@ impl RedisChannelLayer {
                 .all()
                 .get(shard)
                 .ok_or_else(|| Error::bug("a message came from a shard that is none"))?;
+            let (pushed_ms, deadline_ms) = (entry.pushed_us() / 1000, entry.deadline_ms());
             let opened = shard.open_entry(channel.as_str(), entry, at).await;
             // It counts as delivered when it is returned, or dropped for good.
             receiving.claim()?;
             if let Some(message) = opened? {
-                return Ok(Some((channel, message)));
+                let expires = shard.envelope().clock().lives_until(pushed_ms, deadline_ms, at);
+                return Ok(Some(Delivery::expiring(channel, message, expires)));
             }
             gone_past += 1;
         }
@@ -223,36 +270,54 @@ impl ChannelLayer for RedisChannelLayer {
         channel: &'a ChannelName,
         message: PackedMessage,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            check_sendable(channel)?;
-            check_size(format_args!("channel {channel:?}"), &message, self.inner.config.max_message_size())?;
-            check_runtime()?;
-            let Inner { config, shards, .. } = &*self.inner;
-            let sending = pin!(shards.send(channel, config.queue_capacity_of(channel), message));
-            match self.watched(sending, true).await {
-                Err(error) => Err(Box::pin(shards.name_right(error)).await),
-                sent => sent,
-            }
-        })
+        Box::pin(self.send_expiring(channel, message, self.inner.config.expiry()))
+    }
+
+    fn send_with_expiry_packed<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+        message: PackedMessage,
+        expiry: Duration,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.send_expiring(channel, message, expiry))
     }
 
     fn receive_packed<'a>(
         &'a self,
         channels: &'a [ChannelName],
     ) -> BoxFuture<'a, Result<(ChannelName, PackedMessage)>> {
+        Box::pin(async move { Ok(self.take_waiting(channels).await?.into_parts()) })
+    }
+
+    fn receive_delivery<'a>(&'a self, channels: &'a [ChannelName]) -> BoxFuture<'a, Result<Delivery>> {
         Box::pin(async move {
-            // A ticket that waits ends with a message or an error.
-            self.take(channels, true)
-                .await?
-                .ok_or_else(|| Error::bug("a receive that waits ended with nothing"))
+            // Outside of a runtime it cannot be asked. Boxed, because it is rare, and each such future would carry it.
+            if check_runtime().is_ok() {
+                Box::pin(self.inner.shards.need_clocks()).await;
+            }
+            self.take_waiting(channels).await
         })
+    }
+
+    fn open_reply_mailbox(&self) -> BoxFuture<'_, Result<Mailbox>> {
+        Box::pin(async move {
+            check_runtime()?;
+            self.inner.replies.open_mailbox(|| self.open_reply_inbox()).await
+        })
+    }
+
+    fn request_statistics(&self) -> RequestStatistics {
+        self.inner.replies.statistics()
     }
 
     fn try_receive_packed<'a>(
         &'a self,
         channels: &'a [ChannelName],
     ) -> BoxFuture<'a, Result<Option<(ChannelName, PackedMessage)>>> {
-        Box::pin(async move { self.watched(pin!(self.take(channels, false)), false).await })
+        Box::pin(async move {
+            let taken = self.watched(pin!(self.take(channels, false)), false).await?;
+            Ok(taken.map(Delivery::into_parts))
+        })
     }
 
     fn open_inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {

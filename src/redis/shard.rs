@@ -142,6 +142,13 @@ impl Shard {
         Ok(opened.map_err(|refusal| self.envelope.note(refusal, queue)).ok())
     }
 
+    /// Has the server's time be known from now on. One round trip the first time, if the server is connected.
+    pub(super) async fn need_clock(&self) {
+        if self.envelope.clock().need() {
+            self.read_clock().await;
+        }
+    }
+
     /// Reads the server's clock, if it can be read now.
     async fn read_clock(&self) {
         let Ok(connection) = self.link.connection() else { return };

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -111,11 +112,13 @@ impl Shards {
         channel: &ChannelName,
         capacity: usize,
         message: PackedMessage,
+        expiry: Duration,
     ) -> Result<()> {
         let outgoing = Outgoing {
             channel: channel.clone(),
             capacity,
             message,
+            expiry,
             ordered: channel.kind() != ChannelKind::Normal,
             movable: false,
         };
@@ -271,6 +274,11 @@ impl Shards {
     /// Removes all messages and groups. A server that fails keeps no other from it.
     pub(super) async fn flush(&self) -> Result<()> {
         join_all(self.all.iter().map(|shard| shard.flush())).await.into_iter().collect()
+    }
+
+    /// Has the time of each server be known from now on. One round trip to each the first time, at the same time.
+    pub(super) async fn need_clocks(&self) {
+        join_all(self.all.iter().map(|shard| shard.need_clock())).await;
     }
 
     /// Asks all servers how they are.

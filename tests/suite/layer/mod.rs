@@ -52,6 +52,7 @@ mod membership;
 mod no_runtime;
 mod outage_kinds;
 mod outages;
+mod requests;
 mod scripts;
 mod shards;
 mod slow_mailbox;

@@ -56,7 +56,7 @@
 //!
 //! # Features
 //!
-//! None is on by default. `cli` builds the program `asgi-redis`; `conformance` has a test for each rule of a layer;
+//! None is on by default. `json` has messages as JSON text, as websockets speak it; `cli` builds the program `asgi-redis`; `conformance` has a test for each rule of a layer;
 //! `test-server` starts real servers for tests.
 
 mod config;
@@ -94,6 +94,8 @@ pub use local_and_remote::LocalAndRemote;
 pub use memory::{ChannelStatistics, MemoryLayer, MemoryStatistics};
 pub use message::PackedMessage;
 pub use message::delivery::Delivery;
+#[cfg(feature = "json")]
+pub use message::json::Json;
 pub use message::request::Request;
 pub use message::value::Value;
 pub use name::{ChannelKind, ChannelName, GroupName};
@@ -130,6 +132,7 @@ mod documents {
         encryption = "../docs/guides/encryption.md";
         errors = "../docs/guides/errors.md";
         from_asgi_redis = "../docs/guides/from-asgi-redis.md";
+        #[cfg(feature = "json")]
         inboxes_and_groups = "../docs/guides/inboxes-and-groups.md";
         memory = "../docs/guides/memory.md";
         options = "../docs/guides/options.md";

@@ -228,6 +228,15 @@ macro_rules! __conformance_list {
                 "This crate", "A request that is dropped, or its receive, takes nothing from others" =>
                     requests_and_their_receives_dropped_at_random_lose_no_other;
             }
+            streams {
+                "This crate", "A layer is a stream of messages, or of requests, that loses nothing when it is dropped" =>
+                    a_layer_is_a_stream_of_the_messages_of_some_channels, a_layer_is_a_stream_of_requests,
+                    streams_dropped_at_random_lose_and_reorder_nothing,
+                    a_stream_that_is_not_polled_gives_back_what_it_has_when_it_is_dropped,
+                    a_stream_of_a_wrong_name_ends_with_its_refusal;
+                "This crate", "The copies of a group's message share what it was decoded to" =>
+                    the_copies_of_a_groups_message_are_decoded_once_for_each_type;
+            }
             runtimes {
                 "This crate", "Outside of a runtime a call does its work or returns an error that names it" =>
                     calls_outside_of_a_runtime_do_their_work_or_say_what_is_missing;

@@ -77,6 +77,7 @@ mod order;
 mod requests;
 mod runtimes;
 mod slow;
+mod streams;
 mod subject;
 mod support;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::slot::{Posted, Slot};
+use super::slot::{Posted, Slot, Waiting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::PackedMessage;
 use crate::message::delivery::Delivery;
@@ -342,14 +342,8 @@ impl Mailboxes {
     }
 
     /// A message that was sent to a group, for one of its members; `waits` as the mailbox has it.
-    pub(crate) fn post_from_group(
-        &self,
-        slot: &Slot,
-        deadline: Instant,
-        message: PackedMessage,
-        waits: bool,
-    ) -> Posted {
-        self.note(slot.post_from_group(deadline, message, waits), slot)
+    pub(crate) fn post_from_group(&self, slot: &Slot, copy: Waiting, waits: bool) -> Posted {
+        self.note(slot.post_from_group(copy, waits), slot)
     }
 
     fn note(&self, posted: Posted, slot: &Slot) -> Posted {

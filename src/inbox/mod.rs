@@ -268,6 +268,48 @@ impl Mailbox {
         })
     }
 
+    /// Waits for the next message and unpacks it, unless another mailbox of this inbox has: what a group's message was unpacked to is
+    /// shared by all its copies in this process, so 10,000 mailboxes unpack it once. Threads that meet may each do it; all get
+    /// the same value. Up to four types are kept for one message.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use asgi_redis::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> asgi_redis::Result<()> {
+    /// let layer = MemoryLayer::builder().in_memory()?;
+    /// let inbox = layer.open_inbox("websocket.send").await?;
+    /// let [mut one, mut other] = [inbox.open_mailbox()?, inbox.open_mailbox()?];
+    /// layer.group_add_many(["room"], [one.name(), other.name()]).await?;
+    /// layer.group_send("room", "hi").await?.reached_all()?;
+    /// let (one, other) = (one.receive_shared::<String>().await?, other.receive_shared::<String>().await?);
+    /// assert!(Arc::ptr_eq(&one, &other) && *one == "hi");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe, as [`receive`](Self::receive).
+    pub async fn receive_shared<T>(&mut self) -> Result<Arc<T>>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        let Waiting { message, decoded, .. } = self.take().await?;
+        let unpack = || message.unpack_owned();
+        let unpacked = match decoded {
+            Some(decoded) => decoded.get(unpack),
+            None => unpack().map(Arc::new),
+        };
+        unpacked.map_err(|error| error.on_channel(self.name().as_str()))
+    }
+
     /// As [`receive`](Self::receive), without unpacking.
     ///
     /// # Errors
@@ -291,7 +333,7 @@ impl Mailbox {
     ///
     /// Cancel-safe, as [`receive`](Self::receive).
     pub async fn receive_delivery(&mut self) -> Result<Delivery> {
-        let Waiting { deadline, message } = self.take().await?;
+        let Waiting { deadline, message, .. } = self.take().await?;
         Ok(Delivery::expiring(self.name().clone(), message, Some(deadline)))
     }
 
@@ -309,7 +351,7 @@ impl Mailbox {
     }
 
     async fn take(&mut self) -> Result<Waiting> {
-        let next = std::future::poll_fn(|context| self.poll_take(context)).await;
+        let next = std::future::poll_fn(|context| self.poll_waiting(context)).await;
         next.ok_or_else(|| closed(self.handle.mailboxes.name()))
     }
 
@@ -318,7 +360,11 @@ impl Mailbox {
         self.slot.missed()
     }
 
-    fn poll_take(&self, context: &Context<'_>) -> Poll<Option<Waiting>> {
+    fn poll_take(&self, context: &Context<'_>) -> Poll<Option<PackedMessage>> {
+        self.poll_waiting(context).map(|taken| taken.map(|waiting| waiting.message))
+    }
+
+    fn poll_waiting(&self, context: &Context<'_>) -> Poll<Option<Waiting>> {
         let (taken, has_room_again) = self.slot.poll_take(context);
         if has_room_again {
             self.handle.mailboxes.has_room(&self.slot);
@@ -331,7 +377,7 @@ impl Stream for Mailbox {
     type Item = PackedMessage;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<PackedMessage>> {
-        self.poll_take(context).map(|taken| taken.map(|waiting| waiting.message))
+        self.poll_take(context)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::message::PackedMessage;
+use crate::message::decoded::Decoded;
 use crate::name::ChannelName;
 
 /// Above so many places an emptied queue gives its memory back.
@@ -47,6 +48,8 @@ struct State {
 pub(crate) struct Waiting {
     pub(crate) deadline: Instant,
     pub(crate) message: PackedMessage,
+    /// Of a group's message, what its copies share.
+    pub(crate) decoded: Option<Decoded>,
 }
 
 /// What became of a message for a mailbox.
@@ -89,7 +92,7 @@ impl Slot {
         if state.ended {
             return Posted::Gone;
         }
-        state.keep(deadline, message);
+        state.keep(Waiting { deadline, message, decoded: None });
         if state.waiting.len() >= self.capacity && !state.is_full {
             state.drop_expired();
             state.is_full = state.waiting.len() >= self.capacity;
@@ -101,7 +104,7 @@ impl Slot {
     }
 
     /// Keeps a message that was sent to a group, if there is room. `waits` tells that it may be offered later too.
-    pub(crate) fn post_from_group(&self, deadline: Instant, message: PackedMessage, waits: bool) -> Posted {
+    pub(crate) fn post_from_group(&self, copy: Waiting, waits: bool) -> Posted {
         let mut state = self.lock();
         if state.ended {
             return Posted::Gone;
@@ -116,7 +119,7 @@ impl Slot {
             state.missed += 1;
             return Posted::Missed;
         }
-        state.keep(deadline, message);
+        state.keep(copy);
         if state.waiting.len() >= self.capacity && !state.is_full {
             state.is_full = true;
             return Posted::NowFull;
@@ -200,8 +203,8 @@ impl Slot {
 }
 
 impl State {
-    fn keep(&mut self, deadline: Instant, message: PackedMessage) {
-        self.waiting.push_back(Waiting { deadline, message });
+    fn keep(&mut self, waiting: Waiting) {
+        self.waiting.push_back(waiting);
         self.wake();
     }
 

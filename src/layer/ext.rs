@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::received::received;
 use super::request::request;
 use super::typed::{group_and_channel, group_and_message, groups_and_channels, pack, parse, unpack};
 use super::until_accepted::{Patience, until_accepted};
@@ -305,6 +307,64 @@ pub trait ChannelLayerExt: ChannelLayer {
             let in_time = tokio::time::timeout(patience, self.receive_packed(&channels)).await.ok();
             in_time.transpose()?.map(unpack).transpose()
         }
+    }
+
+    /// Returns the messages that [`receive`](Self::receive) would return, as a stream. It ends when the layer is closed.
+    ///
+    /// One receive waits at a time. An error that is about more than one message, such as a right that is missing, is an item, and the
+    /// stream goes on half a second later; a name that is refused is the last item. While a stream is not polled it may hold
+    /// one message that was handed to it: keep polling, or drop it.
+    ///
+    /// ```
+    /// use asgi_redis::prelude::*;
+    /// use futures::{StreamExt, TryStreamExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> asgi_redis::Result<()> {
+    /// let layer = MemoryLayer::builder().in_memory()?;
+    /// for number in 1..=3 {
+    ///     layer.send("numbers", number).await?;
+    /// }
+    /// let numbers: Vec<(ChannelName, u32)> = layer.messages(["numbers", "more"]).take(3).try_collect().await?;
+    /// assert_eq!(numbers.iter().map(|(_, number)| number).sum::<u32>(), 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping a poll of it loses nothing, and neither does dropping the stream: a message that it was handed and has not returned
+    /// goes to the next receiver or back to its place.
+    fn messages<T>(
+        &self,
+        channels: impl ChannelNames,
+    ) -> impl Stream<Item = Result<(ChannelName, T)>> + Send + Unpin
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let channels = channels.into_names();
+        received(self, channels, |layer, channels| {
+            Box::pin(async move { unpack(layer.receive_packed(channels).await?) })
+        })
+    }
+
+    /// Returns the requests that [`receive_request`](Self::receive_request) would return, as a stream, which is one as
+    /// [`messages`](Self::messages) is.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`messages`](Self::messages).
+    fn requests<T>(
+        &self,
+        channels: impl ChannelNames,
+    ) -> impl Stream<Item = Result<Request<T>>> + Send + Unpin
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let channels = channels.into_names();
+        received(self, channels, |layer, channels| {
+            Box::pin(async move { layer.receive_delivery(channels).await?.try_into() })
+        })
     }
 
     /// Adds a channel to a group, or renews its membership. See [`ChannelLayer::group_add_packed`]; one round trip.

@@ -8,6 +8,7 @@ mod channel_names;
 mod ext;
 pub(crate) mod own_inboxes;
 pub(crate) mod receipt;
+mod received;
 pub(crate) mod refusals;
 pub(crate) mod replies;
 pub(crate) mod request;

@@ -64,8 +64,8 @@ use crate::name::{ChannelName, GroupName};
 ///
 /// # Runtime
 ///
-/// Only [`open_inbox`](ChannelLayer::open_inbox), a receive from an inbox, and the calls with a time limit, `send_wait` and
-/// `receive_timeout`, need a Tokio runtime; outside of one they fail with [`NoRuntime`](crate::ErrorKind::NoRuntime). Time is
+/// Only [`open_inbox`](ChannelLayer::open_inbox), a receive from an inbox, and the calls with a time limit, `send_wait`,
+/// `send_within`, `request` and `receive_timeout`, need a Tokio runtime; outside of one they fail with [`NoRuntime`](crate::ErrorKind::NoRuntime). Time is
 /// Tokio's, which tests can pause.
 ///
 /// ```

@@ -85,7 +85,8 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
             ("client µs", Slice::client_us_per_message),
         ];
         for (name, figure) in figures {
-            lines.push(line(name).compare(&ours, &by_hand, figure).goal(Some(Goal::AtMost(1.05))));
+            let goal = (name == "commands").then_some(Goal::AtMost(1.05));
+            lines.push(line(name).compare(&ours, &by_hand, figure).goal(goal));
         }
         if what.starts_with('1') {
             lines.push(line("p50 µs").compare(&ours, &by_hand, |slice| slice.percentile_us(0.5)));

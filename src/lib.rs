@@ -64,6 +64,7 @@ mod config;
 pub mod conformance;
 mod connect;
 mod error;
+mod events;
 mod inbox;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
@@ -86,6 +87,7 @@ pub use config::host_specs::HostSpecs;
 pub use config::tls::Pem;
 pub use config::{Config, ConfigBuilder};
 pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, Events};
 pub use inbox::{Inbox, InboxStatistics, Mailbox};
 pub use layer::receipt::{GroupReceipt, UnreachedShard};
 pub use layer::request::RequestStatistics;

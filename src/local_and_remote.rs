@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Events;
 use crate::inbox::{Inbox, Mailbox};
 use crate::layer::receipt::GroupReceipt;
 use crate::layer::request::RequestStatistics;
@@ -173,6 +174,11 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
 
     fn open_reply_mailbox(&self) -> BoxFuture<'_, Result<Mailbox>> {
         self.remote.open_reply_mailbox()
+    }
+
+    /// The events of both layers.
+    fn events(&self) -> Events {
+        self.local.events().and(self.remote.events())
     }
 
     fn request_statistics(&self) -> RequestStatistics {

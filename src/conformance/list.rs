@@ -228,6 +228,10 @@ macro_rules! __conformance_list {
                 "This crate", "A request that is dropped, or its receive, takes nothing from others" =>
                     requests_and_their_receives_dropped_at_random_lose_no_other;
             }
+            events {
+                "This crate", "A mailbox that is full, and has room again, is told to those who listen in its process" =>
+                    a_mailbox_that_is_full_and_has_room_again_is_told;
+            }
             streams {
                 "This crate", "A layer is a stream of messages, or of requests, that loses nothing when it is dropped" =>
                     a_layer_is_a_stream_of_the_messages_of_some_channels, a_layer_is_a_stream_of_requests,

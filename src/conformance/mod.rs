@@ -63,6 +63,7 @@ mod cancel;
 mod capacity;
 mod close;
 mod delivery;
+mod events;
 mod expiry;
 mod flush;
 mod groups;

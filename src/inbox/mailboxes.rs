@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::slot::{Posted, Slot, Waiting};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, EventSource};
 use crate::message::PackedMessage;
 use crate::message::delivery::Delivery;
 use crate::name::ChannelName;
@@ -37,6 +38,7 @@ pub(crate) struct Mailboxes {
     gone: watch::Sender<bool>,
     /// Whether a warning was logged of a message that a full mailbox missed.
     has_warned: AtomicBool,
+    events: EventSource,
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +120,18 @@ impl Mailboxes {
             arrived: Notify::new(),
             gone: watch::channel(false).0,
             has_warned: AtomicBool::new(false),
+            events: EventSource::default(),
         }
+    }
+
+    /// The same, of a layer whose listeners are told what happens to its mailboxes.
+    pub(crate) fn telling(self, events: &EventSource) -> Self {
+        Self { events: events.clone(), ..self }
+    }
+
+    /// What the layer's listeners are told.
+    pub(crate) fn events(&self) -> &EventSource {
+        &self.events
     }
 
     pub(crate) fn name(&self) -> &ChannelName {
@@ -155,6 +168,7 @@ impl Mailboxes {
 
     /// A mailbox that was reported full has room again.
     pub(crate) fn has_room(&self, slot: &Arc<Slot>) {
+        self.events.tell(|| Event::MailboxHasRoom { mailbox: slot.name().clone() });
         self.lock().changes.with_room.push(Arc::clone(slot));
         self.changed.notify_one();
     }
@@ -348,6 +362,7 @@ impl Mailboxes {
 
     fn note(&self, posted: Posted, slot: &Slot) -> Posted {
         match posted {
+            Posted::NowFull => self.events.tell(|| Event::MailboxFull { mailbox: slot.name().clone() }),
             Posted::Gone => self.lock().unread += 1,
             Posted::Missed if !self.has_warned.swap(true, Ordering::Relaxed) => tracing::warn!(
                 mailbox = %slot.name(),

@@ -79,7 +79,12 @@ pub trait ChannelLayerExt: ChannelLayer {
         async move {
             let (channel, message) = sent?;
             let patience = Patience { longest: patience, through_outages: false };
-            until_accepted(&channel, patience, || self.send_packed(&channel, message.clone())).await
+            until_accepted(
+                || format!("channel {channel:?}"),
+                patience,
+                || self.send_packed(&channel, message.clone()),
+            )
+            .await
         }
     }
 
@@ -123,7 +128,12 @@ pub trait ChannelLayerExt: ChannelLayer {
         async move {
             let (channel, message) = sent?;
             let patience = Patience { longest: patience, through_outages: true };
-            until_accepted(&channel, patience, || self.send_packed(&channel, message.clone())).await
+            until_accepted(
+                || format!("channel {channel:?}"),
+                patience,
+                || self.send_packed(&channel, message.clone()),
+            )
+            .await
         }
     }
 
@@ -532,6 +542,36 @@ pub trait ChannelLayerExt: ChannelLayer {
         async move {
             let (group, message) = sent?;
             self.group_send_packed(&group, message, true).await
+        }
+    }
+
+    /// As [`group_send`](Self::group_send), waiting up to `patience` for a server that is away. It tries again only what certainly
+    /// reached nobody, so nobody gets it twice; as soon as one server takes it, the receipt tells of the others.
+    ///
+    /// # Errors
+    ///
+    /// As [`group_send`](Self::group_send): what refused it last. [`NoRuntime`](crate::ErrorKind::NoRuntime) outside of a Tokio
+    /// runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::group_send_packed`].
+    fn group_send_within<G, T>(
+        &self,
+        group: G,
+        message: T,
+        patience: Duration,
+    ) -> impl Future<Output = Result<GroupReceipt>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+        T: Serialize,
+    {
+        let sent = group_and_message(group, message);
+        async move {
+            let (group, message) = sent?;
+            let patience = Patience { longest: patience, through_outages: true };
+            let to = || format!("group {group:?}");
+            until_accepted(to, patience, || self.group_send_packed(&group, message.clone(), false)).await
         }
     }
 

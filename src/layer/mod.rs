@@ -23,6 +23,7 @@ use std::time::Duration;
 pub use self::channel_names::ChannelNames;
 pub use self::ext::ChannelLayerExt;
 use crate::error::Result;
+use crate::events::Events;
 use crate::inbox::{Inbox, Mailbox};
 use crate::layer::receipt::GroupReceipt;
 use crate::layer::replies::REPLY_INBOX;
@@ -162,6 +163,30 @@ pub trait ChannelLayer: Send + Sync {
     /// As [`open_inbox`](Self::open_inbox).
     fn open_reply_mailbox(&self) -> BoxFuture<'_, Result<Mailbox>> {
         Box::pin(async move { self.open_inbox(REPLY_INBOX).await?.open_mailbox() })
+    }
+
+    /// Returns what happens to this layer from now on: servers that are lost and come back, data that are lost, mailboxes that are
+    /// full. The stream ends when the layer is closed, keeps the last 256 events for a listener that is slow, and counts what it
+    /// dropped. It costs the server nothing. The default, of a layer of one's own, has no events.
+    ///
+    /// ```
+    /// use asgi_redis::prelude::*;
+    /// use asgi_redis::Event;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> asgi_redis::Result<()> {
+    /// let layer = MemoryLayer::builder().capacity(1).in_memory()?;
+    /// let mut events = layer.events();
+    /// let inbox = layer.open_inbox("chat").await?;
+    /// let slow = inbox.open_mailbox()?;
+    /// layer.send(slow.name(), 1).await?;
+    /// let Some(Event::MailboxFull { mailbox, .. }) = events.next().await else { panic!("it is full") };
+    /// assert_eq!(&mailbox, slow.name());
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn events(&self) -> Events {
+        Events::none()
     }
 
     /// Counts the requests of this layer, and replies that came too late. The default, of a layer of one's own, has nothing to

@@ -109,7 +109,12 @@ impl<T> Request<T> {
                 ))),
                 Some(left) => {
                     let patience = Patience { longest: left, through_outages: true };
-                    until_accepted(&channel, patience, || layer.send_packed(&channel, packed.clone())).await
+                    until_accepted(
+                        || format!("channel {channel:?}"),
+                        patience,
+                        || layer.send_packed(&channel, packed.clone()),
+                    )
+                    .await
                 }
             }
         }

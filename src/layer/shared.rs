@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{BoxFuture, ChannelLayer};
 use crate::error::Result;
+use crate::events::Events;
 use crate::inbox::{Inbox, Mailbox};
 use crate::layer::receipt::GroupReceipt;
 use crate::layer::request::RequestStatistics;
@@ -44,6 +45,9 @@ macro_rules! forward {
             }
             fn open_reply_mailbox(&self) -> BoxFuture<'_, Result<Mailbox>> {
                 (**self).open_reply_mailbox()
+            }
+            fn events(&self) -> Events {
+                (**self).events()
             }
             fn request_statistics(&self) -> RequestStatistics {
                 (**self).request_statistics()

@@ -6,7 +6,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::refusals::current_runtime;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::ChannelName;
 
 /// The first pause; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -31,13 +30,13 @@ impl Patience {
 
 /// Sends, and tries again as long as that cannot send twice. A patience through outages holds also for a server that does not
 /// answer: then the message was perhaps sent.
-pub(super) async fn until_accepted<S>(
-    channel: &ChannelName,
+pub(super) async fn until_accepted<S, T>(
+    to: impl Fn() -> String,
     patience: Patience,
     send: impl Fn() -> S,
-) -> Result<()>
+) -> Result<T>
 where
-    S: Future<Output = Result<()>>,
+    S: Future<Output = Result<T>>,
 {
     current_runtime("a send that waits is made")?;
     let started = Instant::now();
@@ -48,7 +47,8 @@ where
                 Err(Error::new(
                     ErrorKind::Timeout,
                     format!(
-                        "channel {channel:?}: the server did not answer within {:?}; the message was perhaps sent",
+                        "{}: the server did not answer within {:?}; the message was perhaps sent",
+                        to(),
                         patience.longest
                     ),
                 )

@@ -31,6 +31,7 @@ use self::receives::{Begun, ClientId};
 use self::store::Store;
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, Result};
+use crate::events::{EventSource, Events};
 use crate::inbox::{Inbox, Mailbox, Mailboxes, new_inbox_name};
 use crate::layer::own_inboxes::OwnInboxes;
 use crate::layer::receipt::{FullWarning, GroupReceipt};
@@ -92,6 +93,7 @@ struct Client {
     store: Arc<Store>,
     inboxes: OwnInboxes,
     replies: Replies,
+    events: EventSource,
     full: FullWarning,
     closed: AtomicBool,
 }
@@ -147,6 +149,7 @@ impl MemoryLayer {
             store,
             inboxes: OwnInboxes::default(),
             replies: Replies::default(),
+            events: EventSource::default(),
             full: FullWarning::default(),
             closed: AtomicBool::new(false),
         };
@@ -162,12 +165,12 @@ impl MemoryLayer {
 
     /// Opens an inbox that keeps something for as long as one of its handles lives.
     async fn open_inbox_that_keeps(&self, name: &str, kept: Arc<dyn Any + Send + Sync>) -> Result<Inbox> {
-        let Client { config, store, inboxes, .. } = &*self.client;
+        let Client { config, store, inboxes, events, .. } = &*self.client;
         self.client.open().await?;
         let runtime = current_runtime("an inbox is opened")?;
         loop {
             let name = new_inbox_name(name)?;
-            let mailboxes = Arc::new(Mailboxes::new(name.clone(), config.capacity_of(&name)));
+            let mailboxes = Arc::new(Mailboxes::new(name.clone(), config.capacity_of(&name)).telling(events));
             let owner = Owner {
                 mailboxes: Arc::clone(&mailboxes),
                 renews: config.renew_memberships(),
@@ -311,6 +314,10 @@ impl ChannelLayer for MemoryLayer {
         })
     }
 
+    fn events(&self) -> Events {
+        self.client.events.listen()
+    }
+
     fn request_statistics(&self) -> RequestStatistics {
         self.client.replies.statistics()
     }
@@ -395,6 +402,7 @@ impl ChannelLayer for MemoryLayer {
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         // Done before the future is polled, so that a dropped future has closed the layer too.
         let client = &*self.client;
+        client.events.end();
         client.store.with(|state| {
             client.closed.store(true, Ordering::Relaxed);
             state.queues.end_receives(client.id);

@@ -55,6 +55,7 @@ use self::shards::Shards;
 
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, Result};
+use crate::events::{EventSource, Events};
 use crate::inbox::{Inbox, Mailbox};
 use crate::layer::own_inboxes::OwnInboxes;
 use crate::layer::receipt::{FullWarning, GroupReceipt};
@@ -110,6 +111,7 @@ struct Inner {
     /// The inboxes of this process, by their names.
     inboxes: OwnInboxes,
     replies: Replies,
+    events: EventSource,
     full: FullWarning,
     /// Where closing goes on in the background.
     runtime: tokio::runtime::Handle,
@@ -146,7 +148,8 @@ impl RedisChannelLayer {
             ));
         }
         let tickets = Arc::new(Tickets::new(config.hosts().len()));
-        let shards = Arc::new(Shards::connect(&config, &tickets).await?);
+        let events = EventSource::default();
+        let shards = Arc::new(Shards::connect(&config, &tickets, &events).await?);
         let inboxes = OwnInboxes::default();
         Ok(Self {
             inner: Arc::new(Inner {
@@ -155,6 +158,7 @@ impl RedisChannelLayer {
                 shards,
                 inboxes,
                 replies: Replies::default(),
+                events,
                 full: FullWarning::default(),
                 runtime,
             }),
@@ -207,9 +211,10 @@ impl RedisChannelLayer {
     async fn open_reply_inbox(&self) -> Result<Inbox> {
         let Inner { config, tickets, shards, .. } = &*self.inner;
         let (shards, tickets, config) = (Arc::clone(shards), Arc::clone(tickets), config.clone());
+        let events = self.inner.events.clone();
         let opening = self.inner.runtime.spawn(async move {
             let shard_of = |name: &ChannelName| shards.of(name).map(Arc::clone);
-            let mailboxes = inbox::open(REPLY_INBOX, shard_of, &tickets, &config).await?;
+            let mailboxes = inbox::open(REPLY_INBOX, shard_of, &tickets, &config, &events).await?;
             Ok::<_, Error>(Inbox::new(mailboxes, config, Arc::new(())))
         });
         let inbox = opening.await.map_err(|_| runtime_ended())??;
@@ -306,6 +311,10 @@ impl ChannelLayer for RedisChannelLayer {
         })
     }
 
+    fn events(&self) -> Events {
+        self.inner.events.listen()
+    }
+
     fn request_statistics(&self) -> RequestStatistics {
         self.inner.replies.statistics()
     }
@@ -325,7 +334,7 @@ impl ChannelLayer for RedisChannelLayer {
             check_runtime()?;
             let Inner { config, tickets, .. } = &*self.inner;
             let shard_of = |name: &ChannelName| self.inner.shards.of(name).map(Arc::clone);
-            let mailboxes = inbox::open(name, shard_of, tickets, config).await?;
+            let mailboxes = inbox::open(name, shard_of, tickets, config, &self.inner.events).await?;
             self.inner.inboxes.insert(&mailboxes);
             Ok(Inbox::new(mailboxes, config.clone(), Arc::<Inner>::clone(&self.inner)))
         })
@@ -445,6 +454,7 @@ impl ChannelLayer for RedisChannelLayer {
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         // Begun here and not in the future: closing goes on even if that is never polled.
         self.inner.tickets.close();
+        self.inner.events.end();
         let inboxes = self.inner.inboxes.all();
         for inbox in &inboxes {
             inbox.close();

@@ -18,6 +18,7 @@ use super::shard::Shard;
 use super::twins::Twins;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::EventSource;
 use crate::layer::receipt::{GroupReceipt, UnreachedShard};
 use crate::layer::sources::{Turns, turn};
 use crate::message::PackedMessage;
@@ -38,13 +39,17 @@ pub(super) struct Shards {
 
 impl Shards {
     /// Connects to all servers. One that is down is tried again in the background, unless all are.
-    pub(super) async fn connect(config: &Config, tickets: &Arc<Tickets>) -> Result<Self> {
+    pub(super) async fn connect(
+        config: &Config,
+        tickets: &Arc<Tickets>,
+        events: &EventSource,
+    ) -> Result<Self> {
         let envelopes = Envelopes::new(config);
         let twins = Arc::new(Twins::default());
         let hosts = config.hosts().iter().enumerate();
         let all: Vec<Arc<Shard>> = hosts
             .map(|(number, host)| {
-                Shard::start(number, host, config, tickets, &envelopes, &twins).map(Arc::new)
+                Shard::start(number, host, config, tickets, &envelopes, &twins, events).map(Arc::new)
             })
             .collect::<Result<_>>()?;
         let mut down = Vec::new();

@@ -38,6 +38,7 @@ mod delivery;
 mod drain;
 mod ending;
 mod errors;
+mod events;
 mod flushed_groups;
 mod forms;
 mod groups;

@@ -65,6 +65,8 @@ pub enum ErrorKind {
     Encode,
     /// A received message is not MessagePack, or not of the wanted type; [`Error::undecoded`] has its bytes.
     Decode,
+    /// A request was not answered in the time that its caller waits. The caller is told so, and so is a worker that answers later.
+    TooLate,
     /// A single-reader channel is being read by another receive of this process.
     AlreadyReceiving,
     /// The layer, or the inbox, was closed.
@@ -106,6 +108,7 @@ impl ErrorKind {
             | Self::Script
             | Self::Encode
             | Self::Decode
+            | Self::TooLate
             | Self::AlreadyReceiving
             | Self::Closed
             | Self::ServerFull

@@ -56,7 +56,7 @@
 //!
 //! # Features
 //!
-//! None is on by default. `cli` builds the program `asgi-redis`; `conformance` has a test for each rule of a layer;
+//! None is on by default. `json` has messages as JSON text, as websockets speak it; `cli` builds the program `asgi-redis`; `conformance` has a test for each rule of a layer;
 //! `test-server` starts real servers for tests.
 
 mod config;
@@ -64,6 +64,7 @@ mod config;
 pub mod conformance;
 mod connect;
 mod error;
+mod events;
 mod inbox;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
@@ -88,13 +89,19 @@ pub use config::host_specs::HostSpecs;
 pub use config::tls::Pem;
 pub use config::{Config, ConfigBuilder};
 pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, Events};
 pub use inbox::shared_mailbox::SharedMailbox;
 pub use inbox::{Inbox, InboxStatistics, Mailbox};
 pub use layer::receipt::{GroupReceipt, UnreachedShard};
+pub use layer::request::RequestStatistics;
 pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt, ChannelNames};
 pub use local_and_remote::LocalAndRemote;
 pub use memory::{ChannelStatistics, MemoryLayer, MemoryStatistics};
 pub use message::PackedMessage;
+pub use message::delivery::Delivery;
+#[cfg(feature = "json")]
+pub use message::json::Json;
+pub use message::request::Request;
 pub use message::value::Value;
 pub use name::{ChannelKind, ChannelName, GroupName};
 #[cfg(unix)]
@@ -106,8 +113,8 @@ pub use seal::SealStatistics;
 pub mod prelude {
     pub use crate::{
         ChannelLayer, ChannelLayerExt, ChannelName, ConfigBuilder, Error, ErrorKind, GroupName, GroupReceipt,
-        Inbox, LocalAndRemote, Mailbox, MemoryLayer, PackedMessage, RedisChannelLayer, Result, Value, glob,
-        regex,
+        Inbox, LocalAndRemote, Mailbox, MemoryLayer, PackedMessage, RedisChannelLayer, Request, Result,
+        Value, glob, regex,
     };
 }
 
@@ -133,9 +140,11 @@ mod documents {
         errors = "../docs/guides/errors.md";
         from_asgi_redis = "../docs/guides/from-asgi-redis.md";
         from_channels_redis = "../docs/guides/from-channels-redis.md";
+        #[cfg(feature = "json")]
         inboxes_and_groups = "../docs/guides/inboxes-and-groups.md";
         memory = "../docs/guides/memory.md";
         options = "../docs/guides/options.md";
+        requests = "../docs/guides/requests.md";
         several_servers = "../docs/guides/several-servers.md";
         #[cfg(feature = "conformance")]
         testing = "../docs/guides/testing.md";

@@ -1,11 +1,16 @@
 //! Two layers as one: what may stay on this machine stays there, everything else goes through the other layer.
 
+use std::time::Duration;
+
 use crate::error::{Error, ErrorKind, Result};
-use crate::inbox::Inbox;
+use crate::events::Events;
+use crate::inbox::{Inbox, Mailbox};
 use crate::layer::receipt::GroupReceipt;
+use crate::layer::request::RequestStatistics;
 use crate::layer::sources::{Source, Taken, Turns, take_from};
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
+use crate::message::delivery::Delivery;
 use crate::name::{ChannelKind, ChannelName, GroupName};
 
 /// A channel layer of two: normal channels are the local one's, `?` and `!` channels and groups the remote one's.
@@ -71,25 +76,44 @@ impl<L: ChannelLayer, R: ChannelLayer> LocalAndRemote<L, R> {
     }
 
     /// Takes a message of either layer; the one that does not give it has then taken nothing.
-    async fn take_of_both(&self, local: &[ChannelName], remote: &[ChannelName], waits: bool) -> Taken {
+    async fn take_of_both(
+        &self,
+        local: &[ChannelName],
+        remote: &[ChannelName],
+        waits: bool,
+        wanted: Wanted,
+    ) -> Taken {
         let sources: Vec<Source<'_>> = vec![
-            Box::new(|waits| take_of(&self.local, local, waits)),
-            Box::new(|waits| take_of(&self.remote, remote, waits)),
+            Box::new(|waits| take_of(&self.local, local, waits, wanted)),
+            Box::new(|waits| take_of(&self.remote, remote, waits, wanted)),
         ];
         take_from(sources, waits, self.turns.next()).await
     }
+}
+
+/// What a receive on both layers is to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// The message alone.
+    Message,
+    /// The time that it has left, too, which may cost the layers something.
+    Delivery,
 }
 
 fn take_of<'a>(
     layer: &'a impl ChannelLayer,
     channels: &'a [ChannelName],
     waits: bool,
+    wanted: Wanted,
 ) -> BoxFuture<'a, Taken> {
-    if waits {
-        Box::pin(async move { layer.receive_packed(channels).await.map(Some) })
-    } else {
-        layer.try_receive_packed(channels)
-    }
+    Box::pin(async move {
+        let taken = match wanted {
+            Wanted::Delivery if waits => return layer.receive_delivery(channels).await.map(Some),
+            _ if waits => Some(layer.receive_packed(channels).await?),
+            _ => layer.try_receive_packed(channels).await?,
+        };
+        Ok(taken.map(|(channel, message)| Delivery::new(channel, message)))
+    })
 }
 
 impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
@@ -101,6 +125,18 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
         match channel.kind() {
             ChannelKind::Normal => self.local.send_packed(channel, message),
             _ => self.remote.send_packed(channel, message),
+        }
+    }
+
+    fn send_with_expiry_packed<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+        message: PackedMessage,
+        expiry: Duration,
+    ) -> BoxFuture<'a, Result<()>> {
+        match channel.kind() {
+            ChannelKind::Normal => self.local.send_with_expiry_packed(channel, message, expiry),
+            _ => self.remote.send_with_expiry_packed(channel, message, expiry),
         }
     }
 
@@ -117,10 +153,36 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
         }
         // What waits ends with a message or an error.
         Box::pin(async move {
-            self.take_of_both(&local, &remote, true)
-                .await?
-                .ok_or_else(|| Error::bug("a receive that waits ended with nothing"))
+            let taken = self.take_of_both(&local, &remote, true, Wanted::Message).await?;
+            taken.map(Delivery::into_parts).ok_or_else(waited_for_nothing)
         })
+    }
+
+    fn receive_delivery<'a>(&'a self, channels: &'a [ChannelName]) -> BoxFuture<'a, Result<Delivery>> {
+        let (local, remote) = Self::divided(channels);
+        if remote.is_empty() && !local.is_empty() {
+            return self.local.receive_delivery(channels);
+        }
+        if local.is_empty() {
+            return self.remote.receive_delivery(channels);
+        }
+        Box::pin(async move {
+            let taken = self.take_of_both(&local, &remote, true, Wanted::Delivery).await?;
+            taken.ok_or_else(waited_for_nothing)
+        })
+    }
+
+    fn open_reply_mailbox(&self) -> BoxFuture<'_, Result<Mailbox>> {
+        self.remote.open_reply_mailbox()
+    }
+
+    /// The events of both layers.
+    fn events(&self) -> Events {
+        self.local.events().and(self.remote.events())
+    }
+
+    fn request_statistics(&self) -> RequestStatistics {
+        self.remote.request_statistics()
     }
 
     fn try_receive_packed<'a>(
@@ -134,7 +196,10 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
         if local.is_empty() {
             return self.remote.try_receive_packed(channels);
         }
-        Box::pin(async move { self.take_of_both(&local, &remote, false).await })
+        Box::pin(async move {
+            let taken = self.take_of_both(&local, &remote, false, Wanted::Message).await?;
+            Ok(taken.map(Delivery::into_parts))
+        })
     }
 
     fn new_channel(&self, pattern: &str) -> Result<ChannelName> {
@@ -232,6 +297,10 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
             local.and(remote)
         })
     }
+}
+
+fn waited_for_nothing() -> Error {
+    Error::bug("a receive that waits ended with nothing")
 }
 
 /// Refuses a member whose queue is on this machine alone.

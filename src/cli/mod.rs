@@ -19,6 +19,7 @@ mod outcome;
 mod output;
 mod printing;
 mod receive;
+mod request;
 mod scripts;
 mod send;
 mod shards;
@@ -63,6 +64,13 @@ enum Command {
     /// given keys, because the layer has dropped them.
     #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Receive(receive::Receive),
+    /// Ask whoever receives requests on a channel, and print the reply as one line of JSON.
+    ///
+    /// The receiver gets {"message": ..., "reply_channel": ...}, and sends one message to that channel, also with `send`. The request
+    /// expires at the end of the timeout, so nobody takes it when nobody waits any more. The exit status is 1 if no reply
+    /// came in time.
+    #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
+    Request(request::Request),
     /// Print the name of a new single-reader channel.
     #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     NewChannel(new_channel::NewChannel),
@@ -130,6 +138,7 @@ impl Cli {
             Command::Demo => demo::run(options).await,
             Command::Send(send) => send.run(options).await,
             Command::Receive(receive) => receive.run(options, &notices).await,
+            Command::Request(request) => request.run(options).await,
             Command::NewChannel(new_channel) => new_channel.run(options),
             Command::Group(group) => group.run(options).await,
             Command::Flush(flush) => flush.run(options).await,

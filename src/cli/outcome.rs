@@ -14,8 +14,8 @@ pub(crate) const MORE: &str = "--help has more, the options of every command, an
 pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
   0    done; also when the reader of the output has closed it, and nothing was lost by that
-  1    nothing, or too little, arrived in time; demo: messages were lost or repeated, or the sums differ;
-       conformance: a rule is broken
+  1    nothing, or too little, arrived in time; no reply to a request; demo: messages were lost or repeated, or the sums
+       differ; conformance: a rule is broken
   2    wrong use, name, message or option; also what the server or the layer cannot do, such as a server too old
   3    the channel is full; group send: at least one queue of the group was full
   4    no server: it cannot be reached, did not answer, is still loading, or is a replica

@@ -13,11 +13,11 @@ use super::url::HOW_TO_WRITE;
 use crate::error::{Error, Result};
 use crate::seal::{Keyring, Names, Sealing, Secret};
 
-pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// The scripts forget a client an hour after its lease, and a queue's line of waiting tickets an hour after its last use.
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
-pub(super) const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+pub(crate) const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// More messages than any server holds.
 pub(super) const MAX_CAPACITY: usize = 1_000_000_000;

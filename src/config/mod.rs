@@ -21,6 +21,7 @@ pub(crate) mod tls;
 
 pub use self::builder::ConfigBuilder;
 pub use self::checked::Config;
+pub(crate) use self::checks::{MILLISECOND, TEN_YEARS};
 
 #[cfg(test)]
 mod tests;

@@ -182,3 +182,19 @@ pub(super) async fn a_sender_may_wait_for_room_and_not_longer_than_it_says(subje
     assert_eq!(taken, 1);
     assert_eq!(receive::<u64>(&other, &["full"]).await.1, 3);
 }
+
+pub(super) async fn a_sender_that_waits_through_outages_waits_for_room_too(subject: &dyn Subject) {
+    let [client, other] = clients(subject, &capacity(1)).await;
+    client.send("full", &1).await.unwrap();
+    let (started, patience) = (Instant::now(), Duration::from_millis(300));
+    let refused = soon("giving up", client.send_within("full", &2, patience)).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.perhaps_sent()), (ErrorKind::ChannelFull, false));
+    assert!(started.elapsed() >= patience / 2, "it gave up too early");
+    let taken = async {
+        moment().await;
+        number(&other, "full").await
+    };
+    let (sent, taken) = join(client.send_within("full", &3, PATIENCE), taken).await;
+    sent.unwrap();
+    assert_eq!((taken, number(&other, "full").await), (1, 3));
+}

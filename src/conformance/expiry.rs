@@ -3,6 +3,8 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use super::subject::{Settings, Subject};
 use super::support::{
     Client, address, all_waiting, clients, in_time, moment, nothing, number, poll_once, soon, until, waiting,
@@ -197,4 +199,33 @@ pub(super) async fn a_full_mailbox_has_room_again_when_its_messages_have_expired
             && matches!(tokio::time::timeout(LONG, mailbox.receive::<u64>()).await, Ok(Ok(2)))
     })
     .await;
+}
+
+pub(super) async fn a_message_may_expire_before_others_or_after_them(subject: &dyn Subject) {
+    let [sender, receiver] = clients(subject, &expiring(LONG)).await;
+    for channel in ["a", "a?1"] {
+        sender.send_with_expiry(channel, 1, SHORT).await.unwrap();
+        sender.send(channel, 2).await.unwrap();
+        sender.send_with_expiry(channel, 3, SHORT).await.unwrap();
+        sender.send_with_expiry(channel, 4, Duration::from_secs(600)).await.unwrap();
+    }
+    // Sends under way at once may share calls, and have expiries of their own all the same.
+    let together = (0..100_u64).map(|number| {
+        let expiry = if number % 3 == 0 { SHORT } else { Duration::from_secs(60 + number % 2) };
+        sender.send_with_expiry("b", number, expiry)
+    });
+    for sent in join_all(together).await {
+        sent.unwrap();
+    }
+    outlive(SHORT).await;
+    let mut left = all_waiting(&receiver, "b").await;
+    left.sort_unstable();
+    assert_eq!(left, (0..100).filter(|number| number % 3 != 0).collect::<Vec<u64>>());
+    assert_eq!(all_waiting(&receiver, "a?1").await, [2, 4]);
+    outlive(LONG).await;
+    assert_eq!(all_waiting(&receiver, "a").await, [4]);
+    for wrong in [Duration::ZERO, Duration::MAX] {
+        let refused = sender.send_with_expiry("a", 5, wrong).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Config);
+    }
 }

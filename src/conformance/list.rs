@@ -55,7 +55,8 @@ macro_rules! __conformance_list {
                     a_pattern_gives_channels_a_capacity_of_their_own, the_first_pattern_that_matches_decides,
                     a_pattern_need_not_know_the_process_part_of_an_inbox;
                 "This crate", "A sender may wait for room" =>
-                    a_sender_may_wait_for_room_and_not_longer_than_it_says;
+                    a_sender_may_wait_for_room_and_not_longer_than_it_says,
+                    a_sender_that_waits_through_outages_waits_for_room_too;
             }
             delivery {
                 "Spec 1.0, Channels and Messages", "A message waits in its channel until it is received" =>
@@ -105,6 +106,8 @@ macro_rules! __conformance_list {
                 "Spec 1.0, Persistence", "A message is kept until it expires" =>
                     a_message_waits_for_all_of_its_expiry, a_live_message_behind_an_expired_one_is_delivered,
                     a_receive_that_waits_gets_the_next_live_message;
+                "This crate", "A message may have an expiry of its own" =>
+                    a_message_may_expire_before_others_or_after_them;
                 "This crate", "Expired messages do not count in the capacity" =>
                     expired_messages_take_no_room, an_expired_message_beside_live_ones_takes_no_room,
                     a_full_mailbox_has_room_again_when_its_messages_have_expired;
@@ -209,6 +212,34 @@ macro_rules! __conformance_list {
                     other_clients_go_on;
                 "This crate", "The mailboxes of a closed layer leave their groups" =>
                     the_mailboxes_of_a_closed_layer_leave_their_groups;
+            }
+            requests {
+                "This crate", "A request gets the reply of whoever serves its channel, and no other" =>
+                    a_request_is_answered_by_whoever_serves_its_channel, a_mailbox_is_asked_by_its_name,
+                    requests_at_once_each_get_their_own_reply, a_second_reply_reaches_nobody;
+                "This crate", "A request ends in its time, and is not taken when nobody waits any more" =>
+                    a_request_that_nobody_answers_ends_in_its_time_and_is_not_taken_later,
+                    a_worker_sees_how_long_its_caller_still_waits,
+                    a_reply_that_is_late_is_refused_and_one_that_comes_late_is_counted,
+                    a_request_needs_a_time_that_a_message_can_wait, a_request_ends_when_its_layer_is_closed;
+                "This crate", "A request is refused as a send is, and what is none is told" =>
+                    a_request_to_a_full_channel_is_refused_at_once,
+                    what_is_no_request_or_no_reply_of_the_type_is_told_and_taken;
+                "This crate", "A request that is dropped, or its receive, takes nothing from others" =>
+                    requests_and_their_receives_dropped_at_random_lose_no_other;
+            }
+            events {
+                "This crate", "A mailbox that is full, and has room again, is told to those who listen in its process" =>
+                    a_mailbox_that_is_full_and_has_room_again_is_told;
+            }
+            streams {
+                "This crate", "A layer is a stream of messages, or of requests, that loses nothing when it is dropped" =>
+                    a_layer_is_a_stream_of_the_messages_of_some_channels, a_layer_is_a_stream_of_requests,
+                    streams_dropped_at_random_lose_and_reorder_nothing,
+                    a_stream_that_is_not_polled_gives_back_what_it_has_when_it_is_dropped,
+                    a_stream_of_a_wrong_name_ends_with_its_refusal;
+                "This crate", "The copies of a group's message share what it was decoded to" =>
+                    the_copies_of_a_groups_message_are_decoded_once_for_each_type;
             }
             runtimes {
                 "This crate", "Outside of a runtime a call does its work or returns an error that names it" =>

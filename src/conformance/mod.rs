@@ -63,6 +63,7 @@ mod cancel;
 mod capacity;
 mod close;
 mod delivery;
+mod events;
 mod expiry;
 mod flush;
 mod groups;
@@ -74,8 +75,10 @@ mod memory;
 mod messages;
 mod names;
 mod order;
+mod requests;
 mod runtimes;
 mod slow;
+mod streams;
 mod subject;
 mod support;
 

@@ -7,8 +7,9 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use super::mailboxes::Mailboxes;
-use super::slot::{Posted, Slot};
+use super::slot::{Posted, Slot, Waiting};
 use crate::message::PackedMessage;
+use crate::message::decoded::Decoded;
 
 /// After so many copies of one message other tasks get a turn.
 const COPIES_A_TURN: usize = 512;
@@ -113,18 +114,24 @@ struct Copies<'a> {
     mailboxes: &'a Mailboxes,
     deadline: Instant,
     message: PackedMessage,
+    decoded: Decoded,
     /// The addresses whose copies go to whoever reads the inbox as a whole, all in one item.
     without_mailbox: Vec<Arc<str>>,
 }
 
 impl<'a> Copies<'a> {
     fn new(mailboxes: &'a Mailboxes, deadline: Instant, message: PackedMessage) -> Self {
-        Self { mailboxes, deadline, message, without_mailbox: Vec::new() }
+        Self { mailboxes, deadline, message, decoded: Decoded::default(), without_mailbox: Vec::new() }
     }
 
     /// Offers a mailbox its copy.
     fn offer(&self, mailbox: &Slot, waits: bool) -> Posted {
-        self.mailboxes.post_from_group(mailbox, self.deadline, self.message.clone(), waits)
+        let copy = Waiting {
+            deadline: self.deadline,
+            message: self.message.clone(),
+            decoded: Some(self.decoded.clone()),
+        };
+        self.mailboxes.post_from_group(mailbox, copy, waits)
     }
 
     fn keep_for_whole(&mut self, address: Arc<str>) {
@@ -169,7 +176,7 @@ mod tests {
         let full: Vec<&str> = full.iter().map(|slot| slot.address()).collect();
         assert_eq!(full, ["small"]);
         assert_eq!([small.len(), large.len()], [1, 1]);
-        let (name, message) = inbox.try_next().unwrap().unwrap();
+        let (name, message) = inbox.try_next().unwrap().unwrap().into_parts();
         assert_eq!((name.as_str(), message.unpack::<u32>().unwrap()), ("chat.1!elsewhere", 1));
         assert!(inbox.try_next().is_none());
     }

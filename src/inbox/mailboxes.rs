@@ -11,9 +11,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::slot::{Posted, Slot};
+use super::slot::{Posted, Slot, Waiting};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, EventSource};
 use crate::message::PackedMessage;
+use crate::message::delivery::Delivery;
 use crate::name::ChannelName;
 
 /// For so long an inbox waits for full mailboxes in each second.
@@ -36,6 +38,7 @@ pub(crate) struct Mailboxes {
     gone: watch::Sender<bool>,
     /// Whether a warning was logged of a message that a full mailbox missed.
     has_warned: AtomicBool,
+    events: EventSource,
 }
 
 #[derive(Debug, Default)]
@@ -117,7 +120,18 @@ impl Mailboxes {
             arrived: Notify::new(),
             gone: watch::channel(false).0,
             has_warned: AtomicBool::new(false),
+            events: EventSource::default(),
         }
+    }
+
+    /// The same, of a layer whose listeners are told what happens to its mailboxes.
+    pub(crate) fn telling(self, events: &EventSource) -> Self {
+        Self { events: events.clone(), ..self }
+    }
+
+    /// What the layer's listeners are told.
+    pub(crate) fn events(&self) -> &EventSource {
+        &self.events
     }
 
     pub(crate) fn name(&self) -> &ChannelName {
@@ -154,6 +168,7 @@ impl Mailboxes {
 
     /// A mailbox that was reported full has room again.
     pub(crate) fn has_room(&self, slot: &Arc<Slot>) {
+        self.events.tell(|| Event::MailboxHasRoom { mailbox: slot.name().clone() });
         self.lock().changes.with_room.push(Arc::clone(slot));
         self.changed.notify_one();
     }
@@ -161,7 +176,7 @@ impl Mailboxes {
     /// The next message for an address without a mailbox.
     ///
     /// Cancel-safe: a message is taken in the same poll in which it is returned.
-    pub(crate) async fn next(&self) -> Result<(ChannelName, PackedMessage)> {
+    pub(crate) async fn next(&self) -> Result<Delivery> {
         loop {
             // Before looking, or what arrives in between would wake nobody.
             let arrived = self.arrived.notified();
@@ -173,7 +188,7 @@ impl Mailboxes {
     }
 
     /// The next message for an address without a mailbox, if one is there.
-    pub(crate) fn try_next(&self) -> Option<Result<(ChannelName, PackedMessage)>> {
+    pub(crate) fn try_next(&self) -> Option<Result<Delivery>> {
         let mut state = self.lock();
         let was_full = state.whole.len() >= self.capacity;
         state.is_read_whole = true;
@@ -182,12 +197,12 @@ impl Mailboxes {
             state.drop_expired();
             match state.whole.front_mut() {
                 None => break None,
-                Some(Item::Message { addresses, message, .. }) => {
+                Some(Item::Message { addresses, message, deadline }) => {
                     let Some(address) = addresses.pop() else {
                         state.whole.pop_front();
                         continue;
                     };
-                    break Some(Ok((address, message.clone())));
+                    break Some(Ok((address, message.clone(), *deadline)));
                 }
                 Some(Item::Failed(_)) => {
                     if let Some(Item::Failed(error)) = state.whole.pop_front() {
@@ -209,8 +224,9 @@ impl Mailboxes {
             self.arrived.notify_one();
         }
         match next {
-            Some(Ok((address, message))) => {
-                Some(ChannelName::new(&format!("{}{address}", self.name)).map(|name| (name, message)))
+            Some(Ok((address, message, deadline))) => {
+                let name = ChannelName::new(&format!("{}{address}", self.name));
+                Some(name.map(|name| Delivery::expiring(name, message, Some(deadline))))
             }
             Some(Err(error)) => Some(Err(error)),
             None if ended => Some(Err(closed(&self.name))),
@@ -292,6 +308,12 @@ impl Mailboxes {
         self.lock().drop_expired();
     }
 
+    /// Whether nothing more comes.
+    pub(crate) fn has_ended(&self) -> bool {
+        let state = self.lock();
+        state.ended || state.is_closing
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         self.lock().is_closing
     }
@@ -334,18 +356,13 @@ impl Mailboxes {
     }
 
     /// A message that was sent to a group, for one of its members; `waits` as the mailbox has it.
-    pub(crate) fn post_from_group(
-        &self,
-        slot: &Slot,
-        deadline: Instant,
-        message: PackedMessage,
-        waits: bool,
-    ) -> Posted {
-        self.note(slot.post_from_group(deadline, message, waits), slot)
+    pub(crate) fn post_from_group(&self, slot: &Slot, copy: Waiting, waits: bool) -> Posted {
+        self.note(slot.post_from_group(copy, waits), slot)
     }
 
     fn note(&self, posted: Posted, slot: &Slot) -> Posted {
         match posted {
+            Posted::NowFull => self.events.tell(|| Event::MailboxFull { mailbox: slot.name().clone() }),
             Posted::Gone => self.lock().unread += 1,
             Posted::Missed if !self.has_warned.swap(true, Ordering::Relaxed) => tracing::warn!(
                 mailbox = %slot.name(),

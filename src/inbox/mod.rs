@@ -22,9 +22,12 @@ pub(crate) use self::fan_out::{Recipient, fan_out, fan_out_at_once};
 pub use self::mailboxes::InboxStatistics;
 pub(crate) use self::mailboxes::{Changes, Mailboxes, closed};
 pub(crate) use self::slot::Slot;
+use self::slot::Waiting;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::PackedMessage;
+use crate::message::delivery::Delivery;
+use crate::message::request::Request;
 use crate::name::{ChannelName, random_text};
 
 /// The random letters that make an inbox's name its own, and those of an address in it.
@@ -96,6 +99,15 @@ impl Inbox {
         self.handle.mailboxes.name()
     }
 
+    pub(crate) fn mailboxes(&self) -> &Arc<Mailboxes> {
+        &self.handle.mailboxes
+    }
+
+    /// Whether it was closed, or the runtime that reads it has shut down.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.handle.mailboxes.has_ended()
+    }
+
     /// Opens a mailbox under a new name, which nobody guesses. Costs nothing.
     ///
     /// In an inbox that was closed it has ended already.
@@ -153,7 +165,7 @@ impl Inbox {
     ///
     /// Cancel-safe, as [`next`](Self::next).
     pub async fn next_packed(&self) -> Result<(ChannelName, PackedMessage)> {
-        self.handle.mailboxes.next().await
+        Ok(self.handle.mailboxes.next().await?.into_parts())
     }
 
     /// Returns the messages that [`next`](Self::next) would return, as a stream. It ends when the inbox or the layer is
@@ -257,6 +269,48 @@ impl Mailbox {
         })
     }
 
+    /// Waits for the next message and unpacks it, unless another mailbox of this inbox has: what a group's message was unpacked to is
+    /// shared by all its copies in this process, so 10,000 mailboxes unpack it once. Threads that meet may each do it; all get
+    /// the same value. Up to four types are kept for one message.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use asgi_redis::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> asgi_redis::Result<()> {
+    /// let layer = MemoryLayer::builder().in_memory()?;
+    /// let inbox = layer.open_inbox("websocket.send").await?;
+    /// let [mut one, mut other] = [inbox.open_mailbox()?, inbox.open_mailbox()?];
+    /// layer.group_add_many(["room"], [one.name(), other.name()]).await?;
+    /// layer.group_send("room", "hi").await?.reached_all()?;
+    /// let (one, other) = (one.receive_shared::<String>().await?, other.receive_shared::<String>().await?);
+    /// assert!(Arc::ptr_eq(&one, &other) && *one == "hi");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe, as [`receive`](Self::receive).
+    pub async fn receive_shared<T>(&mut self) -> Result<Arc<T>>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        let Waiting { message, decoded, .. } = self.take().await?;
+        let unpack = || message.unpack_owned();
+        let unpacked = match decoded {
+            Some(decoded) => decoded.get(unpack),
+            None => unpack().map(Arc::new),
+        };
+        unpacked.map_err(|error| error.on_channel(self.name().as_str()))
+    }
+
     /// As [`receive`](Self::receive), without unpacking.
     ///
     /// # Errors
@@ -267,7 +321,38 @@ impl Mailbox {
     ///
     /// Cancel-safe, as [`receive`](Self::receive).
     pub async fn receive_packed(&mut self) -> Result<PackedMessage> {
-        let next = std::future::poll_fn(|context| self.poll_take(context)).await;
+        Ok(self.take().await?.message)
+    }
+
+    /// As [`receive_packed`](Self::receive_packed), with the time that the message has left.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive_packed`](Self::receive_packed).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe, as [`receive`](Self::receive).
+    pub async fn receive_delivery(&mut self) -> Result<Delivery> {
+        let Waiting { deadline, message, .. } = self.take().await?;
+        Ok(Delivery::expiring(self.name().clone(), message, Some(deadline)))
+    }
+
+    /// Waits for the next request that is sent to this mailbox.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive); also [`Decode`](ErrorKind::Decode) for a message that is no request.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe, as [`receive`](Self::receive).
+    pub async fn receive_request<T: DeserializeOwned>(&mut self) -> Result<Request<T>> {
+        self.receive_delivery().await?.try_into()
+    }
+
+    async fn take(&mut self) -> Result<Waiting> {
+        let next = std::future::poll_fn(|context| self.poll_waiting(context)).await;
         next.ok_or_else(|| closed(self.handle.mailboxes.name()))
     }
 
@@ -277,6 +362,10 @@ impl Mailbox {
     }
 
     fn poll_take(&self, context: &Context<'_>) -> Poll<Option<PackedMessage>> {
+        self.poll_waiting(context).map(|taken| taken.map(|waiting| waiting.message))
+    }
+
+    fn poll_waiting(&self, context: &Context<'_>) -> Poll<Option<Waiting>> {
         let (taken, has_room_again) = self.slot.poll_take(context);
         if has_room_again {
             self.handle.mailboxes.has_room(&self.slot);

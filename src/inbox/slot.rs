@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::message::PackedMessage;
+use crate::message::decoded::Decoded;
 use crate::name::ChannelName;
 
 /// Above so many places an emptied queue gives its memory back.
@@ -42,10 +43,13 @@ struct State {
     ended: bool,
 }
 
+/// A message in a mailbox, and until when it lives.
 #[derive(Debug)]
-struct Waiting {
-    deadline: Instant,
-    message: PackedMessage,
+pub(crate) struct Waiting {
+    pub(crate) deadline: Instant,
+    pub(crate) message: PackedMessage,
+    /// Of a group's message, what its copies share.
+    pub(crate) decoded: Option<Decoded>,
 }
 
 /// What became of a message for a mailbox.
@@ -88,7 +92,7 @@ impl Slot {
         if state.ended {
             return Posted::Gone;
         }
-        state.keep(deadline, message);
+        state.keep(Waiting { deadline, message, decoded: None });
         if state.waiting.len() >= self.capacity && !state.is_full {
             state.drop_expired();
             state.is_full = state.waiting.len() >= self.capacity;
@@ -100,7 +104,7 @@ impl Slot {
     }
 
     /// Keeps a message that was sent to a group, if there is room. `waits` tells that it may be offered later too.
-    pub(crate) fn post_from_group(&self, deadline: Instant, message: PackedMessage, waits: bool) -> Posted {
+    pub(crate) fn post_from_group(&self, copy: Waiting, waits: bool) -> Posted {
         let mut state = self.lock();
         if state.ended {
             return Posted::Gone;
@@ -115,7 +119,7 @@ impl Slot {
             state.missed += 1;
             return Posted::Missed;
         }
-        state.keep(deadline, message);
+        state.keep(copy);
         if state.waiting.len() >= self.capacity && !state.is_full {
             state.is_full = true;
             return Posted::NowFull;
@@ -130,7 +134,7 @@ impl Slot {
 
     /// The next message that has not expired, `None` when nothing more comes; and whether senders are to be told that
     /// there is room again.
-    pub(crate) fn poll_take(&self, context: &Context<'_>) -> (Poll<Option<PackedMessage>>, bool) {
+    pub(crate) fn poll_take(&self, context: &Context<'_>) -> (Poll<Option<Waiting>>, bool) {
         let mut state = self.lock();
         state.is_waking = false;
         let message = state.take();
@@ -209,8 +213,8 @@ impl Slot {
 }
 
 impl State {
-    fn keep(&mut self, deadline: Instant, message: PackedMessage) {
-        self.waiting.push_back(Waiting { deadline, message });
+    fn keep(&mut self, waiting: Waiting) {
+        self.waiting.push_back(waiting);
         self.wake();
     }
 
@@ -221,7 +225,7 @@ impl State {
         }
     }
 
-    fn take(&mut self) -> Option<PackedMessage> {
+    fn take(&mut self) -> Option<Waiting> {
         if let Some(now) = self.drop_expired() {
             self.taken = Some(now);
         }
@@ -229,7 +233,7 @@ impl State {
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_PLACES {
             self.waiting.shrink_to_fit();
         }
-        taken.map(|waiting| waiting.message)
+        taken
     }
 
     /// Drops what expired at the head: messages for one mailbox mostly expire in the order in which they came. Returns the time,

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use futures_util::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::received::received;
+use super::request::request;
 use super::typed::{group_and_channel, group_and_message, groups_and_channels, pack, parse, unpack};
-use super::until_room::until_room;
+use super::until_accepted::{Patience, until_accepted};
 use super::{ChannelLayer, ChannelNames};
 use crate::error::{Error, Result};
 use crate::layer::receipt::GroupReceipt;
 use crate::layer::refusals::current_runtime;
+use crate::message::PackedMessage;
+use crate::message::request::Request;
 use crate::name::{ChannelName, GroupName};
 
 /// The operations of a [`ChannelLayer`] for any serde type. Every layer has them.
@@ -73,8 +78,181 @@ pub trait ChannelLayerExt: ChannelLayer {
         let sent = pack(channel, message);
         async move {
             let (channel, message) = sent?;
-            until_room(patience, || self.send_packed(&channel, message.clone())).await
+            let patience = Patience { longest: patience, through_outages: false };
+            until_accepted(
+                || format!("channel {channel:?}"),
+                patience,
+                || self.send_packed(&channel, message.clone()),
+            )
+            .await
         }
+    }
+
+    /// Packs and sends a message, waiting up to `patience` for space in a full channel, and for a server that is away.
+    ///
+    /// It tries again only what was certainly not sent, so it never sends twice: after 5 ms, then after twice as long each time
+    /// up to 250 ms, one call to the server each. When `patience` is over it returns, also if a server does not answer.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use asgi_redis::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> asgi_redis::Result<()> {
+    /// let layer = MemoryLayer::builder().in_memory()?;
+    /// layer.send_within("jobs", 7, Duration::from_secs(10)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send): what refused it last. [`perhaps_sent`](Error::perhaps_sent) tells whether a server may have taken
+    /// it without an answer; then it is not tried again. [`NoRuntime`](crate::ErrorKind::NoRuntime) outside of a Tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::send_packed`].
+    fn send_within<N, T>(
+        &self,
+        channel: N,
+        message: T,
+        patience: Duration,
+    ) -> impl Future<Output = Result<()>> + Send
+    where
+        N: TryInto<ChannelName, Error: Into<Error>>,
+        T: Serialize,
+    {
+        let sent = pack(channel, message);
+        async move {
+            let (channel, message) = sent?;
+            let patience = Patience { longest: patience, through_outages: true };
+            until_accepted(
+                || format!("channel {channel:?}"),
+                patience,
+                || self.send_packed(&channel, message.clone()),
+            )
+            .await
+        }
+    }
+
+    /// Packs and sends a message with an expiry of its own. See [`ChannelLayer::send_with_expiry_packed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); also [`Config`](crate::ErrorKind::Config) for an expiry under 1 ms or over ten years.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::send_packed`].
+    fn send_with_expiry<N, T>(
+        &self,
+        channel: N,
+        message: T,
+        expiry: Duration,
+    ) -> impl Future<Output = Result<()>> + Send
+    where
+        N: TryInto<ChannelName, Error: Into<Error>>,
+        T: Serialize,
+    {
+        let sent = pack(channel, message);
+        async move {
+            let (channel, message) = sent?;
+            self.send_with_expiry_packed(&channel, message, expiry).await
+        }
+    }
+
+    /// Asks whoever receives requests on a channel, and waits up to `timeout` for the reply.
+    ///
+    /// The request expires at the end of `timeout`, so no worker takes it when nobody waits any more. The worker is told how much of
+    /// that is left, by the server's clock. The reply comes to a mailbox of this request, in an inbox that the layer opens
+    /// with its first request; one that comes later is dropped and counted by
+    /// [`request_statistics`](ChannelLayer::request_statistics), and leaves nothing behind.
+    ///
+    /// One command for the request, as a send, and a share of one for its reply: an inbox is read in batches of up to 200.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use asgi_redis::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> asgi_redis::Result<()> {
+    /// let layer = MemoryLayer::builder().in_memory()?;
+    /// let asked = layer.request::<String>("echo", "hello", Duration::from_millis(50)).await;
+    /// assert_eq!(asked.unwrap_err().kind(), ErrorKind::TooLate); // nobody serves
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`TooLate`](crate::ErrorKind::TooLate): no reply came in time. The request may have been carried out, so
+    ///   [`perhaps_sent`](Error::perhaps_sent) is true.
+    /// - As [`send`](Self::send), at once: a full channel, a server that is away. [`Timeout`](crate::ErrorKind::Timeout) if a
+    ///   server did not take the request in all of `timeout`.
+    /// - [`Config`](crate::ErrorKind::Config): the timeout is under 1 ms or over ten years.
+    /// - [`Decode`](crate::ErrorKind::Decode): the reply is of another type; [`Error::undecoded`] has it.
+    /// - [`Closed`](crate::ErrorKind::Closed): the layer was closed. [`NoRuntime`](crate::ErrorKind::NoRuntime) outside of a Tokio
+    ///   runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped request was sent or not. Its reply, if one comes, is dropped and counted.
+    fn request<R>(
+        &self,
+        channel: impl TryInto<ChannelName, Error: Into<Error>>,
+        message: impl Serialize,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<R>> + Send
+    where
+        R: DeserializeOwned,
+    {
+        let asked = pack(channel, message);
+        async move {
+            let (channel, message) = asked?;
+            let reply = request(self, &channel, message, timeout).await?;
+            reply.unpack_owned().map_err(|error| error.with_perhaps_sent(true).on_channel(channel.as_str()))
+        }
+    }
+
+    /// Asks as [`request`](Self::request) does, with a message and a reply that are packed.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`request`](Self::request).
+    fn request_packed(
+        &self,
+        channel: &ChannelName,
+        message: PackedMessage,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<PackedMessage>> + Send {
+        request(self, channel, message, timeout)
+    }
+
+    /// Waits for the next request on any of some channels.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive); also [`Decode`](crate::ErrorKind::Decode) for a message that is no request.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe, as [`ChannelLayer::receive_packed`].
+    fn receive_request<T>(
+        &self,
+        channels: impl ChannelNames,
+    ) -> impl Future<Output = Result<Request<T>>> + Send
+    where
+        T: DeserializeOwned,
+    {
+        let channels = channels.into_names();
+        async move { self.receive_delivery(&channels?).await?.try_into() }
     }
 
     /// Waits for the next message on any of some channels and unpacks it.
@@ -139,6 +317,64 @@ pub trait ChannelLayerExt: ChannelLayer {
             let in_time = tokio::time::timeout(patience, self.receive_packed(&channels)).await.ok();
             in_time.transpose()?.map(unpack).transpose()
         }
+    }
+
+    /// Returns the messages that [`receive`](Self::receive) would return, as a stream. It ends when the layer is closed.
+    ///
+    /// One receive waits at a time. An error that is about more than one message, such as a right that is missing, is an item, and the
+    /// stream goes on half a second later; a name that is refused is the last item. While a stream is not polled it may hold
+    /// one message that was handed to it: keep polling, or drop it.
+    ///
+    /// ```
+    /// use asgi_redis::prelude::*;
+    /// use futures::{StreamExt, TryStreamExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> asgi_redis::Result<()> {
+    /// let layer = MemoryLayer::builder().in_memory()?;
+    /// for number in 1..=3 {
+    ///     layer.send("numbers", number).await?;
+    /// }
+    /// let numbers: Vec<(ChannelName, u32)> = layer.messages(["numbers", "more"]).take(3).try_collect().await?;
+    /// assert_eq!(numbers.iter().map(|(_, number)| number).sum::<u32>(), 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping a poll of it loses nothing, and neither does dropping the stream: a message that it was handed and has not returned
+    /// goes to the next receiver or back to its place.
+    fn messages<T>(
+        &self,
+        channels: impl ChannelNames,
+    ) -> impl Stream<Item = Result<(ChannelName, T)>> + Send + Unpin
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let channels = channels.into_names();
+        received(self, channels, |layer, channels| {
+            Box::pin(async move { unpack(layer.receive_packed(channels).await?) })
+        })
+    }
+
+    /// Returns the requests that [`receive_request`](Self::receive_request) would return, as a stream, which is one as
+    /// [`messages`](Self::messages) is.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`messages`](Self::messages).
+    fn requests<T>(
+        &self,
+        channels: impl ChannelNames,
+    ) -> impl Stream<Item = Result<Request<T>>> + Send + Unpin
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let channels = channels.into_names();
+        received(self, channels, |layer, channels| {
+            Box::pin(async move { layer.receive_delivery(channels).await?.try_into() })
+        })
     }
 
     /// Adds a channel to a group, or renews its membership. See [`ChannelLayer::group_add_packed`]; one round trip.
@@ -306,6 +542,36 @@ pub trait ChannelLayerExt: ChannelLayer {
         async move {
             let (group, message) = sent?;
             self.group_send_packed(&group, message, true).await
+        }
+    }
+
+    /// As [`group_send`](Self::group_send), waiting up to `patience` for a server that is away. It tries again only what certainly
+    /// reached nobody, so nobody gets it twice; as soon as one server takes it, the receipt tells of the others.
+    ///
+    /// # Errors
+    ///
+    /// As [`group_send`](Self::group_send): what refused it last. [`NoRuntime`](crate::ErrorKind::NoRuntime) outside of a Tokio
+    /// runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::group_send_packed`].
+    fn group_send_within<G, T>(
+        &self,
+        group: G,
+        message: T,
+        patience: Duration,
+    ) -> impl Future<Output = Result<GroupReceipt>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+        T: Serialize,
+    {
+        let sent = group_and_message(group, message);
+        async move {
+            let (group, message) = sent?;
+            let patience = Patience { longest: patience, through_outages: true };
+            let to = || format!("group {group:?}");
+            until_accepted(to, patience, || self.group_send_packed(&group, message.clone(), false)).await
         }
     }
 

@@ -8,20 +8,28 @@ mod channel_names;
 mod ext;
 pub(crate) mod own_inboxes;
 pub(crate) mod receipt;
+mod received;
 pub(crate) mod refusals;
+pub(crate) mod replies;
+pub(crate) mod request;
 mod shared;
 pub(crate) mod sources;
 mod typed;
-mod until_room;
+mod until_accepted;
 
 use std::pin::Pin;
+use std::time::Duration;
 
 pub use self::channel_names::ChannelNames;
 pub use self::ext::ChannelLayerExt;
 use crate::error::Result;
-use crate::inbox::Inbox;
+use crate::events::Events;
+use crate::inbox::{Inbox, Mailbox};
 use crate::layer::receipt::GroupReceipt;
+use crate::layer::replies::REPLY_INBOX;
+use crate::layer::request::RequestStatistics;
 use crate::message::PackedMessage;
+use crate::message::delivery::Delivery;
 use crate::name::{ChannelName, GroupName};
 
 /// A boxed future, as the methods of [`ChannelLayer`] return it.
@@ -64,6 +72,26 @@ pub trait ChannelLayer: Send + Sync {
         message: PackedMessage,
     ) -> BoxFuture<'a, Result<()>>;
 
+    /// Sends a message that expires after a time of its own, in place of the layer's `expiry`: 1 ms to ten years. The default of a
+    /// layer of one's own is [`send_packed`](Self::send_packed), which does not know it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_packed`](Self::send_packed); also [`Config`](crate::ErrorKind::Config) for another time.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send_packed`](Self::send_packed).
+    fn send_with_expiry_packed<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+        message: PackedMessage,
+        expiry: Duration,
+    ) -> BoxFuture<'a, Result<()>> {
+        let _ = expiry;
+        self.send_packed(channel, message)
+    }
+
     /// Waits for the next message on any of some channels, which are looked at in turn so that a busy one does not
     /// starve the others ("Messages", on fairness).
     ///
@@ -104,6 +132,68 @@ pub trait ChannelLayer: Send + Sync {
         &'a self,
         channels: &'a [ChannelName],
     ) -> BoxFuture<'a, Result<Option<(ChannelName, PackedMessage)>>>;
+
+    /// As [`receive_packed`](Self::receive_packed), with the time that the message has left. The first such call costs one round
+    /// trip to each server, and from then on one in a third of `lease`, for its time. The default, of a layer of one's
+    /// own, does not know that time.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive_packed`](Self::receive_packed).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe, as [`receive_packed`](Self::receive_packed).
+    fn receive_delivery<'a>(&'a self, channels: &'a [ChannelName]) -> BoxFuture<'a, Result<Delivery>> {
+        Box::pin(async move {
+            let (channel, message) = self.receive_packed(channels).await?;
+            Ok(Delivery::new(channel, message))
+        })
+    }
+
+    /// Opens a mailbox for the reply to one [`request`](ChannelLayerExt::request). The layers of this crate keep one inbox for
+    /// all of them, which the first call opens; the default, of a layer of one's own, opens one each time.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_inbox`](Self::open_inbox).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`open_inbox`](Self::open_inbox).
+    fn open_reply_mailbox(&self) -> BoxFuture<'_, Result<Mailbox>> {
+        Box::pin(async move { self.open_inbox(REPLY_INBOX).await?.open_mailbox() })
+    }
+
+    /// Returns what happens to this layer from now on: servers that are lost and come back, data that are lost, mailboxes that are
+    /// full. The stream ends when the layer is closed, keeps the last 256 events for a listener that is slow, and counts what it
+    /// dropped. It costs the server nothing. The default, of a layer of one's own, has no events.
+    ///
+    /// ```
+    /// use asgi_redis::prelude::*;
+    /// use asgi_redis::Event;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> asgi_redis::Result<()> {
+    /// let layer = MemoryLayer::builder().capacity(1).in_memory()?;
+    /// let mut events = layer.events();
+    /// let inbox = layer.open_inbox("chat").await?;
+    /// let slow = inbox.open_mailbox()?;
+    /// layer.send(slow.name(), 1).await?;
+    /// let Some(Event::MailboxFull { mailbox, .. }) = events.next().await else { panic!("it is full") };
+    /// assert_eq!(&mailbox, slow.name());
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn events(&self) -> Events {
+        Events::none()
+    }
+
+    /// Counts the requests of this layer, and replies that came too late. The default, of a layer of one's own, has nothing to
+    /// count.
+    fn request_statistics(&self) -> RequestStatistics {
+        RequestStatistics::default()
+    }
 
     /// Makes a new single-reader channel: the pattern, which ends in `?`, and 128 random bits, so that no other has the
     /// name ("new_channel"). Costs nothing.

@@ -1,9 +1,11 @@
 //! What every layer refuses, in the same words.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use crate::config::{MILLISECOND, TEN_YEARS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName};
@@ -20,6 +22,19 @@ pub(crate) fn check_size(to: impl Display, message: &PackedMessage, most: usize)
             message.len()
         ),
     ))
+}
+
+/// Refuses a time that a message cannot wait. `what` is what takes it.
+pub(crate) fn check_expiry(what: &str, expiry: Duration) -> Result<()> {
+    if (MILLISECOND..=TEN_YEARS).contains(&expiry) {
+        return Ok(());
+    }
+    Err(Error::config(format!("{what} is {expiry:?}; it is from 1 ms to ten years")))
+}
+
+/// A reply, or a request, whose time is over.
+pub(crate) fn too_late(text: impl Display) -> Error {
+    Error::new(ErrorKind::TooLate, text.to_string())
 }
 
 /// Refuses an inbox where a channel to send to is meant.

@@ -1,12 +1,16 @@
 //! Whoever holds a layer, owned or shared, has a layer: so `Arc<dyn ChannelLayer>` is one wherever a type is asked for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{BoxFuture, ChannelLayer};
 use crate::error::Result;
-use crate::inbox::Inbox;
+use crate::events::Events;
+use crate::inbox::{Inbox, Mailbox};
 use crate::layer::receipt::GroupReceipt;
+use crate::layer::request::RequestStatistics;
 use crate::message::PackedMessage;
+use crate::message::delivery::Delivery;
 use crate::name::{ChannelName, GroupName};
 
 macro_rules! forward {
@@ -24,6 +28,29 @@ macro_rules! forward {
                 channels: &'a [ChannelName],
             ) -> BoxFuture<'a, Result<(ChannelName, PackedMessage)>> {
                 (**self).receive_packed(channels)
+            }
+            fn send_with_expiry_packed<'a>(
+                &'a self,
+                channel: &'a ChannelName,
+                message: PackedMessage,
+                expiry: Duration,
+            ) -> BoxFuture<'a, Result<()>> {
+                (**self).send_with_expiry_packed(channel, message, expiry)
+            }
+            fn receive_delivery<'a>(
+                &'a self,
+                channels: &'a [ChannelName],
+            ) -> BoxFuture<'a, Result<Delivery>> {
+                (**self).receive_delivery(channels)
+            }
+            fn open_reply_mailbox(&self) -> BoxFuture<'_, Result<Mailbox>> {
+                (**self).open_reply_mailbox()
+            }
+            fn events(&self) -> Events {
+                (**self).events()
+            }
+            fn request_statistics(&self) -> RequestStatistics {
+                (**self).request_statistics()
             }
             fn try_receive_packed<'a>(
                 &'a self,

@@ -11,11 +11,10 @@ use tokio::time::timeout;
 use crate::error::Result;
 use crate::layer::BoxFuture;
 use crate::layer::refusals::current_runtime;
-use crate::message::PackedMessage;
-use crate::name::ChannelName;
+use crate::message::delivery::Delivery;
 
 /// What a receive takes; nothing if it does not wait and nothing was there.
-pub(crate) type Taken = Result<Option<(ChannelName, PackedMessage)>>;
+pub(crate) type Taken = Result<Option<Delivery>>;
 
 /// Something that a receive takes from, waiting or not. It is cancel-safe.
 pub(crate) type Source<'a> = Box<dyn Fn(bool) -> BoxFuture<'a, Taken> + Send + Sync + 'a>;

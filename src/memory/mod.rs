@@ -18,8 +18,10 @@ mod tests;
 
 pub use self::statistics::{ChannelStatistics, MemoryStatistics};
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -29,13 +31,19 @@ use self::receives::{Begun, ClientId};
 use self::store::Store;
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, Result};
-use crate::inbox::{Inbox, Mailboxes, new_inbox_name};
+use crate::events::{EventSource, Events};
+use crate::inbox::{Inbox, Mailbox, Mailboxes, new_inbox_name};
 use crate::layer::own_inboxes::OwnInboxes;
 use crate::layer::receipt::{FullWarning, GroupReceipt};
-use crate::layer::refusals::{check_member, check_sendable, check_size, closed, current_runtime};
+use crate::layer::refusals::{
+    check_expiry, check_member, check_sendable, check_size, closed, current_runtime,
+};
+use crate::layer::replies::{REPLY_INBOX, Replies};
+use crate::layer::request::RequestStatistics;
 use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
+use crate::message::delivery::Delivery;
 use crate::name::{ChannelName, GroupName};
 
 /// A channel layer whose messages wait in this process: no server, and the same contract.
@@ -57,8 +65,8 @@ use crate::name::{ChannelName, GroupName};
 ///
 /// # Runtime
 ///
-/// Only [`open_inbox`](ChannelLayer::open_inbox), a receive from an inbox, and the calls with a time limit, `send_wait` and
-/// `receive_timeout`, need a Tokio runtime; outside of one they fail with [`NoRuntime`](crate::ErrorKind::NoRuntime). Time is
+/// Only [`open_inbox`](ChannelLayer::open_inbox), a receive from an inbox, and the calls with a time limit, `send_wait`,
+/// `send_within`, `request` and `receive_timeout`, need a Tokio runtime; outside of one they fail with [`NoRuntime`](crate::ErrorKind::NoRuntime). Time is
 /// Tokio's, which tests can pause.
 ///
 /// ```
@@ -84,6 +92,8 @@ struct Client {
     config: Config,
     store: Arc<Store>,
     inboxes: OwnInboxes,
+    replies: Replies,
+    events: EventSource,
     full: FullWarning,
     closed: AtomicBool,
 }
@@ -138,6 +148,8 @@ impl MemoryLayer {
             config,
             store,
             inboxes: OwnInboxes::default(),
+            replies: Replies::default(),
+            events: EventSource::default(),
             full: FullWarning::default(),
             closed: AtomicBool::new(false),
         };
@@ -149,6 +161,37 @@ impl MemoryLayer {
         client.open().await?;
         let readable = client.inboxes.readable(channels, client.config.max_channels_per_receive())?;
         readable.take(waits, |queues, waits| client.take_from_queues(queues, waits)).await
+    }
+
+    /// Opens an inbox that keeps something for as long as one of its handles lives.
+    async fn open_inbox_that_keeps(&self, name: &str, kept: Arc<dyn Any + Send + Sync>) -> Result<Inbox> {
+        let Client { config, store, inboxes, events, .. } = &*self.client;
+        self.client.open().await?;
+        let runtime = current_runtime("an inbox is opened")?;
+        loop {
+            let name = new_inbox_name(name)?;
+            let mailboxes = Arc::new(Mailboxes::new(name.clone(), config.capacity_of(&name)).telling(events));
+            let owner = Owner {
+                mailboxes: Arc::clone(&mailboxes),
+                renews: config.renew_memberships(),
+                bytes: config.inbox_bytes(),
+            };
+            // Under the lock: closing must see this inbox.
+            let opened = store.with(|state| {
+                if self.client.closed.load(Ordering::Relaxed) {
+                    return Err(closed());
+                }
+                let is_free = state.open_inbox(owner);
+                if is_free {
+                    inboxes.insert(&mailboxes);
+                }
+                Ok(is_free)
+            })?;
+            if opened {
+                runtime.spawn(attend(Arc::downgrade(store), Arc::clone(&mailboxes)));
+                return Ok(Inbox::new(mailboxes, config.clone(), kept));
+            }
+        }
     }
 }
 
@@ -168,7 +211,7 @@ impl Client {
             state.queues.begin_receive(self.id, &channels, waits)
         })?;
         match begun {
-            Begun::Taken(channel, message) => Ok(Some((channel, message))),
+            Begun::Taken(delivery) => Ok(Some(delivery)),
             Begun::Nothing(None) => Ok(None),
             Begun::Nothing(Some(ticket)) => {
                 let waiting = WaitingReceive { store: &self.store, ticket };
@@ -220,12 +263,22 @@ impl ChannelLayer for MemoryLayer {
         channel: &'a ChannelName,
         message: PackedMessage,
     ) -> BoxFuture<'a, Result<()>> {
+        self.send_with_expiry_packed(channel, message, self.client.config.expiry())
+    }
+
+    fn send_with_expiry_packed<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+        message: PackedMessage,
+        expiry: Duration,
+    ) -> BoxFuture<'a, Result<()>> {
         // Before the lock: a pattern may be a function of the program.
         let capacity = self.client.config.queue_capacity_of(channel);
         self.client.ask(move |state, config| {
             check_sendable(channel)?;
             check_size(format_args!("channel {channel:?}"), &message, config.max_message_size())?;
-            state.send(channel, message, config.expiry(), capacity)
+            check_expiry("the expiry of a message", expiry)?;
+            state.send(channel, message, expiry, capacity)
         })
     }
 
@@ -233,6 +286,10 @@ impl ChannelLayer for MemoryLayer {
         &'a self,
         channels: &'a [ChannelName],
     ) -> BoxFuture<'a, Result<(ChannelName, PackedMessage)>> {
+        Box::pin(async move { Ok(self.receive_delivery(channels).await?.into_parts()) })
+    }
+
+    fn receive_delivery<'a>(&'a self, channels: &'a [ChannelName]) -> BoxFuture<'a, Result<Delivery>> {
         Box::pin(async move {
             let taken = self.take(channels, true).await?;
             taken.ok_or_else(|| Error::bug("a receive in memory that waits ended without a message"))
@@ -243,39 +300,28 @@ impl ChannelLayer for MemoryLayer {
         &'a self,
         channels: &'a [ChannelName],
     ) -> BoxFuture<'a, Result<Option<(ChannelName, PackedMessage)>>> {
-        Box::pin(self.take(channels, false))
+        Box::pin(async move { Ok(self.take(channels, false).await?.map(Delivery::into_parts)) })
     }
 
     fn open_inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
+        Box::pin(self.open_inbox_that_keeps(name, Arc::<Client>::clone(&self.client)))
+    }
+
+    fn open_reply_mailbox(&self) -> BoxFuture<'_, Result<Mailbox>> {
+        // The client holds the inbox, which therefore does not keep the client.
+        let open = || self.open_inbox_that_keeps(REPLY_INBOX, Arc::new(()));
         Box::pin(async move {
-            let Client { config, store, inboxes, .. } = &*self.client;
             self.client.open().await?;
-            let runtime = current_runtime("an inbox is opened")?;
-            loop {
-                let name = new_inbox_name(name)?;
-                let mailboxes = Arc::new(Mailboxes::new(name.clone(), config.capacity_of(&name)));
-                let owner = Owner {
-                    mailboxes: Arc::clone(&mailboxes),
-                    renews: config.renew_memberships(),
-                    bytes: config.inbox_bytes(),
-                };
-                // Under the lock: closing must see this inbox.
-                let opened = store.with(|state| {
-                    if self.client.closed.load(Ordering::Relaxed) {
-                        return Err(closed());
-                    }
-                    let is_free = state.open_inbox(owner);
-                    if is_free {
-                        inboxes.insert(&mailboxes);
-                    }
-                    Ok(is_free)
-                })?;
-                if opened {
-                    runtime.spawn(attend(Arc::downgrade(store), Arc::clone(&mailboxes)));
-                    return Ok(Inbox::new(mailboxes, config.clone(), Arc::<Client>::clone(&self.client)));
-                }
-            }
+            self.client.replies.open_mailbox(open).await
         })
+    }
+
+    fn events(&self) -> Events {
+        self.client.events.listen()
+    }
+
+    fn request_statistics(&self) -> RequestStatistics {
+        self.client.replies.statistics()
     }
 
     fn group_add_packed<'a>(
@@ -359,6 +405,7 @@ impl ChannelLayer for MemoryLayer {
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         // Done before the future is polled, so that a dropped future has closed the layer too.
         let client = &*self.client;
+        client.events.end();
         client.store.with(|state| {
             client.closed.store(true, Ordering::Relaxed);
             state.queues.end_receives(client.id);

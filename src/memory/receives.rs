@@ -14,7 +14,7 @@ use super::queue::{Entry, Queue};
 use crate::error::{Error, Result};
 use crate::layer::refusals::{already_receiving, closed};
 use crate::layer::sources::turn;
-use crate::message::PackedMessage;
+use crate::message::delivery::Delivery;
 use crate::name::{ChannelKind, ChannelName};
 
 /// One client of a store, as a process is one of a server.
@@ -52,7 +52,7 @@ enum Arrival {
 /// How a receive begins.
 #[derive(Debug)]
 pub(super) enum Begun {
-    Taken(ChannelName, PackedMessage),
+    Taken(Delivery),
     /// No message is there. A receive that waits has this ticket.
     Nothing(Option<u64>),
 }
@@ -137,7 +137,7 @@ impl Queues {
         let (before, from) = channels.split_at(turn(ticket, channels.len()));
         for channel in from.iter().chain(before) {
             if let Some(entry) = self.queues.get_mut(channel).and_then(|queue| queue.take(now)) {
-                return Ok(Begun::Taken(channel.clone(), entry.message));
+                return Ok(Begun::Taken(delivery(channel.clone(), entry)));
             }
         }
         if !waits {
@@ -163,11 +163,7 @@ impl Queues {
     }
 
     /// Returns what a receive was handed, once it was.
-    pub(super) fn poll_receive(
-        &mut self,
-        ticket: u64,
-        context: &Context<'_>,
-    ) -> Poll<Result<(ChannelName, PackedMessage)>> {
+    pub(super) fn poll_receive(&mut self, ticket: u64, context: &Context<'_>) -> Poll<Result<Delivery>> {
         let Some(waiting) = self.waiting.get_mut(&ticket) else {
             return Poll::Ready(Err(Error::bug(format_args!(
                 "ticket {ticket} in memory is polled, and is gone"
@@ -181,7 +177,7 @@ impl Queues {
         };
         self.forget(ticket);
         Poll::Ready(match arrival {
-            Arrival::Message(channel, entry) => Ok((channel, entry.message)),
+            Arrival::Message(channel, entry) => Ok(delivery(channel, entry)),
             Arrival::Closed => Err(closed()),
         })
     }
@@ -252,6 +248,10 @@ impl Queues {
         }
         Some(waiting)
     }
+}
+
+fn delivery(channel: ChannelName, entry: Entry) -> Delivery {
+    Delivery::expiring(channel, entry.message, Some(entry.deadline))
 }
 
 fn single_readers(channels: &[ChannelName]) -> impl Iterator<Item = &ChannelName> {

@@ -2,9 +2,15 @@
 //!
 //! A send packs its message here first, and a receive unpacks here last. In between a message is only bytes, which are
 //! shared and never copied. [`value`] is a message without a struct and [`value_serde`] its serde side; [`well_formed`]
-//! checks bytes; [`decode_failure`] words an error without the content.
+//! checks bytes; [`decode_failure`] words an error without the content. [`delivery`] is a message with the time that it has
+//! left, and [`request`] one that wants a reply; [`decoded`] is what copies of one message share. `json` is a message as JSON text.
 
 mod decode_failure;
+pub(crate) mod decoded;
+pub(crate) mod delivery;
+#[cfg(feature = "json")]
+pub(crate) mod json;
+pub(crate) mod request;
 pub(crate) mod value;
 mod value_serde;
 mod well_formed;

@@ -3,6 +3,7 @@
 //! No clock of this machine's time of day takes part. It is read at every greeting, and again at every beat, so what
 //! two clocks drift apart meanwhile does not count.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use crate::seal::ALLOWANCE_MS;
 /// What is known of a server's clock.
 #[derive(Debug)]
 pub(super) struct ShardClock {
-    /// Whether anybody asks it.
-    is_needed: bool,
+    /// Whether anybody asks it, so that it is read at every beat.
+    is_needed: AtomicBool,
     reading: Mutex<Option<Reading>>,
 }
 
@@ -46,11 +47,16 @@ impl Reading {
 
 impl ShardClock {
     pub(super) fn new(is_needed: bool) -> Self {
-        Self { is_needed, reading: Mutex::default() }
+        Self { is_needed: AtomicBool::new(is_needed), reading: Mutex::default() }
     }
 
     pub(super) fn is_needed(&self) -> bool {
-        self.is_needed
+        self.is_needed.load(Ordering::Relaxed)
+    }
+
+    /// From now on somebody asks it. Returns whether nobody did before, so that it may have been read long ago.
+    pub(super) fn need(&self) -> bool {
+        !self.is_needed() && !self.is_needed.swap(true, Ordering::Relaxed)
     }
 
     /// Takes the time that the server told in an answer that has just come. Returns whether the answer was quick enough to
@@ -68,6 +74,13 @@ impl ShardClock {
     /// Whether it was read a moment ago, so that to read it again would tell nothing new.
     pub(super) fn is_fresh(&self) -> bool {
         self.lock().is_some_and(|reading| reading.at.elapsed() < Duration::from_secs(1))
+    }
+
+    /// Until when a message lives, by our clock, that a server pushed and that expires at these times of its own. At most for
+    /// the time that it was pushed with, also if the server's clock was set meanwhile.
+    pub(super) fn lives_until(&self, pushed_ms: u64, deadline_ms: u64, came: Instant) -> Option<Instant> {
+        let now_ms = self.at(came)?.max(pushed_ms);
+        came.checked_add(Duration::from_millis(deadline_ms.saturating_sub(now_ms)))
     }
 
     /// The server's time at one of ours, in ms; `None` before the server was ever reached.

@@ -5,6 +5,7 @@
 //! clock of the server from which it came.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -24,8 +25,10 @@ use crate::seal::{
 #[derive(Debug)]
 pub(super) struct Envelopes {
     sealing: Sealing,
-    /// How long a sealed message is good: its expiry, and the time that its call may take.
-    good_for_ms: u64,
+    /// How long messages wait that have no expiry of their own.
+    expiry: Duration,
+    /// A sealed message is good for its expiry, and the time that its call may take.
+    call_takes: Duration,
     refusals: Refusals,
 }
 
@@ -40,7 +43,8 @@ impl Envelopes {
     pub(super) fn new(config: &Config) -> Arc<Self> {
         Arc::new(Self {
             sealing: config.sealing().clone(),
-            good_for_ms: milliseconds(config.expiry().saturating_add(config.response_timeout())),
+            expiry: config.expiry(),
+            call_takes: config.response_timeout(),
             refusals: Refusals::default(),
         })
     }
@@ -62,15 +66,20 @@ impl Envelope {
         &self.clock
     }
 
-    /// The body of a message's entry.
-    pub(super) fn message_body(&self, channel: &ChannelName, message: &PackedMessage) -> Result<Bytes> {
+    /// The body of the entry of a message that waits for so long.
+    pub(super) fn message_body(
+        &self,
+        channel: &ChannelName,
+        message: &PackedMessage,
+        expiry: Duration,
+    ) -> Result<Bytes> {
         let address = channel.local().unwrap_or_default();
         let head = self.shared.sealing.names.address(address);
         let body = entry::message_head(&head, message.len());
         self.close(
             body,
             Target::Channel(channel.queue(), address),
-            self.shared.good_for_ms,
+            self.good_for_ms(expiry),
             message.as_bytes(),
         )
     }
@@ -79,7 +88,12 @@ impl Envelope {
     pub(super) fn group_body(&self, group: &GroupName, message: &PackedMessage) -> Result<Bytes> {
         let head = self.shared.sealing.names.group(group.as_str());
         let body = entry::group_head(&head, message.len());
-        self.close(body, Target::Group(group.as_str()), self.shared.good_for_ms, message.as_bytes())
+        let good_for_ms = self.good_for_ms(self.shared.expiry);
+        self.close(body, Target::Group(group.as_str()), good_for_ms, message.as_bytes())
+    }
+
+    fn good_for_ms(&self, expiry: Duration) -> u64 {
+        milliseconds(expiry.saturating_add(self.shared.call_takes))
     }
 
     /// Appends the payload.
@@ -241,6 +255,7 @@ mod tests {
     use crate::config::ConfigBuilder;
 
     const HOUR: u64 = 3_600_000;
+    const MINUTE: Duration = Duration::from_secs(60);
 
     fn config() -> ConfigBuilder {
         ConfigBuilder::new().symmetric_encryption_keys(["key"])
@@ -268,9 +283,10 @@ mod tests {
             for (from_ms, to_ms) in [(HOUR, 3 * HOUR), (3 * HOUR, HOUR)] {
                 let (from, to) = (shard(&config, from_ms), shard(&config, to_ms));
                 let group = GroupName::new("room").unwrap();
-                for body in
-                    [from.message_body(&jobs, &message).unwrap(), from.group_body(&group, &message).unwrap()]
-                {
+                for body in [
+                    from.message_body(&jobs, &message, MINUTE).unwrap(),
+                    from.group_body(&group, &message).unwrap(),
+                ] {
                     let drained = [&[0; 18], &body[..]].concat();
                     // Half a minute passes on the old server.
                     assert!(from.clock().learn(Instant::now(), from_ms + 30_000));
@@ -297,7 +313,8 @@ mod tests {
         let (ours, clear) = (shard(&config(), HOUR), shard(&ConfigBuilder::new(), HOUR));
         let others = shard(&ConfigBuilder::new().symmetric_encryption_keys(["other"]), HOUR);
         let (late, early) = (shard(&config(), 3 * HOUR), shard(&config(), 0));
-        let entry = |shard: &Envelope| [&[0; 18], &shard.message_body(&jobs, &message).unwrap()[..]].concat();
+        let entry =
+            |shard: &Envelope| [&[0; 18], &shard.message_body(&jobs, &message, MINUTE).unwrap()[..]].concat();
         for (from, to, entry, due) in [
             (&ours, &ours, entry(&others), Err(Refusal::NoKey)),
             (&ours, &ours, entry(&clear), Err(Refusal::ClearText)),
@@ -319,7 +336,7 @@ mod tests {
     fn nothing_is_sealed_before_the_server_was_reached() {
         let never = Envelopes::new(&config().build().unwrap()).of_shard();
         let message = PackedMessage::from_bytes(&b"\x07"[..]);
-        let error = never.message_body(&ChannelName::new("jobs").unwrap(), &message).unwrap_err();
+        let error = never.message_body(&ChannelName::new("jobs").unwrap(), &message, MINUTE).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connection);
     }
 
@@ -327,7 +344,7 @@ mod tests {
     fn a_message_of_a_server_whose_time_is_not_known_is_a_bug_and_not_too_old() {
         let never = Envelopes::new(&config().build().unwrap()).of_shard();
         let (jobs, message) = (ChannelName::new("jobs").unwrap(), PackedMessage::from_bytes(&b"\x07"[..]));
-        let sealed = entry(&shard(&config(), HOUR).message_body(&jobs, &message).unwrap());
+        let sealed = entry(&shard(&config(), HOUR).message_body(&jobs, &message, MINUTE).unwrap());
         let error = never.open_entry("jobs", sealed, Instant::now()).unwrap_err();
         assert_eq!((error.kind(), never.shared.statistics().total()), (ErrorKind::Internal, 0));
     }

@@ -49,6 +49,7 @@ pub use self::health::ShardHealth;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::receive::{Received, Tickets};
 use self::runtime::check_runtime;
@@ -56,13 +57,17 @@ use self::shards::Shards;
 
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{Error, Result};
-use crate::inbox::Inbox;
+use crate::events::{EventSource, Events};
+use crate::inbox::{Inbox, Mailbox};
 use crate::layer::own_inboxes::OwnInboxes;
 use crate::layer::receipt::{FullWarning, GroupReceipt};
-use crate::layer::refusals::{check_sendable, check_size, current_runtime};
+use crate::layer::refusals::{check_expiry, check_sendable, check_size, current_runtime, runtime_ended};
+use crate::layer::replies::{REPLY_INBOX, Replies};
+use crate::layer::request::RequestStatistics;
 use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
 use crate::message::PackedMessage;
+use crate::message::delivery::Delivery;
 use crate::name::{ChannelName, GroupName};
 
 /// After so many messages that do not open, a receive that does not wait finds nothing: each was a round trip.
@@ -107,6 +112,8 @@ struct Inner {
     shards: Arc<Shards>,
     /// The inboxes of this process, by their names.
     inboxes: OwnInboxes,
+    replies: Replies,
+    events: EventSource,
     full: FullWarning,
     /// Where closing goes on in the background.
     runtime: tokio::runtime::Handle,
@@ -143,7 +150,8 @@ impl RedisChannelLayer {
             ));
         }
         let tickets = Arc::new(Tickets::new(config.hosts().len()));
-        let shards = Arc::new(Shards::connect(&config, &tickets).await?);
+        let events = EventSource::default();
+        let shards = Arc::new(Shards::connect(&config, &tickets, &events).await?);
         let inboxes = OwnInboxes::default();
         Ok(Self {
             inner: Arc::new(Inner {
@@ -151,6 +159,8 @@ impl RedisChannelLayer {
                 tickets,
                 shards,
                 inboxes,
+                replies: Replies::default(),
+                events,
                 full: FullWarning::default(),
                 runtime,
             }),
@@ -174,6 +184,46 @@ impl RedisChannelLayer {
         }
     }
 
+    /// Waits for one message of any of these channels.
+    async fn take_waiting(&self, channels: &[ChannelName]) -> Result<Delivery> {
+        // A ticket that waits ends with a message or an error.
+        let taken = self.take(channels, true).await?;
+        taken.ok_or_else(|| Error::bug("a receive that waits ended with nothing"))
+    }
+
+    async fn send_expiring(
+        &self,
+        channel: &ChannelName,
+        message: PackedMessage,
+        expiry: Duration,
+    ) -> Result<()> {
+        check_sendable(channel)?;
+        check_size(format_args!("channel {channel:?}"), &message, self.inner.config.max_message_size())?;
+        check_expiry("the expiry of a message", expiry)?;
+        check_runtime()?;
+        let Inner { config, shards, .. } = &*self.inner;
+        let sending = pin!(shards.send(channel, config.queue_capacity_of(channel), message, expiry));
+        match self.watched(sending, true).await {
+            Err(error) => Err(Box::pin(shards.name_right(error)).await),
+            sent => sent,
+        }
+    }
+
+    /// Opens the inbox for replies, in the runtime of the layer. It does not keep the layer, which holds it.
+    async fn open_reply_inbox(&self) -> Result<Inbox> {
+        let Inner { config, tickets, shards, .. } = &*self.inner;
+        let (shards, tickets, config) = (Arc::clone(shards), Arc::clone(tickets), config.clone());
+        let events = self.inner.events.clone();
+        let opening = self.inner.runtime.spawn(async move {
+            let shard_of = |name: &ChannelName| shards.of(name).map(Arc::clone);
+            let mailboxes = inbox::open(REPLY_INBOX, shard_of, &tickets, &config, &events).await?;
+            Ok::<_, Error>(Inbox::new(mailboxes, config, Arc::new(())))
+        });
+        let inbox = opening.await.map_err(|_| runtime_ended())??;
+        self.inner.inboxes.insert(inbox.mailboxes());
+        Ok(inbox)
+    }
+
     async fn take_from_queues(&self, channels: Arc<[ChannelName]>, waits: bool) -> Taken {
         // What does not open was taken and is dropped: then the receive begins anew.
         let mut gone_past = 0;
@@ -192,11 +242,13 @@ impl RedisChannelLayer {
                 .all()
                 .get(shard)
                 .ok_or_else(|| Error::bug("a message came from a shard that is none"))?;
+            let (pushed_ms, deadline_ms) = (entry.pushed_us() / 1000, entry.deadline_ms());
             let opened = shard.open_entry(channel.as_str(), entry, at).await;
             // It counts as delivered when it is returned, or dropped for good.
             receiving.claim()?;
             if let Some(message) = opened? {
-                return Ok(Some((channel, message)));
+                let expires = shard.envelope().clock().lives_until(pushed_ms, deadline_ms, at);
+                return Ok(Some(Delivery::expiring(channel, message, expires)));
             }
             gone_past += 1;
         }
@@ -225,36 +277,58 @@ impl ChannelLayer for RedisChannelLayer {
         channel: &'a ChannelName,
         message: PackedMessage,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            check_sendable(channel)?;
-            check_size(format_args!("channel {channel:?}"), &message, self.inner.config.max_message_size())?;
-            check_runtime()?;
-            let Inner { config, shards, .. } = &*self.inner;
-            let sending = pin!(shards.send(channel, config.queue_capacity_of(channel), message));
-            match self.watched(sending, true).await {
-                Err(error) => Err(Box::pin(shards.name_right(error)).await),
-                sent => sent,
-            }
-        })
+        Box::pin(self.send_expiring(channel, message, self.inner.config.expiry()))
+    }
+
+    fn send_with_expiry_packed<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+        message: PackedMessage,
+        expiry: Duration,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.send_expiring(channel, message, expiry))
     }
 
     fn receive_packed<'a>(
         &'a self,
         channels: &'a [ChannelName],
     ) -> BoxFuture<'a, Result<(ChannelName, PackedMessage)>> {
+        Box::pin(async move { Ok(self.take_waiting(channels).await?.into_parts()) })
+    }
+
+    fn receive_delivery<'a>(&'a self, channels: &'a [ChannelName]) -> BoxFuture<'a, Result<Delivery>> {
         Box::pin(async move {
-            // A ticket that waits ends with a message or an error.
-            self.take(channels, true)
-                .await?
-                .ok_or_else(|| Error::bug("a receive that waits ended with nothing"))
+            // Outside of a runtime it cannot be asked. Boxed, because it is rare, and each such future would carry it.
+            if check_runtime().is_ok() {
+                Box::pin(self.inner.shards.need_clocks()).await;
+            }
+            self.take_waiting(channels).await
         })
+    }
+
+    fn open_reply_mailbox(&self) -> BoxFuture<'_, Result<Mailbox>> {
+        Box::pin(async move {
+            check_runtime()?;
+            self.inner.replies.open_mailbox(|| self.open_reply_inbox()).await
+        })
+    }
+
+    fn events(&self) -> Events {
+        self.inner.events.listen()
+    }
+
+    fn request_statistics(&self) -> RequestStatistics {
+        self.inner.replies.statistics()
     }
 
     fn try_receive_packed<'a>(
         &'a self,
         channels: &'a [ChannelName],
     ) -> BoxFuture<'a, Result<Option<(ChannelName, PackedMessage)>>> {
-        Box::pin(async move { self.watched(pin!(self.take(channels, false)), false).await })
+        Box::pin(async move {
+            let taken = self.watched(pin!(self.take(channels, false)), false).await?;
+            Ok(taken.map(Delivery::into_parts))
+        })
     }
 
     fn open_inbox<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Inbox>> {
@@ -262,7 +336,7 @@ impl ChannelLayer for RedisChannelLayer {
             check_runtime()?;
             let Inner { config, tickets, .. } = &*self.inner;
             let shard_of = |name: &ChannelName| self.inner.shards.of(name).map(Arc::clone);
-            let mailboxes = inbox::open(name, shard_of, tickets, config).await?;
+            let mailboxes = inbox::open(name, shard_of, tickets, config, &self.inner.events).await?;
             self.inner.inboxes.insert(&mailboxes);
             Ok(Inbox::new(mailboxes, config.clone(), Arc::<Inner>::clone(&self.inner)))
         })
@@ -382,6 +456,7 @@ impl ChannelLayer for RedisChannelLayer {
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         // Begun here and not in the future: closing goes on even if that is never polled.
         self.inner.tickets.close();
+        self.inner.events.end();
         let inboxes = self.inner.inboxes.all();
         for inbox in &inboxes {
             inbox.close();

@@ -38,6 +38,8 @@ pub(super) struct Outgoing {
     pub(super) channel: ChannelName,
     pub(super) capacity: usize,
     pub(super) message: PackedMessage,
+    /// How long it waits for a receiver.
+    pub(super) expiry: Duration,
     /// Whether the order of the queue counts, across reconnections too.
     pub(super) ordered: bool,
     /// Whether it may go to another server instead, and so does not wait here while this one is silent.
@@ -52,7 +54,6 @@ pub(super) struct Sends {
     /// The layer's prefix, for messages.
     prefix: Box<str>,
     envelope: Envelope,
-    expiry: Duration,
     /// A permit for each message under way.
     room: Arc<Semaphore>,
     state: Mutex<State>,
@@ -87,7 +88,6 @@ impl Sends {
             host,
             prefix: config.prefix().into(),
             envelope,
-            expiry: config.expiry(),
             room: Arc::new(Semaphore::new(config.max_sends_in_flight())),
             state: Mutex::default(),
             gathered: Arc::default(),
@@ -151,19 +151,31 @@ impl Sends {
         if state.calls >= MAX_CALLS {
             return None;
         }
-        let mut next_call = Vec::with_capacity(state.waiting.len().min(MAX_ENTRIES));
+        let mut next_call: Vec<(Outgoing, Awaited)> =
+            Vec::with_capacity(state.waiting.len().min(MAX_ENTRIES));
         let mut bytes = 0;
-        while next_call.len() < MAX_ENTRIES {
+        // A call has one expiry. Those with another wait for the next one.
+        let mut others = Vec::new();
+        while next_call.len() < MAX_ENTRIES && others.len() < MAX_ENTRIES {
             let Some(next) = state.waiting.front() else { break };
-            bytes += next.message.message.len();
-            if bytes > MAX_BYTES && !next_call.is_empty() {
-                break;
+            let expiry = next_call.first().map(|(message, _)| message.expiry);
+            let shares = expiry.is_none_or(|expiry| expiry == next.message.expiry);
+            if shares {
+                bytes += next.message.message.len();
+                if bytes > MAX_BYTES && !next_call.is_empty() {
+                    break;
+                }
             }
-            if let Some(Waiting { message, outcome, room }) = state.waiting.pop_front()
-                && !outcome.is_closed()
-            {
-                next_call.push((message, (outcome, room)));
+            match state.waiting.pop_front() {
+                Some(waiting) if waiting.outcome.is_closed() => {}
+                Some(Waiting { message, outcome, room }) if shares => {
+                    next_call.push((message, (outcome, room)));
+                }
+                other => others.extend(other),
             }
+        }
+        for other in others.into_iter().rev() {
+            state.waiting.push_front(other);
         }
         if next_call.is_empty() {
             return None;
@@ -216,9 +228,9 @@ impl Sends {
     fn push<'a>(&'a self, messages: &'a [Outgoing], generation: u64) -> Result<Push<'a>> {
         let is_ordered = messages.iter().any(|message| message.ordered);
         Ok(Push {
-            expiry_ms: milliseconds(self.expiry),
+            expiry_ms: milliseconds(messages.first().map_or(Duration::ZERO, |message| message.expiry)),
             fence: is_ordered.then(|| (self.caller.client(), generation)),
-            queues: share(messages, |it| self.envelope.message_body(&it.channel, &it.message))?,
+            queues: share(messages, |it| self.envelope.message_body(&it.channel, &it.message, it.expiry))?,
         })
     }
 
@@ -321,6 +333,7 @@ mod tests {
             channel: ChannelName::new(channel).unwrap(),
             capacity: 10,
             message: PackedMessage::from_bytes(vec![body]),
+            expiry: Duration::from_secs(60),
             ordered: false,
             movable: false,
         }

@@ -19,6 +19,7 @@ use crate::config::credentials::Source;
 use crate::config::host::Host;
 use crate::config::tls::Tls;
 use crate::error::ErrorKind;
+use crate::events::EventSource;
 
 /// How many calls may wait to be written; a further one waits for its turn.
 const WRITE_QUEUE: usize = 1024;
@@ -33,6 +34,8 @@ pub(super) struct Server {
     /// For messages; without credentials.
     pub(super) host: Arc<str>,
     pub(super) shard: usize,
+    /// Where it is told what happens to it.
+    pub(super) events: EventSource,
     pub(super) connect_timeout: Duration,
     pub(super) response_timeout: Duration,
 }

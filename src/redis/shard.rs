@@ -18,6 +18,7 @@ use super::twins::{Twins, have_same_data};
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::EventSource;
 use crate::message::PackedMessage;
 use crate::redis::health::ShardHealth;
 use crate::seal::{Names, Refusal};
@@ -43,6 +44,7 @@ impl Shard {
         tickets: &Arc<Tickets>,
         envelopes: &Arc<Envelopes>,
         twins: &Arc<Twins>,
+        events: &EventSource,
     ) -> Result<Self> {
         let name: Arc<str> = host.to_string().into();
         let server = Server {
@@ -51,6 +53,7 @@ impl Shard {
             tls: config.tls().clone(),
             host: Arc::clone(&name),
             shard: number,
+            events: events.clone(),
             connect_timeout: config.connect_timeout(),
             response_timeout: config.response_timeout(),
         };
@@ -140,6 +143,13 @@ impl Shard {
             opened = self.envelope.open_entry(queue, entry, at)?;
         }
         Ok(opened.map_err(|refusal| self.envelope.note(refusal, queue)).ok())
+    }
+
+    /// Has the server's time be known from now on. One round trip the first time, if the server is connected.
+    pub(super) async fn need_clock(&self) {
+        if self.envelope.clock().need() {
+            self.read_clock().await;
+        }
     }
 
     /// Reads the server's clock, if it can be read now.

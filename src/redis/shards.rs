@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -17,6 +18,7 @@ use super::shard::Shard;
 use super::twins::Twins;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::EventSource;
 use crate::layer::receipt::{GroupReceipt, UnreachedShard};
 use crate::layer::sources::{Turns, turn};
 use crate::message::PackedMessage;
@@ -37,13 +39,17 @@ pub(super) struct Shards {
 
 impl Shards {
     /// Connects to all servers. One that is down is tried again in the background, unless all are.
-    pub(super) async fn connect(config: &Config, tickets: &Arc<Tickets>) -> Result<Self> {
+    pub(super) async fn connect(
+        config: &Config,
+        tickets: &Arc<Tickets>,
+        events: &EventSource,
+    ) -> Result<Self> {
         let envelopes = Envelopes::new(config);
         let twins = Arc::new(Twins::default());
         let hosts = config.hosts().iter().enumerate();
         let all: Vec<Arc<Shard>> = hosts
             .map(|(number, host)| {
-                Shard::start(number, host, config, tickets, &envelopes, &twins).map(Arc::new)
+                Shard::start(number, host, config, tickets, &envelopes, &twins, events).map(Arc::new)
             })
             .collect::<Result<_>>()?;
         let mut down = Vec::new();
@@ -111,11 +117,13 @@ impl Shards {
         channel: &ChannelName,
         capacity: usize,
         message: PackedMessage,
+        expiry: Duration,
     ) -> Result<()> {
         let outgoing = Outgoing {
             channel: channel.clone(),
             capacity,
             message,
+            expiry,
             ordered: channel.kind() != ChannelKind::Normal,
             movable: false,
         };
@@ -271,6 +279,11 @@ impl Shards {
     /// Removes all messages and groups. A server that fails keeps no other from it.
     pub(super) async fn flush(&self) -> Result<()> {
         join_all(self.all.iter().map(|shard| shard.flush())).await.into_iter().collect()
+    }
+
+    /// Has the time of each server be known from now on. One round trip to each the first time, at the same time.
+    pub(super) async fn need_clocks(&self) {
+        join_all(self.all.iter().map(|shard| shard.need_clock())).await;
     }
 
     /// Asks all servers how they are.

@@ -8,6 +8,7 @@ mod groups;
 mod messages;
 mod outages;
 mod refusals;
+mod requests;
 mod restarts;
 mod scripts;
 mod sealing;

@@ -5,6 +5,7 @@ mod support;
 
 mod borders;
 mod build;
+mod chat;
 #[cfg(feature = "cli")]
 mod command_line;
 mod config;

@@ -14,6 +14,7 @@ mod lone_send;
 mod memory;
 mod memory_layer;
 mod pairs;
+mod requests;
 mod sealing;
 mod several_hosts;
 mod slow_mailbox;
@@ -30,7 +31,7 @@ use crate::report::Line;
 
 type Measure = for<'a> fn(&'a mut Bench) -> Pin<Box<dyn Future<Output = Result<Vec<Line>>> + 'a>>;
 
-pub(crate) const MEASURES: [(&str, Measure); 18] = [
+pub(crate) const MEASURES: [(&str, Measure); 19] = [
     ("lone-send", |bench| Box::pin(lone_send::measure(bench))),
     ("kinds", |bench| Box::pin(kinds::measure(bench))),
     ("in-flight", |bench| Box::pin(in_flight::measure(bench))),
@@ -45,6 +46,7 @@ pub(crate) const MEASURES: [(&str, Measure); 18] = [
     ("last-mailbox", |bench| Box::pin(last_mailbox::measure(bench))),
     ("group-add", |bench| Box::pin(group_add::measure(bench))),
     ("joins", |bench| Box::pin(joins::measure(bench))),
+    ("requests", |bench| Box::pin(requests::measure(bench))),
     ("checks", |bench| Box::pin(checks::measure(bench))),
     ("idle", |bench| Box::pin(idle::measure(bench))),
     ("memory", |bench| Box::pin(memory::measure(bench))),

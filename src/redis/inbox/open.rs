@@ -10,6 +10,7 @@ use super::log::{Chain, Log};
 use super::reports::Reports;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::events::EventSource;
 use crate::inbox::{Mailboxes, new_inbox_name};
 use crate::name::ChannelName;
 use crate::redis::calls::InboxKeepReply;
@@ -26,6 +27,7 @@ pub(in crate::redis) async fn open(
     shard_of: impl Fn(&ChannelName) -> Result<Arc<Shard>>,
     tickets: &Arc<Tickets>,
     config: &Config,
+    events: &EventSource,
 ) -> Result<Arc<Mailboxes>> {
     let mut failure = None;
     for _ in 0..MAX_NAMES {
@@ -51,7 +53,8 @@ pub(in crate::redis) async fn open(
         let mut log = Log::new(line, shard.names().clone(), chain, Clock::new(asked, now_us));
         log.kept(asked, now_us, groups);
         reports.told(report, marks);
-        let mailboxes = Arc::new(Mailboxes::new(name.clone(), config.capacity_of(&name)));
+        let mailboxes = Mailboxes::new(name.clone(), config.capacity_of(&name)).telling(events);
+        let mailboxes = Arc::new(mailboxes);
         let reader = Reader {
             mailboxes: Arc::clone(&mailboxes),
             tickets: Arc::clone(tickets),

@@ -14,6 +14,7 @@ use super::eviction;
 use super::fetch::Fetcher;
 use super::status::Status;
 use crate::error::ErrorKind;
+use crate::events::Event;
 use crate::layer::refusals::runtime_ended;
 use crate::redis::attempts::first_to_end;
 use crate::redis::calls::{ClientTickets, Given, Hello, HelloReply, Lease, Outcome, Pop, PopReply};
@@ -112,9 +113,14 @@ impl Task {
         if let Some(end) = self.end_broken.take() {
             end.now();
         }
+        let host = || Arc::clone(&self.server.host);
         if self.told.take().is_some() {
             tracing::info!(host = %self.server.host, "connected again");
         }
+        let is_first = self.epoch == 1;
+        self.server
+            .events
+            .tell(|| if is_first { Event::Connected { host: host() } } else { Event::Back { host: host() } });
         Ok(connection)
     }
 
@@ -142,6 +148,7 @@ impl Task {
                     }
                     if !known && self.generation > 1 {
                         tracing::warn!(host = %self.server.host, "the server has lost its data");
+                        self.server.events.tell(|| Event::DataLost { host: Arc::clone(&self.server.host) });
                     }
                 }
                 Ok(HelloReply::Stale { generation }) => {
@@ -377,7 +384,17 @@ impl Task {
             ErrorKind::Timeout => ErrorKind::Connection,
             kind => kind,
         };
-        match self.told.replace(kind) {
+        let told = self.told.replace(kind);
+        if told != Some(kind) {
+            self.server.events.tell(|| {
+                let (host, reason) = (Arc::clone(&self.server.host), failure.message.as_str().into());
+                match told {
+                    None => Event::Lost { host, kind, reason },
+                    Some(_) => Event::StillLost { host, kind, reason },
+                }
+            });
+        }
+        match told {
             None => {
                 tracing::warn!(host = %self.server.host, cause = failure.message, "lost a server; connecting again");
             }

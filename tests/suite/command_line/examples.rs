@@ -1,15 +1,16 @@
 //! The examples are what people begin with, so their habits must survive.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, ErrorKind};
+use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder};
 use serde_json::json;
 
-use crate::support::{Server, unique_prefix};
+use crate::support::Server;
 
-#[path = "../../../examples/echo.rs"]
+#[path = "../../../examples/worker.rs"]
 #[expect(dead_code, reason = "an example has a main of its own")]
-mod echo;
+mod worker;
 
 #[path = "../../../examples/backpressure.rs"]
 #[expect(dead_code, reason = "an example has a main of its own")]
@@ -20,7 +21,7 @@ mod backpressure;
 async fn the_producer_of_the_example_goes_on_after_an_outage_and_while_its_channel_is_full() {
     let server = Server::private();
     let options = ConfigBuilder::new().hosts([server.url()]).channel_capacity([("frames.*", 1)]);
-    let layer = std::sync::Arc::new(options.connect().await.unwrap());
+    let layer = Arc::new(options.connect().await.unwrap());
     layer.send("frames.camera1", &0_u32).await.unwrap();
     let produced = tokio::spawn({
         let layer = layer.clone();
@@ -39,24 +40,32 @@ async fn the_producer_of_the_example_goes_on_after_an_outage_and_while_its_chann
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_of_the_example_goes_on_after_what_it_cannot_read_or_answer() {
-    let (server, prefix) = (Server::shared(), unique_prefix("the_service_of_the_example"));
-    let options = ConfigBuilder::new().hosts([server.url()]).prefix(prefix);
-    let layer = std::sync::Arc::new(options.channel_capacity([("full", 1)]).connect().await.unwrap());
-    let service = tokio::spawn(echo::answer(layer.clone()));
+async fn the_worker_of_the_example_goes_on_after_what_it_cannot_read_or_answer_and_through_an_outage() {
+    let server = Server::private();
+    let options = ConfigBuilder::new().hosts([server.url()]).channel_capacity([("full?*", 1)]);
+    let layer: Arc<dyn ChannelLayer> = Arc::new(options.connect().await.unwrap());
+    let working = tokio::spawn(worker::work(Arc::clone(&layer)));
 
-    layer.send("full", "there is room for one").await.unwrap();
-    let reply_channel = layer.new_channel("reply?").unwrap();
-    for question in [
-        json!("no question at all"),
-        json!({"text": "a name that is none", "reply_channel": "a b"}),
-        json!({"text": "nobody has room", "reply_channel": "full"}),
-        json!({"text": "hello", "reply_channel": reply_channel.as_str()}),
+    layer.send("full?1", "there is room for one").await.unwrap();
+    for request in [
+        json!("no request at all"),
+        json!({"message": 2, "reply_channel": "a b"}),
+        json!({"message": "no number", "reply_channel": "full?1"}),
     ] {
-        layer.send("echo", &question).await.unwrap();
+        layer.send("square", &request).await.unwrap();
     }
-    let answer = layer.receive_timeout::<String>([reply_channel], Duration::from_secs(20)).await.unwrap();
-    assert_eq!(answer.map(|(_, text)| text).as_deref(), Some("you said: hello"));
+    let unanswered = json!({"message": 2, "reply_channel": "full?1"});
+    layer.send_with_expiry("square", &unanswered, Duration::from_secs(1)).await.unwrap();
+    let within = Duration::from_secs(20);
+    assert_eq!(tokio::time::timeout(within, worker::ask(&layer, 7)).await.unwrap().unwrap(), 49);
+    server.stop();
+    let asked = tokio::spawn({
+        let layer = Arc::clone(&layer);
+        async move { worker::ask(&layer, 9).await }
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    server.start();
+    assert_eq!(tokio::time::timeout(within, asked).await.unwrap().unwrap().unwrap(), 81);
     layer.close().await.unwrap();
-    assert_eq!(service.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    tokio::time::timeout(within, working).await.unwrap().unwrap();
 }

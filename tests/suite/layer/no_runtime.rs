@@ -29,6 +29,8 @@ fn names_the_runtime<T: std::fmt::Debug>(result: Result<T, Error>) {
 fn every_call_to_redis_is_refused(layer: &impl ChannelLayer) {
     names_the_runtime(block_on(layer.send("single?1", 1)));
     names_the_runtime(block_on(layer.send_wait("single?1", 1, SHORT)));
+    names_the_runtime(block_on(layer.send_within("single?1", 1, SHORT)));
+    names_the_runtime(block_on(layer.request::<u64>("single?1", 1, SHORT)));
     names_the_runtime(block_on(layer.receive_timeout::<u64>("single?1", SHORT)));
     names_the_runtime(block_on(layer.open_inbox("inbox")));
     names_the_runtime(block_on(layer.group_add("room", "single?1")));

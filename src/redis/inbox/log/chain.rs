@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::{Log, Time};
+use crate::events::Event;
 use crate::inbox::Mailboxes;
 use crate::redis::calls::What;
 use crate::redis::changes::{Sent, Unread};
@@ -235,6 +236,7 @@ impl Log {
             inbox = %mailboxes.name(), groups = self.mirror.len(), believes = ?trust,
             "the server had lost an inbox or some of its memberships; they are compared and put right"
         );
+        mailboxes.events().tell(|| Event::MembershipsLost { inbox: mailboxes.name().clone() });
         self.walks.walk_from_doubt(trust);
         self.line.go_on();
     }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Log, Time, Trust};
+use crate::events::Event;
 use crate::inbox::Mailboxes;
 use crate::redis::calls::{Operation, What};
 use crate::redis::log_entry::{Page, Place};
@@ -16,6 +17,8 @@ const SAME_MS: u64 = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Walks {
     walk: Option<Walk>,
+    /// A walk that settles a doubt, and has not ended.
+    settles: bool,
     /// A walk is to come.
     comes: bool,
     /// The page that was asked for and has not come, and how many beats ago.
@@ -81,6 +84,7 @@ impl Walks {
     /// The walk that settles a doubt.
     pub(super) fn walk_from_doubt(&mut self, trust: Trust) {
         self.walk = Some(Walk { trust, next: Place::default() });
+        self.settles = true;
         self.asked = None;
         // A walk after the mirror may have been under way because of it.
         self.comes |= self.fixes_clock;
@@ -96,6 +100,11 @@ impl Walks {
         if is_quiet && self.walk.is_none() && !self.comes {
             self.fixes_clock = false;
         }
+    }
+
+    /// Whether the walk that settles a doubt has ended since this was asked last.
+    fn has_settled(&mut self) -> bool {
+        self.walk.is_none() && std::mem::take(&mut self.settles)
     }
 
     /// A page came, and the next one is due.
@@ -138,6 +147,9 @@ impl Log {
             self.repair(repairs);
         }
         self.walks.go_on_behind(page.to.as_ref());
+        if self.walks.has_settled() {
+            mailboxes.events().tell(|| Event::MembershipsHealed { inbox: mailboxes.name().clone() });
+        }
     }
 
     /// The page replaces its range of the mirror.

@@ -21,7 +21,7 @@ impl TryFrom<String> for Hex {
 
     fn try_from(text: String) -> Result<Self, String> {
         let digits = text.as_bytes();
-        if digits.len() % 2 != 0 || digits.iter().any(u8::is_ascii_uppercase) {
+        if !digits.len().is_multiple_of(2) || digits.iter().any(u8::is_ascii_uppercase) {
             return Err(format!("{text:?} is not lower-case hexadecimal"));
         }
         let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).ok());

@@ -44,7 +44,8 @@ class Link:
         self._calls = 0
         self._clock = (0.0, 0.0)  # the server's ms at a monotonic second
         self._clock_read = 0.0
-        self._greeted_at = -1.0
+        self._has_greeted = False
+        self._hello_at = -1.0
         self._task = asyncio.create_task(self._run())
 
     # What the layer says and asks
@@ -159,14 +160,15 @@ class Link:
 
     async def _greet(self, wire: Wire) -> None:
         """Loads missing scripts, says hello, asks for all open tickets, and finishes those that nobody knows (R6, R31)."""
-        await asyncio.sleep(max(0.0, self._greeted_at + 0.5 - time.monotonic()) if self._greeted_at >= 0 else 0)
+        # Also after one that was refused: another program may go on removing scripts (R11).
+        await asyncio.sleep(max(0.0, self._hello_at + 0.5 - time.monotonic()))
         shas = [script.sha for script in self._scripts.values()]
         for script, is_there in zip(self._scripts.values(), await wire.call("SCRIPT", "EXISTS", *shas)):
             if not is_there:
                 await wire.call("SCRIPT", "LOAD", script.text)
         while True:
             self.generation += 1
-            asked = time.monotonic()
+            asked = self._hello_at = time.monotonic()
             reply = await self._evalsha(wire, "hello", [self.key("c", self.client), f"{self.prefix}schema"],
                                         [self.generation, self.lease_ms, SCHEMA])
             if reply[0] == b"ok":
@@ -176,7 +178,7 @@ class Link:
                 raise self.failure
             self.generation = int(reply[1])
         self._set_clock(reply[1], asked)
-        is_first, self._greeted_at = self._greeted_at < 0, time.monotonic()
+        is_first, self._has_greeted = not self._has_greeted, True
         self._ask_all()
         while self._finished or self._to_ask:
             if not await self._pop(wire):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Sequence
 
 from channel_layer import layer as layers
@@ -163,7 +162,7 @@ def greets_at_once() -> None:
     greet = Link._greet
 
     async def hasty(self: Link, wire: Wire) -> None:
-        self._greeted_at = min(self._greeted_at, time.monotonic() - 1)
+        self._hello_at = -1.0
         await greet(self, wire)
 
     Link._greet = hasty  # type: ignore[method-assign]

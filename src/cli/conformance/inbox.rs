@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::check::{Check, Outcome, check};
 use super::peer::Peer;
 use super::scripts::{calls_of, sha};
 use super::stage::{LEASE, Node, SOON, Stage, must, pause, until};
-use super::{Check, Outcome, check};
 
 pub(super) const CHECKS: &[Check] = &[
     check!(Inbox, "R20", "an inbox is owned as long as its process lives", kept),

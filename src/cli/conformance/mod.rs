@@ -2,8 +2,9 @@
 //!
 //! The client is a program that speaks a small protocol of lines ([`peer`]; docs/contract/driver.md has it). Between it and servers
 //! of the driver's own stands a [`tap`], which sees each call and loses, holds and cuts. A [`stage`] has all that one check
-//! needs; the checks stand in a file for each tier.
+//! needs; the checks stand in a file for each tier, and [`check`] says what one is.
 
+mod check;
 mod inbox;
 mod peer;
 mod scripts;
@@ -15,8 +16,6 @@ mod taker;
 mod tap;
 mod waiter;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use futures_util::stream::FuturesOrdered;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
+use self::check::{Check, Outcome, Tier};
 use self::peer::Peer;
 use self::stage::Stage;
 use super::options::LayerOptions;
@@ -58,68 +58,6 @@ pub(crate) struct Conformance {
     #[arg(long)]
     list: bool,
 }
-
-/// What a client can do. A client names those that it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Tier {
-    Sender,
-    Taker,
-    Waiter,
-    Servers,
-    Inbox,
-    Sealing,
-    Hiding,
-}
-
-impl Tier {
-    const ALL: [Self; 7] =
-        [Self::Sender, Self::Taker, Self::Waiter, Self::Servers, Self::Inbox, Self::Sealing, Self::Hiding];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Sender => "sender",
-            Self::Taker => "taker",
-            Self::Waiter => "waiter",
-            Self::Servers => "servers",
-            Self::Inbox => "inbox",
-            Self::Sealing => "sealing",
-            Self::Hiding => "hiding",
-        }
-    }
-}
-
-/// What a check found: nothing, or what is not as it must be.
-pub(super) type Outcome = Result<(), String>;
-type Work<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
-
-/// A rule as it is tried.
-#[derive(Clone, Copy)]
-pub(super) struct Check {
-    tier: Tier,
-    rule: &'static str,
-    /// What must hold.
-    says: &'static str,
-    servers: usize,
-    run: for<'a> fn(&'a Stage) -> Work<'a>,
-}
-
-/// A check of a tier, by its rule, on one server or so many.
-macro_rules! check {
-    ($tier:ident, $rule:literal, $says:literal, $run:ident) => {
-        check!($tier, $rule, $says, $run, 1)
-    };
-    ($tier:ident, $rule:literal, $says:literal, $run:ident, $servers:literal) => {
-        $crate::cli::conformance::Check {
-            tier: $crate::cli::conformance::Tier::$tier,
-            rule: $rule,
-            says: $says,
-            servers: $servers,
-            run: |stage| Box::pin($run(stage)),
-        }
-    };
-}
-pub(super) use check;
 
 fn checks() -> impl Iterator<Item = Check> {
     [sender::CHECKS, taker::CHECKS, waiter::CHECKS, servers::CHECKS, inbox::CHECKS, sealing::CHECKS]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use asgi_redis::{ChannelLayer, ChannelLayerExt, ConfigBuilder, RedisChannelLayer, Value as Message};
 use serde_json::{Value, json};
 
+use super::check::{Check, Outcome, check};
 use super::stage::{SOON, Stage, brings, must};
-use super::{Check, Outcome, check};
 
 pub(super) const CHECKS: &[Check] = &[
     check!(Sealing, "key", "messages open with any of the keys, and are sealed with the first", keys),

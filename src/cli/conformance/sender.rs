@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::check::{Check, Outcome, check};
 use super::scripts::{calls_of, client_of};
 use super::stage::{SOON, Stage, must, pause, until};
 use super::tap::Tap;
-use super::{Check, Outcome, check};
 use crate::cli::json as messages;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -120,7 +120,7 @@ async fn identity(stage: &Stage) -> Outcome {
             .filter(|hello| hello.keys.first().is_some_and(|key| key.ends_with(&first)))
             .map(|hello| hello.argument(0).parse().unwrap_or_default())
             .collect();
-        must(generations.windows(2).all(|two| two[0] < two[1]) && generations.len() >= 2, || {
+        must(generations.is_sorted_by(|one, next| one < next) && generations.len() >= 2, || {
             format!("the generations of a client are {generations:?}")
         })?;
         must(hellos.iter().all(|hello| hello.keys.first().is_some_and(|key| key.ends_with(&first))), || {
@@ -131,7 +131,7 @@ async fn identity(stage: &Stage) -> Outcome {
         must(is_name, || format!("a client has the name {first:?}"))?;
         names.push(first);
     }
-    must(names[0] != names[1], || "two clients have one name".to_owned())
+    must(names.first() != names.last(), || "two clients have one name".to_owned())
 }
 
 /// How often a push with this payload was written.

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use super::check::{Check, Outcome, check};
 use super::scripts::{client_of, sha};
 use super::stage::{SOON, Stage, brings, must, pause, until};
-use super::{Check, Outcome, check};
 
 pub(super) const CHECKS: &[Check] = &[
     check!(Servers, "ring", "a ? channel and an inbox live on the server that the ring tells", ring, 3),

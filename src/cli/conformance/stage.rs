@@ -12,8 +12,10 @@ use super::tap::Tap;
 
 /// How long something may take that is due at once.
 pub(super) const SOON: Duration = Duration::from_secs(4);
-/// The lease of the clients here. Their beat is a third of it.
+/// The lease of the clients here.
 pub(super) const LEASE: Duration = Duration::from_millis(1500);
+/// A third of the lease.
+pub(super) const BEAT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Stage {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::check::{Check, Outcome, check};
 use super::sender::no_eval;
 use super::stage::{Stage, must};
-use super::{Check, Outcome, check};
 
 pub(super) const CHECKS: &[Check] = &[
     check!(Taker, "order", "messages come once, in the order of their sending, and then nothing", order),

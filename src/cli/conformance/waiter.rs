@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::check::{Check, Outcome, check};
 use super::peer::Peer;
 use super::scripts::{calls_of, client_of, sha};
 use super::sender::no_eval;
-use super::stage::{LEASE, Node, SOON, Stage, brings, must, pause, until};
-use super::{Check, Outcome, check};
+use super::stage::{BEAT, Node, SOON, Stage, brings, must, pause, until};
 
 pub(super) const CHECKS: &[Check] = &[
     check!(Waiter, "R5", "each ticket has a number of its own, in decimal digits", tickets),
@@ -65,8 +65,6 @@ pub(super) const CHECKS: &[Check] = &[
     check!(Waiter, "restart", "a receive goes on when its server starts again without data", restart),
     check!(Waiter, "kill", "a killed process takes no message with it that is sent later", killed),
 ];
-
-const BEAT: Duration = Duration::from_millis(LEASE.as_millis() as u64 / 3);
 
 /// Waits until the server has no ticket of the client any more.
 async fn forgotten(node: &Node) -> Outcome {

@@ -42,7 +42,7 @@ fn what_is_tried_is_what_the_page_of_the_driver_and_the_checklists_say() {
     assert_eq!(told, listed);
     for (tier, name) in PAGES {
         let text = page(name);
-        let rows = text.lines().filter(|line| line.starts_with("| M") || line.starts_with("| S"));
+        let rows = text.lines().filter(|line| line.starts_with("| MUST") || line.starts_with("| SHOULD"));
         for cells in rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>()) {
             let is_tried = listed.contains(&format!("{tier}/{}", cells[1]));
             assert_eq!(cells.last() == Some(&"driver"), is_tried, "{name}.md: {cells:?}");

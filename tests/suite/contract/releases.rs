@@ -343,8 +343,7 @@ fn a_released_text_that_was_changed_and_a_version_that_rises_too_little_are_foun
         panic!("a release does not take a new script")
     };
     assert_eq!(fault, "3.0.0 is released, and dist/ has changed: add an entry");
-    let [fault] =
-        &faults(&[release("4.0.0", None, &second), old.clone()], &present(&second), folder.path())[..]
+    let [fault] = &faults(&[release("4.0.0", None, &second), old], &present(&second), folder.path())[..]
     else {
         panic!("the first number is the schema")
     };

@@ -130,9 +130,8 @@ async fn what_a_layer_of_this_version_sends_reaches_a_ticket_of_the_earlier_pop(
 
 /// A value of so many bytes as the layer packs it.
 fn payload_of(bytes: usize) -> Vec<u8> {
-    let length = [bytes as u8];
-    if bytes < 256 {
-        return [&[0xc4][..], &length, &vec![7; bytes]].concat();
+    if let Ok(length) = u8::try_from(bytes) {
+        return [&[0xc4, length][..], &vec![7; bytes]].concat();
     }
     [&[0xc5][..], &u16::try_from(bytes).unwrap().to_be_bytes(), &vec![7; bytes]].concat()
 }
@@ -173,7 +172,7 @@ async fn groups_are_shared_by_both_texts() {
     let sent = earlier.group_send(&GroupSend::to("room", b"\x07")).await.unwrap();
     assert_eq!(sent.delivered, 1);
     assert_eq!(within(mailbox.receive::<u64>()).await.unwrap(), 7);
-    let _ = layer.group_discard("room", &*channel).await.unwrap();
+    layer.group_discard("room", &*channel).await.unwrap();
     assert_eq!(earlier.group_send(&GroupSend::to("room", b"\x08")).await.unwrap().delivered, 0);
 
     // An inbox of the earlier texts; a layer of this version lets its mailbox join, and sends.

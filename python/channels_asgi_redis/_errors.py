@@ -42,6 +42,10 @@ class InvalidMessage(LayerError, ValueError):
     """The bytes are no message of this layer."""
 
 
+class NotADict(InvalidMessage, TypeError, AssertionError):
+    """A message that is no dict. Channels asserts that it is one."""
+
+
 class InvalidOption(LayerError, exceptions.InvalidChannelLayerError):
     """An option is unknown, or its value is wrong."""
 

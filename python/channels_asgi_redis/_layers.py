@@ -6,7 +6,7 @@ from channels.layers import BaseChannelLayer
 
 from . import _core, _options
 from ._core import Receipt
-from ._errors import InvalidMessage
+from ._errors import NotADict
 
 Message = dict[str, Any]
 
@@ -142,9 +142,5 @@ class LocalAndRemoteChannelLayer(_Layer):
 
 def _checked(message: Any) -> Message:
     if not isinstance(message, dict):
-        raise _NoDict(f"a message is a dict, not a {type(message).__name__}")
+        raise NotADict(f"a message is a dict, not a {type(message).__name__}")
     return message
-
-
-class _NoDict(InvalidMessage, TypeError, AssertionError):
-    """A message that is no dict. Channels asserts that it is one."""

@@ -116,18 +116,36 @@ impl Inner {
         inner
     }
 
-    /// Returns the connected layer. The first call connects it, and others wait for that.
-    async fn connected(&self) -> Result<&Connected, Fault> {
+    /// Returns the connected layer. The first call has it connected, and others wait for that.
+    async fn connected(self: &Arc<Self>) -> Result<&Connected, Fault> {
         if self.is_closed.load(Ordering::Relaxed) {
             return Err(
                 Error::new(ErrorKind::Closed, "the channel layer was closed; make another one").into()
             );
         }
-        Ok(self.connected.get_or_try_init(|| self.blueprint.connect()).await?)
+        if self.connected.get().is_none() {
+            let inner = Arc::clone(self);
+            self.driven(async move {
+                inner.connected.get_or_try_init(|| inner.blueprint.connect()).await.map(drop)
+            })
+            .await?;
+        }
+        let connected = self.connected.get();
+        connected
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a layer that is connected is not there").into())
+    }
+
+    /// Lets the runtime drive what calls of several loops wait for: the loop of the first one may stand still meanwhile.
+    async fn driven<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = asgi_redis::Result<T>> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let ended = |_| Error::new(ErrorKind::Closed, "the runtime of channel layers has ended");
+        Ok(self.home.spawn(work).await.map_err(ended)??)
     }
 
     /// Returns the connected layer, however long its servers cannot be reached.
-    async fn connected_at_last(&self) -> Result<&Connected, Fault> {
+    async fn connected_at_last(self: &Arc<Self>) -> Result<&Connected, Fault> {
         loop {
             match self.connected().await {
                 Err(fault) if fault.is_outage() => sleep(RETRY).await,
@@ -136,7 +154,7 @@ impl Inner {
         }
     }
 
-    async fn layer(&self) -> Result<&dyn ChannelLayer, Fault> {
+    async fn layer(self: &Arc<Self>) -> Result<&dyn ChannelLayer, Fault> {
         Ok(&*self.connected().await?.layer)
     }
 
@@ -162,7 +180,14 @@ impl Inner {
             return Ok(Answer::Name(OwnName { name, inner: Weak::new() }));
         }
         let inbox = self.inbox_of(&prefix);
-        let inbox = inbox.get_or_try_init(|| connected.layer.open_inbox(&prefix)).await?;
+        let inbox = match inbox.get() {
+            Some(inbox) => inbox.clone(),
+            None => {
+                let layer = Arc::clone(&connected.layer);
+                let open = async move { inbox.get_or_try_init(|| layer.open_inbox(&prefix)).await.cloned() };
+                self.driven(open).await?
+            }
+        };
         // From here on without a pause: whoever drops this call drops the name too.
         let mailbox = inbox.open_mailbox()?.into_shared();
         let name = mailbox.name().clone();

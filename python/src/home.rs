@@ -13,6 +13,7 @@ use asgi_redis::HeldDescriptors;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
+use tokio::task::JoinHandle;
 
 use crate::core::Inner;
 
@@ -70,8 +71,11 @@ impl Home {
         self.runtime.block_on(future)
     }
 
-    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.spawn(future);
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.spawn(future)
     }
 
     pub(crate) fn remember(&self, layer: Weak<Inner>) {

@@ -7,8 +7,12 @@
 //! - [`core`] is a layer: its options, its connection, its inboxes and mailboxes.
 //! - [`fault`] is an error on its way to a Python exception.
 //!
-//! A thread of the runtime never takes the GIL, and a lock of this crate that such a thread may hold is never held while one
-//! calls Python. The other locks are taken by those who hold the GIL, so a fork finds them free.
+//! To wake a loop, a thread of the runtime takes no GIL. It takes it only to ask a pattern of capacities that is a function of
+//! Python, when an inbox is opened, and holds no lock then. The locks of this crate are taken by those who hold the GIL, so a
+//! fork finds them free; those of the port's list and of mailboxes, which threads of the runtime take too, are left behind with
+//! the runtime.
+//!
+//! What calls of several loops wait for is driven by the runtime, never by one of the loops: that may stand still.
 
 mod call;
 mod convert;

@@ -65,6 +65,28 @@ def test_a_channel_outlives_the_loop_in_which_it_was_named(layer) -> None:
     assert async_to_sync(layer.receive)(name) == {"number": 1}
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_a_loop_that_stands_still_in_its_first_calls_holds_up_no_thread(layer, turns: int) -> None:
+    still = asyncio.new_event_loop()
+    calls = layer.receive("jobs"), layer.new_channel(), layer.send("other", {}), layer.group_add("room", "jobs")
+    tasks = [still.create_task(call) for call in calls]
+    for _ in range(turns + 1):
+        still.run_until_complete(asyncio.sleep(0))
+
+    def work(_: int) -> None:
+        layer.send_sync("jobs", {"number": 1})
+        assert "!" in asyncio.run(asyncio.wait_for(layer.new_channel(), 5))
+        asyncio.run(asyncio.wait_for(layer.group_add("room", "jobs"), 5))
+
+    thread = threading.Thread(target=work, args=(0,), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    results = still.run_until_complete(asyncio.wait_for(asyncio.gather(*tasks), 10))
+    assert results[0] == {"number": 1}
+    still.close()
+
+
 def run_in_threads(count: int, work) -> None:
     failures = []
 

@@ -94,7 +94,8 @@ const MAX_GONE_PAST: usize = 1_000;
 /// # Runtime
 ///
 /// It needs a Tokio runtime with time and I/O enabled, and its tasks live in the one in which it was connected. Other
-/// runtimes may call it too. Outside of any runtime, [`close`](ChannelLayer::close) works, and so do receives that are not
+/// runtimes may call it too, and so may any thread that has [entered](tokio::runtime::Runtime::enter) one: there the futures,
+/// inboxes, mailboxes and the layer itself may be polled and dropped by hand, as event loops of other languages do. Outside of any runtime, [`close`](ChannelLayer::close) works, and so do receives that are not
 /// from an inbox; other calls fail with [`NoRuntime`](crate::ErrorKind::NoRuntime).
 ///
 /// Calls need these tasks: if the first runtime has shut down, they fail with [`Closed`](crate::ErrorKind::Closed). If it is

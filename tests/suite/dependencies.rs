@@ -52,8 +52,8 @@ fn every_licence_is_an_allowed_one() {
     assert!(refused.is_empty(), "not allowed by deny.toml: {refused:#?}");
 }
 
-/// Whether an SPDX expression can be met with the allowed licences; `/` is an old way to write `OR`, and licences with
-/// an exception must be allowed by an alternative without it.
+/// Whether an SPDX expression can be met with the allowed licences; `/` is an old way to write `OR`, and a licence with
+/// an exception is another one than without.
 fn satisfied(expression: &str, allowed: &HashSet<&str>) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let mut tokens = spaced.split_whitespace().peekable();
@@ -83,8 +83,9 @@ fn licence(tokens: &mut Tokens<'_>, allowed: &HashSet<&str>) -> bool {
     match tokens.next() {
         Some("(") => alternatives(tokens, allowed) & (tokens.next() == Some(")")),
         Some(name) => {
-            let exception = tokens.next_if_eq(&"WITH").and_then(|_| tokens.next());
-            allowed.contains(name) && exception.is_none()
+            let exception = tokens.next_if_eq(&"WITH").map(|_| tokens.next().unwrap_or_default());
+            let licence = exception.map_or(name.to_owned(), |exception| format!("{name} WITH {exception}"));
+            allowed.contains(licence.as_str())
         }
         None => false,
     }
@@ -92,11 +93,22 @@ fn licence(tokens: &mut Tokens<'_>, allowed: &HashSet<&str>) -> bool {
 
 #[test]
 fn licence_expressions_are_read_as_spdx_means_them() {
-    let allowed = HashSet::from(["MIT", "ISC"]);
-    for met in ["MIT", "MIT/GPL-3.0", "GPL-3.0 OR MIT", "MIT AND ISC", "(GPL-3.0 OR MIT) AND ISC"] {
+    let allowed = HashSet::from(["MIT", "ISC", "GPL-2.0 WITH Y"]);
+    for met in
+        ["GPL-2.0 WITH Y", "MIT", "MIT/GPL-3.0", "GPL-3.0 OR MIT", "MIT AND ISC", "(GPL-3.0 OR MIT) AND ISC"]
+    {
         assert!(satisfied(met, &allowed), "{met}");
     }
-    for unmet in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR ISC) AND GPL-3.0", "MIT WITH X", "MIT ISC"] {
+    for unmet in [
+        "",
+        "GPL-3.0",
+        "MIT AND GPL-3.0",
+        "(MIT OR ISC) AND GPL-3.0",
+        "MIT WITH X",
+        "MIT WITH",
+        "GPL-2.0",
+        "MIT ISC",
+    ] {
         assert!(!satisfied(unmet, &allowed), "{unmet}");
     }
 }

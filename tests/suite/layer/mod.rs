@@ -37,6 +37,7 @@ mod data_loss_told;
 mod delivery;
 mod drain;
 mod ending;
+mod entered;
 mod errors;
 mod events;
 mod flushed_groups;

@@ -228,6 +228,10 @@ macro_rules! __conformance_list {
                 "This crate", "A request that is dropped, or its receive, takes nothing from others" =>
                     requests_and_their_receives_dropped_at_random_lose_no_other;
             }
+            bulk {
+                "This crate", "Each of many messages has an outcome of its own" =>
+                    each_of_many_messages_has_an_outcome_of_its_own, each_of_many_groups_has_a_receipt_of_its_own;
+            }
             events {
                 "This crate", "A mailbox that is full, and has room again, is told to those who listen in its process" =>
                     a_mailbox_that_is_full_and_has_room_again_is_told;

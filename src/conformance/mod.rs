@@ -59,6 +59,7 @@
 // A requirement that fails is a panic, as in any test.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+mod bulk;
 mod cancel;
 mod capacity;
 mod close;

@@ -65,7 +65,8 @@ pub(super) async fn streams_dropped_at_random_lose_and_reorder_nothing(subject: 
                     sent += 1;
                 }
                 let polls = usize::try_from(1 + random.below(3)).unwrap();
-                let next = poll_at_most(polls, messages.next()).await;
+                let polled = poll_at_most(polls, messages.next());
+                let next = tokio::time::timeout(MOMENT, polled).await.ok().flatten();
                 received.extend(next.map(|item| item.unwrap().unwrap().1));
             }
             // With a poll under way, or with a message that it was handed.

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use futures_util::Stream;
+use futures_util::stream::{Stream, StreamExt, iter};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::received::received;
 use super::request::request;
-use super::typed::{group_and_channel, group_and_message, groups_and_channels, pack, parse, unpack};
+use super::typed::{
+    apart, group_and_channel, group_and_message, groups_and_channels, pack, parse, together, unpack,
+};
 use super::until_accepted::{Patience, until_accepted};
 use super::{ChannelLayer, ChannelNames};
 use crate::error::{Error, Result};
@@ -134,6 +136,70 @@ pub trait ChannelLayerExt: ChannelLayer {
                 || self.send_packed(&channel, message.clone()),
             )
             .await
+        }
+    }
+
+    /// Packs and sends some messages, and returns what became of each, in their order. See [`ChannelLayer::send_many_packed`]; one
+    /// round trip to each server for each 128 messages, with those to one server under way together.
+    ///
+    /// ```
+    /// use asgi_redis::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> asgi_redis::Result<()> {
+    /// let layer = MemoryLayer::builder().channel_capacity([("small", 1)]).in_memory()?;
+    /// let sent = layer.send_many([("jobs", 1), ("small", 2), ("small", 3), ("no name", 4)]).await;
+    /// let kinds: Vec<_> = sent.into_iter().map(|sent| sent.err().map(|error| error.kind())).collect();
+    /// assert_eq!(kinds, [None, None, Some(ErrorKind::ChannelFull), Some(ErrorKind::InvalidName)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Each is as of [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::send_many_packed`].
+    fn send_many<N, T>(
+        &self,
+        messages: impl IntoIterator<Item = (N, T)>,
+    ) -> impl Future<Output = Vec<Result<()>>> + Send
+    where
+        N: TryInto<ChannelName, Error: Into<Error>>,
+        T: Serialize,
+    {
+        let (packed, outcomes) = apart(messages.into_iter().map(|(channel, message)| pack(channel, message)));
+        async move { together(outcomes, self.send_many_packed(packed).await) }
+    }
+
+    /// Packs and sends messages to some groups, and returns what became of each, in their order. Each is as a
+    /// [`group_send`](Self::group_send), with 32 under way at once.
+    ///
+    /// # Errors
+    ///
+    /// Each is as of [`group_send`](Self::group_send).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has sent some, all or none; it sends none of them twice.
+    fn group_send_many<G, T>(
+        &self,
+        messages: impl IntoIterator<Item = (G, T)>,
+    ) -> impl Future<Output = Vec<Result<GroupReceipt>>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+        T: Serialize,
+    {
+        const AT_ONCE: usize = 32;
+        let packed = messages.into_iter().map(|(group, message)| group_and_message(group, message));
+        let (packed, outcomes) = apart(packed);
+        async move {
+            let sends = packed
+                .into_iter()
+                .map(|(group, message)| async move { self.group_send_packed(&group, message, false).await });
+            together(outcomes, iter(sends).buffered(AT_ONCE).collect::<Vec<_>>().await)
         }
     }
 

@@ -20,6 +20,8 @@ mod until_accepted;
 use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 pub use self::channel_names::ChannelNames;
 pub use self::ext::ChannelLayerExt;
 use crate::error::Result;
@@ -90,6 +92,27 @@ pub trait ChannelLayer: Send + Sync {
     ) -> BoxFuture<'a, Result<()>> {
         let _ = expiry;
         self.send_packed(channel, message)
+    }
+
+    /// Sends some messages, each as [`send_packed`](Self::send_packed) sends one, and returns what became of each, in their order. One
+    /// that is refused keeps no other from being sent. Those for one server share calls, up to 128 messages or 1 MiB each, and
+    /// keep their order within a call. The default sends all at once.
+    ///
+    /// # Errors
+    ///
+    /// Each is as of [`send_packed`](Self::send_packed).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has sent some, all or none; it sends none of them twice.
+    fn send_many_packed(
+        &self,
+        messages: Vec<(ChannelName, PackedMessage)>,
+    ) -> BoxFuture<'_, Vec<Result<()>>> {
+        Box::pin(async move {
+            let sends = messages.iter().map(|(channel, message)| self.send_packed(channel, message.clone()));
+            join_all(sends).await
+        })
     }
 
     /// Waits for the next message on any of some channels, which are looked at in turn so that a busy one does not

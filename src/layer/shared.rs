@@ -29,6 +29,12 @@ macro_rules! forward {
             ) -> BoxFuture<'a, Result<(ChannelName, PackedMessage)>> {
                 (**self).receive_packed(channels)
             }
+            fn send_many_packed(
+                &self,
+                messages: Vec<(ChannelName, PackedMessage)>,
+            ) -> BoxFuture<'_, Vec<Result<()>>> {
+                (**self).send_many_packed(messages)
+            }
             fn send_with_expiry_packed<'a>(
                 &'a self,
                 channel: &'a ChannelName,

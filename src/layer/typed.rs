@@ -56,3 +56,32 @@ pub(super) fn unpack<T: DeserializeOwned>(
         Err(error) => Err(error.on_channel(channel.as_str())),
     }
 }
+
+/// Divides what is to be sent from what is refused already: the first list has what can be sent, the second an error for each that
+/// cannot be, at its place.
+pub(super) fn apart<M>(messages: impl Iterator<Item = Result<M>>) -> (Vec<M>, Vec<Option<Error>>) {
+    let mut sendable = Vec::new();
+    let refused = messages
+        .map(|message| match message {
+            Ok(message) => {
+                sendable.push(message);
+                None
+            }
+            Err(error) => Some(error),
+        })
+        .collect();
+    (sendable, refused)
+}
+
+/// What became of all, in their order: of those that were refused, and of those that were sent.
+pub(super) fn together<T>(refused: Vec<Option<Error>>, sent: Vec<Result<T>>) -> Vec<Result<T>> {
+    let mut sent = sent.into_iter();
+    let next = |refused: Option<Error>| match refused {
+        Some(error) => Err(error),
+        None => sent.next().unwrap_or_else(|| {
+            let bug = Error::bug("a layer returned fewer outcomes than it was given messages");
+            Err(bug.with_perhaps_sent(true))
+        }),
+    };
+    refused.into_iter().map(next).collect()
+}

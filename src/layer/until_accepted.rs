@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// No try begins with less time than this, if its time is limited.
-const LEAST_TRY: Duration = Duration::from_millis(10);
+const LEAST_TRY: Duration = Duration::from_millis(100);
 
 /// For how long a send tries on, and through what.
 #[derive(Clone, Copy, Debug)]

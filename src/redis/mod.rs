@@ -51,6 +51,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use self::receive::{Received, Tickets};
 use self::runtime::check_runtime;
 use self::shards::Shards;
@@ -192,18 +194,20 @@ impl RedisChannelLayer {
         taken.ok_or_else(|| Error::bug("a receive that waits ended with nothing"))
     }
 
+    /// Sends a message that waits for so long; with `gathers`, among others that come at once and share its call.
     async fn send_expiring(
         &self,
         channel: &ChannelName,
         message: PackedMessage,
         expiry: Duration,
+        gathers: bool,
     ) -> Result<()> {
         check_sendable(channel)?;
         check_size(format_args!("channel {channel:?}"), &message, self.inner.config.max_message_size())?;
         check_expiry("the expiry of a message", expiry)?;
         check_runtime()?;
         let Inner { config, shards, .. } = &*self.inner;
-        let sending = pin!(shards.send(channel, config.queue_capacity_of(channel), message, expiry));
+        let sending = pin!(shards.send(channel, config.queue_capacity_of(channel), message, expiry, gathers));
         match self.watched(sending, true).await {
             Err(error) => Err(Box::pin(shards.name_right(error)).await),
             sent => sent,
@@ -278,7 +282,20 @@ impl ChannelLayer for RedisChannelLayer {
         channel: &'a ChannelName,
         message: PackedMessage,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.send_expiring(channel, message, self.inner.config.expiry()))
+        Box::pin(self.send_expiring(channel, message, self.inner.config.expiry(), false))
+    }
+
+    fn send_many_packed(
+        &self,
+        messages: Vec<(ChannelName, PackedMessage)>,
+    ) -> BoxFuture<'_, Vec<Result<()>>> {
+        Box::pin(async move {
+            let (expiry, gathers) = (self.inner.config.expiry(), messages.len() > 1);
+            let sends = messages
+                .iter()
+                .map(|(channel, message)| self.send_expiring(channel, message.clone(), expiry, gathers));
+            join_all(sends).await
+        })
     }
 
     fn send_with_expiry_packed<'a>(
@@ -287,7 +304,7 @@ impl ChannelLayer for RedisChannelLayer {
         message: PackedMessage,
         expiry: Duration,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.send_expiring(channel, message, expiry))
+        Box::pin(self.send_expiring(channel, message, expiry, false))
     }
 
     fn receive_packed<'a>(

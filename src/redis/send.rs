@@ -40,6 +40,8 @@ pub(super) struct Outgoing {
     pub(super) message: PackedMessage,
     /// How long it waits for a receiver.
     pub(super) expiry: Duration,
+    /// Whether others come at once, so that it waits for them rather than begin a call alone.
+    pub(super) gathers: bool,
     /// Whether the order of the queue counts, across reconnections too.
     pub(super) ordered: bool,
     /// Whether it may go to another server instead, and so does not wait here while this one is silent.
@@ -134,7 +136,7 @@ impl Sends {
 
     fn join(&self, message: Outgoing, room: OwnedSemaphorePermit) -> Joined {
         let mut state = self.lock();
-        if state.calls == 0 && state.waiting.is_empty() {
+        if state.calls == 0 && state.waiting.is_empty() && !message.gathers {
             state.calls = 1;
             return Joined::Alone(message, room);
         }
@@ -334,6 +336,7 @@ mod tests {
             capacity: 10,
             message: PackedMessage::from_bytes(vec![body]),
             expiry: Duration::from_secs(60),
+            gathers: false,
             ordered: false,
             movable: false,
         }

@@ -118,12 +118,14 @@ impl Shards {
         capacity: usize,
         message: PackedMessage,
         expiry: Duration,
+        gathers: bool,
     ) -> Result<()> {
         let outgoing = Outgoing {
             channel: channel.clone(),
             capacity,
             message,
             expiry,
+            gathers,
             ordered: channel.kind() != ChannelKind::Normal,
             movable: false,
         };

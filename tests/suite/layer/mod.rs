@@ -26,6 +26,7 @@ macro_rules! on_one_and_three_servers {
     };
 }
 
+mod bulk;
 mod burst;
 mod cancelled;
 mod capacity;

@@ -74,10 +74,17 @@ async fn requests_leave_nothing_behind_whether_answered_late_or_dropped(servers:
         );
     }
     working.abort();
-    until("nothing is left", async || {
-        settled(&prefix).await == before && caller.request_statistics().waiting == 0
-    })
-    .await;
+    let nothing_left = async {
+        loop {
+            let left = settled(&prefix).await;
+            if left == before && caller.request_statistics().waiting == 0 {
+                return;
+            }
+            println!("left: {left:?}, before: {before:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    soon("nothing is left", nothing_left).await;
 }
 
 /// Says to a child which prefix and servers it works on.
@@ -195,13 +202,14 @@ async fn a_reply_waits_for_room_in_its_channel_while_its_caller_waits(servers: S
     let reply_channel: ChannelName = caller.new_channel("reply?").unwrap();
     caller.send(&reply_channel, "in the way").await.unwrap();
     let asked = [("message", Value::from(1)), ("reply_channel", Value::from(reply_channel.as_str()))];
-    let ask = async || {
-        caller.send_with_expiry("jobs", Value::map(asked.clone()), Duration::from_secs(2)).await.unwrap();
+    let ask = async |seconds| {
+        let expiry = Duration::from_secs(seconds);
+        caller.send_with_expiry("jobs", Value::map(asked.clone()), expiry).await.unwrap();
         soon("a request", worker.receive_request::<u64>("jobs")).await.unwrap()
     };
-    let refused = soon("giving up", ask().await.reply(&worker, 2)).await.unwrap_err();
+    let refused = soon("giving up", ask(3).await.reply(&worker, 2)).await.unwrap_err();
     assert_eq!((refused.kind(), refused.perhaps_sent()), (ErrorKind::ChannelFull, false));
-    let request = ask().await;
+    let request = ask(60).await;
     let room = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         caller.receive::<String>(&reply_channel).await.unwrap()

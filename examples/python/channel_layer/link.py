@@ -41,6 +41,8 @@ class Link:
         self._to_ask: dict[int, Ticket] = {}
         self._finished: dict[int, bytes] = {}
         self._in_flight: dict[int, Ticket] = {}
+        self._announced: dict[int, str] = {}  # tickets of which a reply only announced what they hold, and the queue
+        self._fetching: asyncio.Task[None] | None = None
         self._calls = 0
         self._clock = (0.0, 0.0)  # the server's ms at a monotonic second
         self._clock_read = 0.0
@@ -126,8 +128,10 @@ class Link:
                     await self.call("pop", [self.key("c", self.client)], lambda: [self.prefix, self.client, self.generation, 0, 0])
         except (TimeoutError, OSError, ResponseError):
             pass
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [task for task in (self._task, self._fetching) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # The task of the link
 
@@ -237,7 +241,7 @@ class Link:
             if carried and (len(carried) == _TICKETS_OF_A_CALL or len(keys) + len(names) > _KEYS_OF_A_CALL):
                 break
             keys += [self.key("q", name) for name in names]
-            arguments += [number, "wait" if ticket.waits else "try", len(names)]
+            arguments += [number, "wait-brief" if ticket.waits else "try-brief", len(names)]
             carried[number] = self._to_ask.pop(number)
             ticket.told.add(self)
         self._in_flight = carried
@@ -259,7 +263,9 @@ class Link:
     def _answered(self, carried: dict[int, Ticket], reply: list[Any]) -> None:
         came = time.monotonic()
         for number, queue, entry in zip(map(int, reply[2::3]), reply[3::3], reply[4::3]):
-            if queue:
+            if queue and entry == b"":
+                self._announced.setdefault(number, queue.decode())
+            elif queue:
                 self._tickets.arrived(self, number, queue.decode(), entry if isinstance(entry, list) else [entry], came)
             elif number in self._tickets.open_tickets:
                 self._tickets.open_tickets[number].error = entry.decode(errors="replace")
@@ -269,10 +275,41 @@ class Link:
             if place >= reply[1]:
                 self._to_ask[number] = ticket  # it was not looked at (R18)
                 continue
+            if number in self._announced:
+                continue  # not empty: it is being fetched for (R58)
             ticket.answered[self] = ticket.answered.get(self, 0) + 1
             if not ticket.waits and ticket.source is not self and not ticket.error:
                 ticket.told.discard(self)  # a try that found nothing left nothing (R10)
             ticket.wake.set()
+        if self._announced and (self._fetching is None or self._fetching.done()):
+            self._fetching = asyncio.create_task(self._fetch())
+
+    async def _fetch(self) -> None:
+        """Brings what was only announced over a connection that does not listen, which the server would cut for it (R58)."""
+        plain = Wire(self.url, None, self.timeout, lambda message: None, lambda: None)
+        try:
+            await plain.open()
+            while self._announced:
+                number, queue = next(iter(self._announced.items()))
+                ticket = self._tickets.open_tickets.get(number)
+                if ticket and ticket.source is None:
+                    reply = await self._evalsha(plain, "fetch", [self.key("c", self.client), self.key("q", queue)],
+                                                [self.prefix, self.generation, number])
+                    if reply[1:]:
+                        entries = reply[2] if isinstance(reply[2], list) else [reply[2]]
+                        self._tickets.arrived(self, number, reply[1].decode(), entries, time.monotonic())
+                    else:  # it has expired, or the client begins anew
+                        self.ask(ticket)
+                self._announced.pop(number, None)
+        except (NotSent, PerhapsSent, ResponseError) as error:
+            log.warning("%s: a large message did not come (%s); asking again", self.url, error)
+            await asyncio.sleep(0.5)
+        finally:
+            await plain.close()
+            for number in self._announced:
+                if ticket := self._tickets.open_tickets.get(number):
+                    self.ask(ticket)
+            self._announced.clear()
 
     def _on_message(self, message: bytes) -> None:
         wake_up = read_wake_up(message)

@@ -10,7 +10,7 @@ from pathlib import Path
 SCHEMA = 3
 
 # The scripts that this client calls.
-NAMES = ("hello", "client_tickets", "push", "pop", "flush", "flush_inboxes", "inbox_keep", "inbox_page", "inbox_close",
+NAMES = ("hello", "client_tickets", "push", "pop", "fetch", "flush", "flush_inboxes", "inbox_keep", "inbox_page", "inbox_close",
          "group_change", "group_discard", "group_send", "group_list")
 
 

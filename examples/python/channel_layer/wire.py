@@ -24,9 +24,9 @@ class PerhapsSent(ConnectionError):
 
 
 class Wire:
-    """A connection to one server, subscribed to one wake channel."""
+    """A connection to one server, subscribed to one wake channel, or to none: then large replies may come over it (R58)."""
 
-    def __init__(self, url: str, wake: bytes, timeout: float, on_message: Callable[[bytes], None],
+    def __init__(self, url: str, wake: bytes | None, timeout: float, on_message: Callable[[bytes], None],
                  on_lost: Callable[[], None]) -> None:
         options: dict[str, Any] = dict(parse_url(url))
         kind: type[Any] = options.pop("connection_class", Connection)
@@ -51,8 +51,9 @@ class Wire:
                 greeting = await self.call("HELLO", 3)
                 if greeting[b"role"] != b"master":
                     raise NotSent("the server is a replica")
-                self._post(asyncio.get_running_loop().create_future(), ("SUBSCRIBE", self._wake))
-                await self._subscribed.wait()
+                if self._wake is not None:
+                    self._post(asyncio.get_running_loop().create_future(), ("SUBSCRIBE", self._wake))
+                    await self._subscribed.wait()
         except (TimeoutError, OSError, RedisError) as error:
             raise NotSent(f"cannot connect: {error}") from error
 
@@ -127,7 +128,7 @@ class Wire:
             except ResponseError as error:
                 reply = error
             # No reply of a script has the wake channel in this place, so this is a pushed message.
-            if isinstance(reply, list) and len(reply) == 3 and reply[1] == self._wake:
+            if self._wake is not None and isinstance(reply, list) and len(reply) == 3 and reply[1] == self._wake:
                 self._subscribed.set()
                 if reply[0] == b"message":
                     self._on_message(reply[2])

@@ -84,6 +84,17 @@ def ignores_announcements() -> None:
     Link._on_message = small_only  # type: ignore[method-assign]
 
 
+def asks_for_whole_replies() -> None:
+    """R58: nothing is asked for in a brief mode, so a large reply comes over the connection that listens."""
+    evalsha = Link._evalsha
+
+    async def whole(self: Link, wire: Any, script: str, keys: list[str], arguments: list[Any]) -> Any:
+        return await evalsha(self, wire, script, keys, [str(part).removesuffix("-brief") if isinstance(part, str) else part
+                                                        for part in arguments])
+
+    Link._evalsha = whole  # type: ignore[method-assign]
+
+
 def ignores_moved() -> None:
     """R30: the word `moved` is not heard."""
     on_message = Link._on_message

@@ -26,6 +26,7 @@ BROKEN = {
     "greets_at_once": "waiter/R11",
     "ignores_moved": "waiter/R30",
     "ignores_announcements": "waiter/R57",
+    "asks_for_whole_replies": "waiter/R58",
     "shares_nothing": "servers/shares",
     "gives_to_all_who_ever_joined": "inbox/R23",
     "believes_no_loss": "inbox/R21",

@@ -62,6 +62,12 @@ pub(super) const CHECKS: &[Check] = &[
     ),
     check!(Waiter, "R55", "again is answered by hello with a higher generation", again),
     check!(Waiter, "R57", "a large message that is only announced comes at once", large),
+    check!(
+        Waiter,
+        "R58",
+        "messages too large for a connection that listens come, and the connection stays",
+        too_large_to_listen
+    ),
     check!(Waiter, "restart", "a receive goes on when its server starts again without data", restart),
     check!(Waiter, "kill", "a killed process takes no message with it that is sent later", killed),
 ];
@@ -435,6 +441,25 @@ async fn large(stage: &Stage) -> Outcome {
     forgotten(node)
         .await
         .or_else(|error| if error.contains("still on the server") { Ok(()) } else { Err(error) })
+}
+
+async fn too_large_to_listen(stage: &Stage) -> Outcome {
+    let node = stage.node()?;
+    let _: String =
+        node.scripts.command(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 0 0"]).await?;
+    let peer = stage.peer_with(json!({ "lease_ms": 60_000 })).await?;
+    let large = [&[0xc6, 0, 0x18, 0, 0][..], &vec![b'x'; 0x18_0000]].concat();
+    let body = [b"m ", &large[..]].concat();
+    node.scripts.push("before", &body).await?;
+    let mut pending = peer.receive(&["before"]).await?;
+    let got = pending.within(SOON).await?.map_err(|refusal| format!("the receive ended with {refusal}"))?;
+    must(got.get(0) == Some(&json!("before")), || "what waited did not come".to_owned())?;
+    let mut pending = stage.wait_for(&peer, "jobs").await?;
+    node.scripts.push("jobs", &body).await?;
+    let got = pending.within(SOON).await?.map_err(|refusal| format!("the receive ended with {refusal}"))?;
+    must(got.get(0) == Some(&json!("jobs")), || "what was waited for did not come".to_owned())?;
+    let hellos = calls_of(&node.tap, "hello", 0).len();
+    must(hellos == 1, || format!("the connection was cut: there were {hellos} hellos"))
 }
 
 async fn restart(stage: &Stage) -> Outcome {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::config::ConfigBuilder;
+use crate::events::EventSource;
 use crate::name::ChannelName;
 use crate::redis::envelope::Envelopes;
 use crate::redis::log_entry::{Listed, Page, Part, Tag};
@@ -30,7 +31,9 @@ impl Subject {
     fn of(owner: &str, now_ms: u64) -> Self {
         let config = ConfigBuilder::new().hosts(["redis://127.0.0.1:1"]).build().unwrap();
         let (tickets, envelopes) = (Arc::new(Tickets::new(1)), Envelopes::new(&config));
-        let shard = Shard::start(0, &config.hosts()[0], &config, &tickets, &envelopes, &Arc::default());
+        let events = EventSource::default();
+        let shard =
+            Shard::start(0, &config.hosts()[0], &config, &tickets, &envelopes, &Arc::default(), &events);
         let shard = Arc::new(shard.unwrap());
         let inbox: ChannelName = "a.b!".parse().unwrap();
         let clock = Clock::new(Instant::now(), now_ms * 1000);

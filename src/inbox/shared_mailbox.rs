@@ -383,7 +383,7 @@ mod tests {
         let address = mailbox.name().local().unwrap();
         let until = Instant::now() + Duration::from_secs(60);
         let _ = mailboxes.post(address, until, PackedMessage::pack(&message).unwrap());
-        if message % 8 == 0 {
+        if message.is_multiple_of(8) {
             tokio::task::yield_now().await;
         }
     }

@@ -24,7 +24,15 @@ impl Subject {
     fn new() -> Self {
         let config = ConfigBuilder::new().hosts(["redis://127.0.0.1:1"]).build().unwrap();
         let (tickets, envelopes) = (Arc::new(Tickets::new(1)), Envelopes::new(&config));
-        let shard = Shard::start(0, &config.hosts()[0], &config, &tickets, &envelopes, &Arc::default());
+        let shard = Shard::start(
+            0,
+            &config.hosts()[0],
+            &config,
+            &tickets,
+            &envelopes,
+            &Arc::default(),
+            &Default::default(),
+        );
         let shard = Arc::new(shard.unwrap());
         let inbox: ChannelName = "a.b!".parse().unwrap();
         let clock = Clock::new(Instant::now(), 1_000_000_000);

@@ -113,14 +113,16 @@ impl Task {
         if let Some(end) = self.end_broken.take() {
             end.now();
         }
-        let host = || Arc::clone(&self.server.host);
         if self.told.take().is_some() {
             tracing::info!(host = %self.server.host, "connected again");
         }
-        let is_first = self.epoch == 1;
-        self.server
-            .events
-            .tell(|| if is_first { Event::Connected { host: host() } } else { Event::Back { host: host() } });
+        // Whoever made the layer knows of the first attempt.
+        if !self.is_first_attempt {
+            let (host, is_first) = (Arc::clone(&self.server.host), self.epoch == 1);
+            self.server
+                .events
+                .tell(|| if is_first { Event::Connected { host } } else { Event::Back { host } });
+        }
         Ok(connection)
     }
 

@@ -59,6 +59,10 @@ async fn the_worker_of_the_example_goes_on_after_what_it_cannot_read_or_answer_a
     let within = Duration::from_secs(20);
     assert_eq!(tokio::time::timeout(within, worker::ask(&layer, 7)).await.unwrap().unwrap(), 49);
     server.stop();
+    // What is asked before the layer knows of it is perhaps sent, and not asked again.
+    while !layer.send("down", 1).await.is_err_and(|error| error.may_retry()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let asked = tokio::spawn({
         let layer = Arc::clone(&layer);
         async move { worker::ask(&layer, 9).await }

@@ -35,6 +35,7 @@ use crate::layer::receipt::{FullWarning, GroupReceipt};
 use crate::layer::refusals::{check_member, check_sendable, check_size, closed, current_runtime};
 use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
+use crate::member::{GroupMember, Label};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 
@@ -284,7 +285,20 @@ impl ChannelLayer for MemoryLayer {
         self.client.ask(move |state, config| {
             check_member(channel)?;
             let deadline = Instant::now() + config.group_expiry();
-            state.group_add_packed(group, channel, config.queue_capacity_of(channel), deadline)
+            state.group_add_packed(group, channel, None, config.queue_capacity_of(channel), deadline)
+        })
+    }
+
+    fn group_add_labelled_packed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+        label: &'a Label,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.client.ask(move |state, config| {
+            check_member(channel)?;
+            let deadline = Instant::now() + config.group_expiry();
+            state.group_add_packed(group, channel, Some(label), config.queue_capacity_of(channel), deadline)
         })
     }
 
@@ -329,7 +343,14 @@ impl ChannelLayer for MemoryLayer {
     }
 
     fn group_channels_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
-        self.client.ask(move |state, _| state.group_channels_packed(group))
+        self.client.ask(move |state, _| {
+            let members = state.group_members_packed(group)?;
+            Ok(members.into_iter().map(|member| member.into_parts().0).collect())
+        })
+    }
+
+    fn group_members_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<GroupMember>>> {
+        self.client.ask(move |state, _| state.group_members_packed(group))
     }
 
     fn group_len_packed<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {

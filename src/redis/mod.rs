@@ -61,6 +61,7 @@ use crate::layer::receipt::{FullWarning, GroupReceipt};
 use crate::layer::refusals::{check_sendable, check_size, current_runtime};
 use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
+use crate::member::{GroupMember, Label};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 
@@ -283,6 +284,24 @@ impl ChannelLayer for RedisChannelLayer {
         })
     }
 
+    fn group_add_labelled_packed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+        label: &'a Label,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            check_runtime()?;
+            let Inner { config, shards, .. } = &*self.inner;
+            let capacity = shards.capacity_on_own_shard(channel, config);
+            let member = groups::member(channel)?;
+            let shard = shards.of(channel)?;
+            let expiry = config.group_expiry();
+            let adding = pin!(shard.group_add_labelled(member, capacity, group, label, expiry));
+            self.watched(adding, false).await
+        })
+    }
+
     fn group_discard_packed<'a>(
         &'a self,
         group: &'a GroupName,
@@ -351,6 +370,13 @@ impl ChannelLayer for RedisChannelLayer {
         Box::pin(async move {
             check_runtime()?;
             self.inner.shards.group_channels(group).await
+        })
+    }
+
+    fn group_members_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<GroupMember>>> {
+        Box::pin(async move {
+            check_runtime()?;
+            self.inner.shards.group_members(group).await
         })
     }
 

@@ -185,7 +185,8 @@ async fn a_flush_ends_all_memberships() {
 async fn an_own_change_that_was_lost_before_a_flush_is_not_made_again_after_it() {
     for (answered_us, stays) in [(1_000_000_000, false), (1_000_002_000, true)] {
         let mut subject = Subject::new();
-        let join = Operation { group: "room".into(), address: "a".into(), what: What::Join { left_ms: FAR } };
+        let what = What::Join { left_ms: FAR };
+        let join = Operation { group: "room".into(), address: "a".into(), what, label: None };
         subject.log.line().note_for_tests(7, &[join], 5, answered_us);
         // An old state came back: the mirror is right.
         subject.change(1, &Tag::of("one", 1), &[joined("b")]);

@@ -22,8 +22,8 @@ local function operation_fault(kind, group, address, time, inbox)
         return 2, 'address', 'a name without space and colon where the queue is an inbox, and else empty'
     end
     local numbers, label = time, nil
-    if has_time and kind ~= 'x' and string.find(time, kind == '+' and '^%d+ %S' or '^%d+ %d+ %S') then
-        numbers, label = string.match(time, '^(.-) ([^ ]*)$')
+    if has_time and kind ~= 'x' and string.find(time, kind == '+' and '^%d+ =%S' or '^%d+ %d+ =') then
+        numbers, label = string.match(time, '^(.-) =(.*)$')
         if string.find(label, '%s') or #label > MAX_LABEL then
             return 3, 'time', 'a label of at most ' .. MAX_LABEL .. ' bytes without space behind the time'
         end
@@ -71,17 +71,21 @@ local function told_label(change, label)
     return label and change.state and change.state[READS_LABELS] and ' =' .. label or ''
 end
 
--- Gives a member that was put right its label: the one that its owner knows, or else that which its membership had when it ended
--- at `before`. Returns it. A key of another program keeps nobody from being a member.
+-- Gives a member that was put right a label: the one that its owner says, or, if it says nothing of one, that which its membership
+-- had when it ended at `before`. Returns it. A key of another program keeps nobody from being a member.
 local function repair_label(change, group, address, before, deadline, label)
-    if not label and before and (change.state[HAS_LABELS] or change.has_labels) then
-        local found = redis.pcall('HGET', labels_key(change.prefix, group, change.queue), address)
+    local has_labels = change.state[HAS_LABELS] or change.has_labels
+    local key = labels_key(change.prefix, group, change.queue)
+    if not label and before and has_labels then
+        local found = redis.pcall('HGET', key, address)
         label = label_of(type(found) == 'string' and found or nil, string.format('%.0f', before))
         if before == deadline then
             return label
         end
+    elseif label == '' and has_labels then
+        redis.pcall('HDEL', key, address)
     end
-    if label and not put_label(change, group, address, deadline, label) then
+    if label and label ~= '' and not put_label(change, group, address, deadline, label) then
         return label
     end
 end
@@ -105,7 +109,7 @@ local function do_operation(change, kind, group, address, time, place)
     elseif kind == '+' then
         local left, label = tonumber(time), nil
         if not left then
-            left, label = string.match(time, '^(%d+) (%S+)$')
+            left, label = string.match(time, '^(%d+) =(%S+)$')
             left = tonumber(left)
         end
         local why = join_as(change, group, address, left, label, place)
@@ -114,7 +118,7 @@ local function do_operation(change, kind, group, address, time, place)
         end
         return why
     end
-    local wanted, seen, label = string.match(time, '^(%d+) ?(%d*) ?(%S*)$')
+    local wanted, seen, label = string.match(time, '^(%d+) ?(%d*) ?(=?%S*)$')
     wanted, seen = tonumber(wanted), tonumber(seen)
     local deadline = redis.pcall('ZSCORE', members_key(change.prefix, group, change.queue), address)
     if type(deadline) == 'table' then
@@ -141,7 +145,8 @@ local function do_operation(change, kind, group, address, time, place)
     end
     if not why then
         if kind ~= 'x' then
-            label = repair_label(change, group, address, before, deadline, label ~= '' and deadline == wanted and label or nil)
+            -- What is said of a label is said of the membership that was to be.
+            label = repair_label(change, group, address, before, deadline, deadline == wanted and string.match(label, '^=(.*)') or nil)
         else
             label = nil
         end

@@ -14,7 +14,8 @@ pub(in crate::redis) struct Operation {
     /// Empty if the queue is no inbox.
     pub(in crate::redis) address: Box<str>,
     pub(in crate::redis) what: What,
-    /// The label of who joins or is put right, as the server sees it.
+    /// The label of who joins or is put right, as the server sees it. A repair with an empty one takes it away, and without one
+    /// leaves it.
     pub(in crate::redis) label: Option<Box<str>>,
 }
 
@@ -107,7 +108,7 @@ impl Change<'_> {
         for Operation { group, address, what, label } in self.operations {
             let (kind, mut time) = what.arguments();
             if let Some(label) = label.as_ref().filter(|_| what.takes_memory()) {
-                time.push(' ');
+                time.push_str(" =");
                 time.push_str(label);
             }
             cmd.arg(kind).arg(&**group).arg(&**address).arg(time);

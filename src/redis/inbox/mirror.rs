@@ -46,6 +46,11 @@ impl Member {
         self.end_ms > sent_ms && !self.is_leaving
     }
 
+    /// Its label as a repair says it, which is empty if it has none.
+    pub(super) fn said_label(&self) -> Box<str> {
+        self.label.clone().unwrap_or_default()
+    }
+
     /// The server has this label for the membership with this end. It has been given none if the owner was not told.
     pub(super) fn learn_label(&mut self, label: Option<&Box<str>>) {
         if let Some(label) = label {

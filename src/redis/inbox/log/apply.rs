@@ -108,7 +108,7 @@ impl Log {
                 } else if was_pending {
                     return self.walks.walk_again();
                 }
-                (What::SetEnd { end_ms: member.end_ms, seen_ms: end_ms }, member.label.clone())
+                (What::SetEnd { end_ms: member.end_ms, seen_ms: end_ms }, Some(member.said_label()))
             }
             None if !is_changed => (What::LeaveIf { end_ms }, None),
             None => return,

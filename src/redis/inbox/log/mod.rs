@@ -207,6 +207,7 @@ impl Log {
                 group: (&**group).into(),
                 address: (&**address).into(),
                 what: What::SetEnd { end_ms: now_ms + expiry_ms, seen_ms: member.end_ms },
+                // Without one, it keeps what the server has.
                 label: member.label.clone(),
             })
             .collect();

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{Log, Time, Trust};
 use crate::inbox::Mailboxes;
 use crate::redis::calls::{Operation, What};
+use crate::redis::inbox::mirror::Member;
 use crate::redis::log_entry::{ListedMember, Page, Place};
 
 /// After so many beats a page is asked for again.
@@ -179,7 +180,7 @@ impl Log {
             if let Some(what) = what
                 && !busy.has(group, address)
             {
-                let label = self.mirror.get(group, address).and_then(|member| member.label.clone());
+                let label = self.mirror.get(group, address).map(Member::said_label);
                 repairs.push(Operation { group: group.into(), address: address.into(), what, label });
             }
         };

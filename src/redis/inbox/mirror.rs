@@ -52,9 +52,9 @@ impl Member {
     }
 
     /// The server has this label for the membership with this end. It has been given none if the owner was not told.
-    pub(super) fn learn_label(&mut self, label: Option<&Box<str>>) {
+    pub(super) fn learn_label(&mut self, label: Option<&str>) {
         if let Some(label) = label {
-            self.label = Some(label.clone());
+            self.label = Some(label.into());
         }
     }
 }

@@ -13,7 +13,7 @@ struct Repaired<'a> {
     group: &'a str,
     address: &'a str,
     end_ms: u64,
-    label: Option<&'a Box<str>>,
+    label: Option<&'a str>,
 }
 
 impl Log {
@@ -57,7 +57,7 @@ impl Log {
                         }
                     } else {
                         let is_changed = changed.contains(&(&**group, &**address));
-                        let repaired = Repaired { group, address, end_ms: *end_ms, label: label.as_ref() };
+                        let repaired = Repaired { group, address, end_ms: *end_ms, label: label.as_deref() };
                         self.apply_repair(&repaired, what, is_changed, time);
                     }
                 }

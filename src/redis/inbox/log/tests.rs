@@ -6,7 +6,7 @@ use super::*;
 use crate::config::ConfigBuilder;
 use crate::name::ChannelName;
 use crate::redis::envelope::Envelopes;
-use crate::redis::log_entry::{Listed, Page, Part, Tag};
+use crate::redis::log_entry::{Listed, ListedMember, Page, Part, Tag};
 use crate::redis::receive::Tickets;
 use crate::redis::shard::Shard;
 
@@ -69,7 +69,14 @@ impl Subject {
     }
 
     fn page(&mut self, n: u64, tag: &Tag, call: u64, members: &[(&str, u64)]) {
-        let members = members.iter().map(|(address, end_ms)| ((*address).into(), *end_ms)).collect();
+        let members = members
+            .iter()
+            .map(|(address, end_ms)| ListedMember {
+                address: (*address).into(),
+                end_ms: *end_ms,
+                label: None,
+            })
+            .collect();
         let groups = vec![Listed { group: "room".into(), is_whole: true, members }];
         let page = Page { n, tag: tag.clone(), call, from: Place::default(), to: None, groups };
         self.read(LogEntry::Page(page));
@@ -77,7 +84,7 @@ impl Subject {
 }
 
 fn joined(address: &str) -> Part {
-    Part::Joined { group: "room".into(), address: address.into(), end_ms: FAR }
+    Part::Joined { group: "room".into(), address: address.into(), end_ms: FAR, label: None }
 }
 
 fn left(address: &str) -> Part {
@@ -199,6 +206,23 @@ async fn an_own_change_that_was_lost_before_a_flush_is_not_made_again_after_it()
             "answered at {answered_us}: {:?}",
             subject.members()
         );
+    }
+}
+
+/// Shows R59.
+#[tokio::test]
+async fn a_label_that_was_not_told_is_taken_over_from_a_page_that_has_the_same_end() {
+    for (end_ms, learned) in [(FAR, Some("user")), (FAR + 1, None)] {
+        let mut subject = Subject::new();
+        subject.change(1, &Tag::of("one", 1), &[joined("a")]);
+        subject.log.walks.walk_again();
+        subject.asks_for_page(1);
+        let members = vec![ListedMember { address: "a".into(), end_ms, label: Some("user".into()) }];
+        let groups = vec![Listed { group: "room".into(), is_whole: true, members }];
+        let tag = Tag::of("one", 1);
+        subject.read(LogEntry::Page(Page { n: 1, tag, call: 1, from: Place::default(), to: None, groups }));
+        let member = subject.log.mirror().get("room", "a").unwrap();
+        assert_eq!((member.label.as_deref(), member.is_pending), (learned, learned.is_none()), "{end_ms}");
     }
 }
 

@@ -153,6 +153,11 @@ local function members_key(prefix, group, queue)
     return prefix .. 'm:' .. group .. ' ' .. queue
 end
 
+-- The labels of these members, by address: see lib/labels.
+local function labels_key(prefix, group, queue)
+    return prefix .. 'l:' .. group .. ' ' .. queue
+end
+
 local function groups_key(prefix, queue)
     return prefix .. 's:' .. queue
 end
@@ -184,7 +189,7 @@ local function remove_queue(prefix, group, queue)
     redis.pcall('ZREM', index_key(prefix, group), queue)
     redis.pcall('HDEL', rows_key(prefix, group), queue)
     redis.pcall('ZREM', groups_key(prefix, queue), group)
-    redis.call('UNLINK', members_key(prefix, group, queue))
+    redis.call('UNLINK', members_key(prefix, group, queue), labels_key(prefix, group, queue))
 end
 
 -- Lets a key live as long as its latest part. Here as elsewhere a number that came as text is passed on as text, for to
@@ -221,6 +226,7 @@ end
 -- Control entries stand in an inbox among its messages, and tell its owner of its groups. The kind is the first byte of
 -- the body, and the parts behind it stand side by side, with a space between two:
 --   c<n> <tag> <part> ...   a change: +<group> <address> <end>   joined, until then
+--                                     ...... =<label>            and has this label, if its owner reads labels; so also of ~
 --                                     -<group> <address>         left
 --                                     ~<group> <address> <end>   repaired: is in until then; with end 0 is out
 --                                     *<address>                 left all groups
@@ -453,11 +459,12 @@ end
 -- @include "lib/no_right"
 
 -- What is known of an inbox, as HMGET returns it: see `inbox_state`.
-local OWNER, LEASE, N, BY, WAITING, BYTES, IS_QUIET = 1, 2, 3, 4, 5, 6, 7
+local OWNER, LEASE, N, BY, WAITING, BYTES, IS_QUIET, READS_LABELS, HAS_LABELS = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 -- Returns the fields of an inbox, or nil and an error if its key is another program's.
 local function inbox_state(inbox_key)
-    local state = redis.pcall('HMGET', inbox_key, 'owner', 'lease', 'n', 'by', 'controls', 'control_bytes', 'quiet')
+    local state = redis.pcall('HMGET', inbox_key, 'owner', 'lease', 'n', 'by', 'controls', 'control_bytes', 'quiet',
+        'reads_labels', 'has_labels')
     if state.err then
         return nil, said_of(state.err, inbox_key)
     end

@@ -46,6 +46,7 @@ if due then
 end
 -- Checked
 -- @include "lib/change"
+-- @include "lib/labels"
 -- @include "lib/groups"
 -- @include "lib/inbox"
 -- @include "lib/layout"
@@ -110,6 +111,11 @@ local function members_key(prefix, group, queue)
     return prefix .. 'm:' .. group .. ' ' .. queue
 end
 
+-- The labels of these members, by address: see lib/labels.
+local function labels_key(prefix, group, queue)
+    return prefix .. 'l:' .. group .. ' ' .. queue
+end
+
 local function groups_key(prefix, queue)
     return prefix .. 's:' .. queue
 end
@@ -141,7 +147,7 @@ local function remove_queue(prefix, group, queue)
     redis.pcall('ZREM', index_key(prefix, group), queue)
     redis.pcall('HDEL', rows_key(prefix, group), queue)
     redis.pcall('ZREM', groups_key(prefix, queue), group)
-    redis.call('UNLINK', members_key(prefix, group, queue))
+    redis.call('UNLINK', members_key(prefix, group, queue), labels_key(prefix, group, queue))
 end
 
 -- Lets a key live as long as its latest part. Here as elsewhere a number that came as text is passed on as text, for to
@@ -150,6 +156,38 @@ local function keep_key(key, left)
     if redis.call('PEXPIRE', key, left, 'NX') == 0 then
         redis.call('PEXPIRE', key, left, 'GT')
     end
+end
+
+-- A member may have a label, such as the id of a user, which is a field of a hash beside the members: `<end> <label>`. It counts
+-- while its membership has that end. So a join without a label needs no call to take one away, and whoever changes ends and
+-- knows no labels leaves none behind that is wrong.
+
+-- So many bytes a label may have, as the server sees it: hidden ones are longer than they were.
+local MAX_LABEL = 512
+-- So many arguments a call may have; Lua takes some thousands.
+local AT_ONCE = 1000
+
+-- Returns the label in a field of the hash, if it belongs to a membership that ends then.
+local function label_of(field, deadline)
+    local given_for, label = string.match(field or '', '^(%d+) (%S+)$')
+    if given_for == deadline then
+        return label
+    end
+end
+
+-- Returns the labels of some addresses of a queue, false where there is none, by their place among them. `ends` are the ends of
+-- their memberships, as text.
+local function labels_of(prefix, group, queue, addresses, ends)
+    local labels = {}
+    for first = 1, #addresses, AT_ONCE do
+        local last = math.min(first + AT_ONCE - 1, #addresses)
+        local fields = redis.pcall('HMGET', labels_key(prefix, group, queue), unpack(addresses, first, last))
+        for number = first, last do
+            -- Where another program has the key there is no label.
+            labels[number] = label_of(fields[number - first + 1], ends[number]) or false
+        end
+    end
+    return labels
 end
 -- @include "lib/no_right"
 -- Returns the error for a user without a right to a command, in the words of the servers themselves.
@@ -176,6 +214,7 @@ end
 -- Control entries stand in an inbox among its messages, and tell its owner of its groups. The kind is the first byte of
 -- the body, and the parts behind it stand side by side, with a space between two:
 --   c<n> <tag> <part> ...   a change: +<group> <address> <end>   joined, until then
+--                                     ...... =<label>            and has this label, if its owner reads labels; so also of ~
 --                                     -<group> <address>         left
 --                                     ~<group> <address> <end>   repaired: is in until then; with end 0 is out
 --                                     *<address>                 left all groups
@@ -421,11 +460,12 @@ end
 -- @include "lib/no_right"
 
 -- What is known of an inbox, as HMGET returns it: see `inbox_state`.
-local OWNER, LEASE, N, BY, WAITING, BYTES, IS_QUIET = 1, 2, 3, 4, 5, 6, 7
+local OWNER, LEASE, N, BY, WAITING, BYTES, IS_QUIET, READS_LABELS, HAS_LABELS = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 -- Returns the fields of an inbox, or nil and an error if its key is another program's.
 local function inbox_state(inbox_key)
-    local state = redis.pcall('HMGET', inbox_key, 'owner', 'lease', 'n', 'by', 'controls', 'control_bytes', 'quiet')
+    local state = redis.pcall('HMGET', inbox_key, 'owner', 'lease', 'n', 'by', 'controls', 'control_bytes', 'quiet',
+        'reads_labels', 'has_labels')
     if state.err then
         return nil, said_of(state.err, inbox_key)
     end
@@ -597,15 +637,27 @@ local function put_keys_right(change, group, deadline, left, place)
 end
 
 -- Removes members whose membership has ended.
-local function prune_members(key, now)
-    local ended = redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', '0', PRUNED)
+local function prune_members(change, group, key)
+    local ended = redis.call('ZRANGE', key, '-inf', change.now, 'BYSCORE', 'LIMIT', '0', PRUNED)
     if #ended > 0 then
         redis.call('ZREM', key, unpack(ended))
+        redis.pcall('HDEL', labels_key(change.prefix, group, change.queue), unpack(ended))
     end
 end
 
+-- Gives a member a label, for the membership that ends at `deadline`. Returns an error.
+local function put_label(change, group, address, deadline, label)
+    local key = labels_key(change.prefix, group, change.queue)
+    local put = redis.pcall('HSET', key, address, string.format('%.0f', deadline) .. ' ' .. label)
+    if type(put) == 'table' then
+        return said_of(put.err, key)
+    end
+    keep_key(key, deadline - change.now)
+    change.has_labels = true
+end
+
 -- Makes an address a member until `deadline`. `trusts_row`: the row is right, if it says so. Returns an error; then the
--- address is no member by this.
+-- address is no member by this. Else returns nil, and whether the membership had another end, or none.
 local function join(change, group, address, deadline, trusts_row, place)
     local why = look_at_row(change, group)
     if why then
@@ -614,7 +666,7 @@ local function join(change, group, address, deadline, trusts_row, place)
     local key, left = members_key(change.prefix, group, change.queue), deadline - change.now
     local has_keys = trusts_row and has_keys_for(change, deadline)
     local before = not has_keys and redis.pcall('ZSCORE', key, address)
-    local joined = redis.pcall('ZADD', key, deadline, address)
+    local joined = redis.pcall('ZADD', key, 'CH', deadline, address)
     if type(joined) == 'table' then
         return said_of(joined.err, key)
     end
@@ -635,7 +687,30 @@ local function join(change, group, address, deadline, trusts_row, place)
         end
     end
     if not has_keys or (change.microseconds + place) % EVERY == 0 then
-        prune_members(key, change.now)
+        prune_members(change, group, key)
+    end
+    return nil, joined == 1
+end
+
+-- Makes an address a member for `left` ms, with a label or without. Returns an error; then nothing was done.
+local function join_as(change, group, address, left, label, place)
+    local key = labels_key(change.prefix, group, change.queue)
+    if label then
+        -- Found before anything is done: the key may be another program's.
+        local known = redis.pcall('HEXISTS', key, address)
+        if type(known) == 'table' then
+            return said_of(known.err, key)
+        end
+    end
+    local deadline = change.now + left
+    local why, is_new_end = join(change, group, address, deadline, true, place)
+    if why then
+        return why
+    elseif label then
+        return put_label(change, group, address, deadline, label)
+    elseif not is_new_end then
+        -- It joined in this very millisecond before, perhaps with a label, which would count on.
+        redis.pcall('HDEL', key, address)
     end
 end
 
@@ -652,9 +727,14 @@ local function leave(change, group, address)
             change.left = change.left + 1
         end
     end
-    if redis.call('EXISTS', key) == 0 then
+    -- One call tells which of two keys are there: the members' counts twice.
+    local labels = labels_key(change.prefix, group, change.queue)
+    local found = redis.call('EXISTS', key, key, labels)
+    if found < 2 then
         change.group = nil
         remove_queue(change.prefix, group, change.queue)
+    elseif found == 3 then
+        redis.pcall('HDEL', labels, address)
     end
 end
 
@@ -667,6 +747,9 @@ local function end_change(change, client, call)
     local n = string.format('%.0f', (tonumber(state[N] or nil) or 0) + 1)
     local tag = client .. ':' .. call
     local fields = {'n', n, 'by', tag}
+    if change.has_labels and not state[HAS_LABELS] then
+        fields[5], fields[6] = 'has_labels', 1
+    end
     local body = 'c' .. n .. ' ' .. tag
     if #change.parts > 0 then
         body = body .. ' ' .. table.concat(change.parts, ' ')
@@ -679,7 +762,7 @@ local function end_change(change, client, call)
             return nil, n
         elseif is_much then
             body = 'r'
-            fields[5], fields[6] = 'quiet', 1
+            fields[#fields + 1], fields[#fields + 2] = 'quiet', 1
         end
     end
     return write_control(change.prefix, change.queue, state, body, change.microseconds, change.now, fields), n

@@ -98,6 +98,11 @@ local function members_key(prefix, group, queue)
     return prefix .. 'm:' .. group .. ' ' .. queue
 end
 
+-- The labels of these members, by address: see lib/labels.
+local function labels_key(prefix, group, queue)
+    return prefix .. 'l:' .. group .. ' ' .. queue
+end
+
 local function groups_key(prefix, queue)
     return prefix .. 's:' .. queue
 end
@@ -129,7 +134,7 @@ local function remove_queue(prefix, group, queue)
     redis.pcall('ZREM', index_key(prefix, group), queue)
     redis.pcall('HDEL', rows_key(prefix, group), queue)
     redis.pcall('ZREM', groups_key(prefix, queue), group)
-    redis.call('UNLINK', members_key(prefix, group, queue))
+    redis.call('UNLINK', members_key(prefix, group, queue), labels_key(prefix, group, queue))
 end
 
 -- Lets a key live as long as its latest part. Here as elsewhere a number that came as text is passed on as text, for to

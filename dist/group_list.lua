@@ -35,6 +35,7 @@ local function clock()
     local microseconds = time[1] * 1000000 + time[2]
     return microseconds, math.floor(microseconds / 1000)
 end
+-- @include "lib/list_members"
 -- @include "lib/groups"
 -- @include "lib/inbox"
 -- @include "lib/layout"
@@ -99,6 +100,11 @@ local function members_key(prefix, group, queue)
     return prefix .. 'm:' .. group .. ' ' .. queue
 end
 
+-- The labels of these members, by address: see lib/labels.
+local function labels_key(prefix, group, queue)
+    return prefix .. 'l:' .. group .. ' ' .. queue
+end
+
 local function groups_key(prefix, queue)
     return prefix .. 's:' .. queue
 end
@@ -130,7 +136,7 @@ local function remove_queue(prefix, group, queue)
     redis.pcall('ZREM', index_key(prefix, group), queue)
     redis.pcall('HDEL', rows_key(prefix, group), queue)
     redis.pcall('ZREM', groups_key(prefix, queue), group)
-    redis.call('UNLINK', members_key(prefix, group, queue))
+    redis.call('UNLINK', members_key(prefix, group, queue), labels_key(prefix, group, queue))
 end
 
 -- Lets a key live as long as its latest part. Here as elsewhere a number that came as text is passed on as text, for to
@@ -154,44 +160,60 @@ local function page_of(key, cursor, max_names)
     return names, names[max_names]
 end
 
+-- So many members and queues a step looks at.
 local ENOUGH = 1000
 local PAGE = 100
 
-local _, now = clock()
-local channels, visited = {}, 0
+-- Visits some of the members of a group, from a queue and a cursor on: `visit` gets a queue with addresses in it, and the ends of
+-- their memberships as text. Returns where the next step begins, '' and '0' after the last one.
+local function list_members(prefix, group, queue, cursor, now, visit)
+    local visited = 0
 
--- Lists the members of a queue until enough were visited. Returns the cursor at which it stopped, "0" at the end.
-local function list(name, from)
-    repeat
-        local step = redis.call('ZSCAN', members_key(prefix, group, name), from, 'COUNT', ENOUGH)
-        from = step[1]
-        visited = visited + #step[2] / 2
-        for i = 1, #step[2], 2 do
-            if tonumber(step[2][i + 1]) > now then
-                channels[#channels + 1] = name .. step[2][i]
+    -- Visits the members of a queue until enough were visited. Returns the cursor at which it stopped, "0" at the end.
+    local function list(name, from)
+        repeat
+            local step = redis.call('ZSCAN', members_key(prefix, group, name), from, 'COUNT', ENOUGH)
+            from = step[1]
+            visited = visited + #step[2] / 2
+            local addresses, ends = {}, {}
+            for i = 1, #step[2], 2 do
+                if tonumber(step[2][i + 1]) > now then
+                    addresses[#addresses + 1] = step[2][i]
+                    ends[#ends + 1] = step[2][i + 1]
+                end
+            end
+            visit(name, addresses, ends)
+        until from == '0' or visited >= ENOUGH
+        return from
+    end
+
+    if cursor ~= '0' then
+        cursor = list(queue, cursor)
+    end
+    while cursor == '0' and visited < ENOUGH do
+        local names, more = page_of(index_key(prefix, group), queue, PAGE)
+        for _, name in ipairs(names) do
+            queue = name
+            visited = visited + 1
+            if is_alive(prefix, name, now) then
+                cursor = list(name, '0')
+            end
+            if cursor ~= '0' or visited >= ENOUGH then
+                return queue, cursor
             end
         end
-    until from == '0' or visited >= ENOUGH
-    return from
+        if more == '' then
+            return '', '0'
+        end
+    end
+    return queue, cursor
 end
 
-if cursor ~= '0' then
-    cursor = list(queue, cursor)
-end
-while cursor == '0' and visited < ENOUGH do
-    local names, more = page_of(group_key, queue, PAGE)
-    for _, name in ipairs(names) do
-        queue = name
-        visited = visited + 1
-        if is_alive(prefix, name, now) then
-            cursor = list(name, '0')
-        end
-        if cursor ~= '0' or visited >= ENOUGH then
-            return {queue, cursor, unpack(channels)}
-        end
+local _, now = clock()
+local reply = {'', ''}
+reply[1], reply[2] = list_members(prefix, group, queue, cursor, now, function(name, addresses)
+    for _, address in ipairs(addresses) do
+        reply[#reply + 1] = name .. address
     end
-    if more == '' then
-        return {'', '0', unpack(channels)}
-    end
-end
-return {queue, cursor, unpack(channels)}
+end)
+return reply

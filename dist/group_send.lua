@@ -162,6 +162,11 @@ local function members_key(prefix, group, queue)
     return prefix .. 'm:' .. group .. ' ' .. queue
 end
 
+-- The labels of these members, by address: see lib/labels.
+local function labels_key(prefix, group, queue)
+    return prefix .. 'l:' .. group .. ' ' .. queue
+end
+
 local function groups_key(prefix, queue)
     return prefix .. 's:' .. queue
 end
@@ -193,7 +198,7 @@ local function remove_queue(prefix, group, queue)
     redis.pcall('ZREM', index_key(prefix, group), queue)
     redis.pcall('HDEL', rows_key(prefix, group), queue)
     redis.pcall('ZREM', groups_key(prefix, queue), group)
-    redis.call('UNLINK', members_key(prefix, group, queue))
+    redis.call('UNLINK', members_key(prefix, group, queue), labels_key(prefix, group, queue))
 end
 
 -- Lets a key live as long as its latest part. Here as elsewhere a number that came as text is passed on as text, for to
@@ -224,6 +229,7 @@ end
 -- Control entries stand in an inbox among its messages, and tell its owner of its groups. The kind is the first byte of
 -- the body, and the parts behind it stand side by side, with a space between two:
 --   c<n> <tag> <part> ...   a change: +<group> <address> <end>   joined, until then
+--                                     ...... =<label>            and has this label, if its owner reads labels; so also of ~
 --                                     -<group> <address>         left
 --                                     ~<group> <address> <end>   repaired: is in until then; with end 0 is out
 --                                     *<address>                 left all groups

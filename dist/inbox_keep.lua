@@ -96,6 +96,7 @@ end
 -- Control entries stand in an inbox among its messages, and tell its owner of its groups. The kind is the first byte of
 -- the body, and the parts behind it stand side by side, with a space between two:
 --   c<n> <tag> <part> ...   a change: +<group> <address> <end>   joined, until then
+--                                     ...... =<label>            and has this label, if its owner reads labels; so also of ~
 --                                     -<group> <address>         left
 --                                     ~<group> <address> <end>   repaired: is in until then; with end 0 is out
 --                                     *<address>                 left all groups
@@ -406,11 +407,12 @@ end
 -- @include "lib/no_right"
 
 -- What is known of an inbox, as HMGET returns it: see `inbox_state`.
-local OWNER, LEASE, N, BY, WAITING, BYTES, IS_QUIET = 1, 2, 3, 4, 5, 6, 7
+local OWNER, LEASE, N, BY, WAITING, BYTES, IS_QUIET, READS_LABELS, HAS_LABELS = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 -- Returns the fields of an inbox, or nil and an error if its key is another program's.
 local function inbox_state(inbox_key)
-    local state = redis.pcall('HMGET', inbox_key, 'owner', 'lease', 'n', 'by', 'controls', 'control_bytes', 'quiet')
+    local state = redis.pcall('HMGET', inbox_key, 'owner', 'lease', 'n', 'by', 'controls', 'control_bytes', 'quiet',
+        'reads_labels', 'has_labels')
     if state.err then
         return nil, said_of(state.err, inbox_key)
     end
@@ -501,7 +503,7 @@ elseif state[OWNER] and state[OWNER] ~= owner then
 end
 local known = state[OWNER]
 state[OWNER], state[LEASE] = owner, string.format('%.0f', now + lease)
-redis.call('HSET', inbox_key, 'owner', owner, 'lease', state[LEASE], 'bytes', bytes)
+redis.call('HSET', inbox_key, 'owner', owner, 'lease', state[LEASE], 'bytes', bytes, 'reads_labels', 1)
 redis.call('PEXPIRE', inbox_key, lease + MEMORY)
 
 if not known or marks == 'all' then

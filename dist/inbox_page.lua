@@ -2,7 +2,7 @@
 -- Writes some of the memberships of an inbox into the inbox, at this point among the changes, for its owner to compare. The
 -- entry is `w<n> <tag> <call>`, then `>` and where the page begins, `<` and where it ends, and of each group in between,
 -- in order of their names, `:<group> <1 if its row and index are there, else 0>` and its members, `<address> <end>` each,
--- in order of end and address. A place is three parts: a group, an end and an address, behind which it is; empty at the
+-- in order of end and address, and `=<label>` of one that has a label. A place is three parts: a group, an end and an address, behind which it is; empty at the
 -- beginning and at the end of all.
 -- reply: {"ok", now}   the server's time in µs
 -- reply: {"taken"}   nothing was done: this client does not own the inbox, or no longer
@@ -56,6 +56,7 @@ local function clock()
     local microseconds = time[1] * 1000000 + time[2]
     return microseconds, math.floor(microseconds / 1000)
 end
+-- @include "lib/labels"
 -- @include "lib/groups"
 -- @include "lib/inbox"
 -- @include "lib/layout"
@@ -120,6 +121,11 @@ local function members_key(prefix, group, queue)
     return prefix .. 'm:' .. group .. ' ' .. queue
 end
 
+-- The labels of these members, by address: see lib/labels.
+local function labels_key(prefix, group, queue)
+    return prefix .. 'l:' .. group .. ' ' .. queue
+end
+
 local function groups_key(prefix, queue)
     return prefix .. 's:' .. queue
 end
@@ -151,7 +157,7 @@ local function remove_queue(prefix, group, queue)
     redis.pcall('ZREM', index_key(prefix, group), queue)
     redis.pcall('HDEL', rows_key(prefix, group), queue)
     redis.pcall('ZREM', groups_key(prefix, queue), group)
-    redis.call('UNLINK', members_key(prefix, group, queue))
+    redis.call('UNLINK', members_key(prefix, group, queue), labels_key(prefix, group, queue))
 end
 
 -- Lets a key live as long as its latest part. Here as elsewhere a number that came as text is passed on as text, for to
@@ -160,6 +166,38 @@ local function keep_key(key, left)
     if redis.call('PEXPIRE', key, left, 'NX') == 0 then
         redis.call('PEXPIRE', key, left, 'GT')
     end
+end
+
+-- A member may have a label, such as the id of a user, which is a field of a hash beside the members: `<end> <label>`. It counts
+-- while its membership has that end. So a join without a label needs no call to take one away, and whoever changes ends and
+-- knows no labels leaves none behind that is wrong.
+
+-- So many bytes a label may have, as the server sees it: hidden ones are longer than they were.
+local MAX_LABEL = 512
+-- So many arguments a call may have; Lua takes some thousands.
+local AT_ONCE = 1000
+
+-- Returns the label in a field of the hash, if it belongs to a membership that ends then.
+local function label_of(field, deadline)
+    local given_for, label = string.match(field or '', '^(%d+) (%S+)$')
+    if given_for == deadline then
+        return label
+    end
+end
+
+-- Returns the labels of some addresses of a queue, false where there is none, by their place among them. `ends` are the ends of
+-- their memberships, as text.
+local function labels_of(prefix, group, queue, addresses, ends)
+    local labels = {}
+    for first = 1, #addresses, AT_ONCE do
+        local last = math.min(first + AT_ONCE - 1, #addresses)
+        local fields = redis.pcall('HMGET', labels_key(prefix, group, queue), unpack(addresses, first, last))
+        for number = first, last do
+            -- Where another program has the key there is no label.
+            labels[number] = label_of(fields[number - first + 1], ends[number]) or false
+        end
+    end
+    return labels
 end
 -- @include "lib/page"
 -- Returns the next names, in order, of a sorted set whose scores are all 0, and the cursor of the page after them, which
@@ -186,6 +224,7 @@ end
 -- Control entries stand in an inbox among its messages, and tell its owner of its groups. The kind is the first byte of
 -- the body, and the parts behind it stand side by side, with a space between two:
 --   c<n> <tag> <part> ...   a change: +<group> <address> <end>   joined, until then
+--                                     ...... =<label>            and has this label, if its owner reads labels; so also of ~
 --                                     -<group> <address>         left
 --                                     ~<group> <address> <end>   repaired: is in until then; with end 0 is out
 --                                     *<address>                 left all groups
@@ -450,11 +489,12 @@ end
 -- @include "lib/no_right"
 
 -- What is known of an inbox, as HMGET returns it: see `inbox_state`.
-local OWNER, LEASE, N, BY, WAITING, BYTES, IS_QUIET = 1, 2, 3, 4, 5, 6, 7
+local OWNER, LEASE, N, BY, WAITING, BYTES, IS_QUIET, READS_LABELS, HAS_LABELS = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 -- Returns the fields of an inbox, or nil and an error if its key is another program's.
 local function inbox_state(inbox_key)
-    local state = redis.pcall('HMGET', inbox_key, 'owner', 'lease', 'n', 'by', 'controls', 'control_bytes', 'quiet')
+    local state = redis.pcall('HMGET', inbox_key, 'owner', 'lease', 'n', 'by', 'controls', 'control_bytes', 'quiet',
+        'reads_labels', 'has_labels')
     if state.err then
         return nil, said_of(state.err, inbox_key)
     end
@@ -554,8 +594,13 @@ local function list_members(group, rank)
         return nil
     end
     local last = math.min(#found / 2, room)
+    local addresses, ends = {}, {}
     for member = 1, last do
-        parts[#parts + 1] = found[2 * member - 1] .. ' ' .. found[2 * member]
+        addresses[member], ends[member] = found[2 * member - 1], found[2 * member]
+    end
+    local labels = state[HAS_LABELS] and labels_of(prefix, group, inbox, addresses, ends) or {}
+    for member = 1, last do
+        parts[#parts + 1] = addresses[member] .. ' ' .. ends[member] .. (labels[member] and ' =' .. labels[member] or '')
     end
     listed = listed + last
     if #found / 2 > room then

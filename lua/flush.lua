@@ -14,8 +14,8 @@ if denied then
     return redis.error_reply(no_right(denied))
 end
 
-local step = redis.call('SCAN', cursor, 'MATCH', pattern_of(prefix) .. '[qbgdmso]:*', 'COUNT', count)
-local types = {q = 'list', b = 'zset', g = 'zset', d = 'hash', m = 'zset', s = 'zset', o = 'list'}
+local step = redis.call('SCAN', cursor, 'MATCH', pattern_of(prefix) .. '[qbgdmslo]:*', 'COUNT', count)
+local types = {q = 'list', b = 'zset', g = 'zset', d = 'hash', m = 'zset', s = 'zset', l = 'hash', o = 'list'}
 local removed = 0
 for _, key in ipairs(step[2]) do
     if is_name(name_of(key, prefix)) and redis.call('TYPE', key).ok == types[kind_of(key, prefix)] then

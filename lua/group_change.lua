@@ -13,7 +13,7 @@ local client          = ARGV[3]             -- [name or empty]                  
 local generation      = ARGV[4]             -- [int 0..999999999999 or empty]    of the client's connection; else empty
 local call            = ARGV[5]             -- [int 0..999999999999999 or empty] higher with each change, page and sign of life of this client; else empty
 local capacity        = ARGV[6]             -- [int 0..9999999999]               how many messages the queue holds
-local operations, first_operation = ARGV, 7 -- [0..3500 text...]                 of each operation its kind, the group, the address inside the inbox or empty, and a time: `+` joins for so many ms; `-` leaves; and by the owner to put right what the server has: `a` joins until then, in ms of the server, unless it is in or its group was flushed after a change, `<end> <n>`; `s` stays until then if its membership ends at a second time, `<end> <seen>`; `x` leaves if its membership ends then; `e` begins to count anew
+local operations, first_operation = ARGV, 7 -- [0..3500 text...]                 of each operation its kind, the group, the address inside the inbox or empty, and a time: `+` joins for so many ms; `-` leaves; and by the owner to put right what the server has: `a` joins until then, in ms of the server, unless it is in or its group was flushed after a change, `<end> <n>`; `s` stays until then if its membership ends at a second time, `<end> <seen>`; `x` leaves if its membership ends then; `e` begins to count anew. Behind the time of a `+`, `a` or `s` ` =<label>` may stand
 -- @include "lib/make_change"
 -- @include "lib/rights"
 

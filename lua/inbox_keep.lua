@@ -52,7 +52,7 @@ elseif state[OWNER] and state[OWNER] ~= owner then
 end
 local known = state[OWNER]
 state[OWNER], state[LEASE] = owner, string.format('%.0f', now + lease)
-redis.call('HSET', inbox_key, 'owner', owner, 'lease', state[LEASE], 'bytes', bytes)
+redis.call('HSET', inbox_key, 'owner', owner, 'lease', state[LEASE], 'bytes', bytes, 'reads_labels', 1)
 redis.call('PEXPIRE', inbox_key, lease + MEMORY)
 
 if not known or marks == 'all' then

@@ -2,7 +2,7 @@
 -- Writes some of the memberships of an inbox into the inbox, at this point among the changes, for its owner to compare. The
 -- entry is `w<n> <tag> <call>`, then `>` and where the page begins, `<` and where it ends, and of each group in between,
 -- in order of their names, `:<group> <1 if its row and index are there, else 0>` and its members, `<address> <end>` each,
--- in order of end and address. A place is three parts: a group, an end and an address, behind which it is; empty at the
+-- in order of end and address, and `=<label>` of one that has a label. A place is three parts: a group, an end and an address, behind which it is; empty at the
 -- beginning and at the end of all.
 -- reply: {"ok", now}   the server's time in µs
 -- reply: {"taken"}   nothing was done: this client does not own the inbox, or no longer
@@ -17,7 +17,7 @@ local from_group      = ARGV[5] -- [name or empty]                   where the p
 local from_end        = ARGV[6] -- [int 0..999999999999999 or empty] an end in that group, behind which it begins; empty: behind the whole group
 local from_address    = ARGV[7] -- [name or empty]                   and an address with that end
 -- @include "lib/clock"
--- @include "lib/groups"
+-- @include "lib/labels"
 -- @include "lib/page"
 -- @include "lib/refuse"
 -- @include "lib/write_control"
@@ -56,8 +56,13 @@ local function list_members(group, rank)
         return nil
     end
     local last = math.min(#found / 2, room)
+    local addresses, ends = {}, {}
     for member = 1, last do
-        parts[#parts + 1] = found[2 * member - 1] .. ' ' .. found[2 * member]
+        addresses[member], ends[member] = found[2 * member - 1], found[2 * member]
+    end
+    local labels = state[HAS_LABELS] and labels_of(prefix, group, inbox, addresses, ends) or {}
+    for member = 1, last do
+        parts[#parts + 1] = addresses[member] .. ' ' .. ends[member] .. (labels[member] and ' =' .. labels[member] or '')
     end
     listed = listed + last
     if #found / 2 > room then

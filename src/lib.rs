@@ -71,6 +71,7 @@ mod inbox;
 pub mod internals;
 mod layer;
 mod local_and_remote;
+mod member;
 mod memory;
 mod message;
 mod name;
@@ -96,6 +97,7 @@ pub use layer::receipt::{GroupReceipt, UnreachedShard};
 pub use layer::request::RequestStatistics;
 pub use layer::{BoxFuture, ChannelLayer, ChannelLayerExt, ChannelNames};
 pub use local_and_remote::LocalAndRemote;
+pub use member::{GroupMember, Label};
 pub use memory::{ChannelStatistics, MemoryLayer, MemoryStatistics};
 pub use message::PackedMessage;
 pub use message::delivery::Delivery;
@@ -112,9 +114,9 @@ pub use seal::SealStatistics;
 /// What most programs need, in one import: `use asgi_redis::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        ChannelLayer, ChannelLayerExt, ChannelName, ConfigBuilder, Error, ErrorKind, GroupName, GroupReceipt,
-        Inbox, LocalAndRemote, Mailbox, MemoryLayer, PackedMessage, RedisChannelLayer, Request, Result,
-        Value, glob, regex,
+        ChannelLayer, ChannelLayerExt, ChannelName, ConfigBuilder, Error, ErrorKind, GroupMember, GroupName,
+        GroupReceipt, Inbox, Label, LocalAndRemote, Mailbox, MemoryLayer, PackedMessage, RedisChannelLayer,
+        Request, Result, Value, glob, regex,
     };
 }
 

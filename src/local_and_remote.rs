@@ -9,6 +9,7 @@ use crate::layer::receipt::GroupReceipt;
 use crate::layer::request::RequestStatistics;
 use crate::layer::sources::{Source, Taken, Turns, take_from};
 use crate::layer::{BoxFuture, ChannelLayer};
+use crate::member::{GroupMember, Label};
 use crate::message::PackedMessage;
 use crate::message::delivery::Delivery;
 use crate::name::{ChannelKind, ChannelName, GroupName};
@@ -222,6 +223,18 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
         }
     }
 
+    fn group_add_labelled_packed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+        label: &'a Label,
+    ) -> BoxFuture<'a, Result<()>> {
+        match check_remote(channel, group) {
+            Ok(()) => self.remote.group_add_labelled_packed(group, channel, label),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
     fn group_add_many_packed<'a>(
         &'a self,
         groups: &'a [GroupName],
@@ -267,6 +280,10 @@ impl<L: ChannelLayer, R: ChannelLayer> ChannelLayer for LocalAndRemote<L, R> {
 
     fn group_channels_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
         self.remote.group_channels_packed(group)
+    }
+
+    fn group_members_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<GroupMember>>> {
+        self.remote.group_members_packed(group)
     }
 
     fn group_len_packed<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {

@@ -287,6 +287,8 @@ macro_rules! parsed_from_text {
     };
 }
 
+pub(crate) use parsed_from_text;
+
 parsed_from_text!(ChannelName);
 parsed_from_text!(GroupName);
 

@@ -1,4 +1,4 @@
--- @include "lib/groups"
+-- @include "lib/labels"
 -- @include "lib/no_right"
 -- @include "lib/write_control"
 
@@ -135,15 +135,27 @@ local function put_keys_right(change, group, deadline, left, place)
 end
 
 -- Removes members whose membership has ended.
-local function prune_members(key, now)
-    local ended = redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', '0', PRUNED)
+local function prune_members(change, group, key)
+    local ended = redis.call('ZRANGE', key, '-inf', change.now, 'BYSCORE', 'LIMIT', '0', PRUNED)
     if #ended > 0 then
         redis.call('ZREM', key, unpack(ended))
+        redis.pcall('HDEL', labels_key(change.prefix, group, change.queue), unpack(ended))
     end
 end
 
+-- Gives a member a label, for the membership that ends at `deadline`. Returns an error.
+local function put_label(change, group, address, deadline, label)
+    local key = labels_key(change.prefix, group, change.queue)
+    local put = redis.pcall('HSET', key, address, string.format('%.0f', deadline) .. ' ' .. label)
+    if type(put) == 'table' then
+        return said_of(put.err, key)
+    end
+    keep_key(key, deadline - change.now)
+    change.has_labels = true
+end
+
 -- Makes an address a member until `deadline`. `trusts_row`: the row is right, if it says so. Returns an error; then the
--- address is no member by this.
+-- address is no member by this. Else returns nil, and whether the membership had another end, or none.
 local function join(change, group, address, deadline, trusts_row, place)
     local why = look_at_row(change, group)
     if why then
@@ -152,7 +164,7 @@ local function join(change, group, address, deadline, trusts_row, place)
     local key, left = members_key(change.prefix, group, change.queue), deadline - change.now
     local has_keys = trusts_row and has_keys_for(change, deadline)
     local before = not has_keys and redis.pcall('ZSCORE', key, address)
-    local joined = redis.pcall('ZADD', key, deadline, address)
+    local joined = redis.pcall('ZADD', key, 'CH', deadline, address)
     if type(joined) == 'table' then
         return said_of(joined.err, key)
     end
@@ -173,7 +185,30 @@ local function join(change, group, address, deadline, trusts_row, place)
         end
     end
     if not has_keys or (change.microseconds + place) % EVERY == 0 then
-        prune_members(key, change.now)
+        prune_members(change, group, key)
+    end
+    return nil, joined == 1
+end
+
+-- Makes an address a member for `left` ms, with a label or without. Returns an error; then nothing was done.
+local function join_as(change, group, address, left, label, place)
+    local key = labels_key(change.prefix, group, change.queue)
+    if label then
+        -- Found before anything is done: the key may be another program's.
+        local known = redis.pcall('HEXISTS', key, address)
+        if type(known) == 'table' then
+            return said_of(known.err, key)
+        end
+    end
+    local deadline = change.now + left
+    local why, is_new_end = join(change, group, address, deadline, true, place)
+    if why then
+        return why
+    elseif label then
+        return put_label(change, group, address, deadline, label)
+    elseif not is_new_end then
+        -- It joined in this very millisecond before, perhaps with a label, which would count on.
+        redis.pcall('HDEL', key, address)
     end
 end
 
@@ -190,9 +225,14 @@ local function leave(change, group, address)
             change.left = change.left + 1
         end
     end
-    if redis.call('EXISTS', key) == 0 then
+    -- One call tells which of two keys are there: the members' counts twice.
+    local labels = labels_key(change.prefix, group, change.queue)
+    local found = redis.call('EXISTS', key, key, labels)
+    if found < 2 then
         change.group = nil
         remove_queue(change.prefix, group, change.queue)
+    elseif found == 3 then
+        redis.pcall('HDEL', labels, address)
     end
 end
 
@@ -205,6 +245,9 @@ local function end_change(change, client, call)
     local n = string.format('%.0f', (tonumber(state[N] or nil) or 0) + 1)
     local tag = client .. ':' .. call
     local fields = {'n', n, 'by', tag}
+    if change.has_labels and not state[HAS_LABELS] then
+        fields[5], fields[6] = 'has_labels', 1
+    end
     local body = 'c' .. n .. ' ' .. tag
     if #change.parts > 0 then
         body = body .. ' ' .. table.concat(change.parts, ' ')
@@ -217,7 +260,7 @@ local function end_change(change, client, call)
             return nil, n
         elseif is_much then
             body = 'r'
-            fields[5], fields[6] = 'quiet', 1
+            fields[#fields + 1], fields[#fields + 2] = 'quiet', 1
         end
     end
     return write_control(change.prefix, change.queue, state, body, change.microseconds, change.now, fields), n

@@ -20,11 +20,19 @@ local function operation_fault(kind, group, address, time, inbox)
         return 1, 'group', 'a name without space and colon'
     elseif inbox == (address == '') or string.find(address, '[%s:]') then
         return 2, 'address', 'a name without space and colon where the queue is an inbox, and else empty'
-    elseif kind == 'a' and not string.find(time, '^%d+ %d+$') then
+    end
+    local numbers, label = time, nil
+    if has_time and kind ~= 'x' and string.find(time, kind == '+' and '^%d+ =%S' or '^%d+ %d+ =') then
+        numbers, label = string.match(time, '^(.-) =(.*)$')
+        if string.find(label, '%s') or #label > MAX_LABEL then
+            return 3, 'time', 'a label of at most ' .. MAX_LABEL .. ' bytes without space behind the time'
+        end
+    end
+    if kind == 'a' and not string.find(numbers, '^%d+ %d+$') then
         return 3, 'time', 'a whole number of ms, a space, and the number of a change'
-    elseif has_time and kind ~= 'a' and not string.find(time, kind == 's' and '^%d+ %d+$' or '^%d+$') then
+    elseif has_time and kind ~= 'a' and not string.find(numbers, kind == 's' and '^%d+ %d+$' or '^%d+$') then
         return 3, 'time', 'a whole number of ms, of an s two, with a space between'
-    elseif kind == '+' and (tonumber(time) < 1 or tonumber(time) > MAX_TIME) then
+    elseif kind == '+' and (tonumber(numbers) < 1 or tonumber(numbers) > MAX_TIME) then
         return 3, 'time', 'a whole number of ms from 1 to ' .. MAX_TIME
     elseif (kind == 'a' or kind == 's') and tonumber(string.match(time, '^%d+')) > FAR_FUTURE then
         return 3, 'time', 'an end of ' .. string.format('%.0f', FAR_FUTURE) .. ' at the latest'
@@ -58,6 +66,30 @@ local function last_flush(change)
     return change.flushed
 end
 
+-- What a change tells of the label of a member: nothing to an owner that reads none.
+local function told_label(change, label)
+    return label and change.state and change.state[READS_LABELS] and ' =' .. label or ''
+end
+
+-- Gives a member that was put right a label: the one that its owner says, or, if it says nothing of one, that which its membership
+-- had when it ended at `before`. Returns it. A key of another program keeps nobody from being a member.
+local function repair_label(change, group, address, before, deadline, label)
+    local has_labels = change.state[HAS_LABELS] or change.has_labels
+    local key = labels_key(change.prefix, group, change.queue)
+    if not label and before and has_labels then
+        local found = redis.pcall('HGET', key, address)
+        label = label_of(type(found) == 'string' and found or nil, string.format('%.0f', before))
+        if before == deadline then
+            return label
+        end
+    elseif label == '' and has_labels then
+        redis.pcall('HDEL', key, address)
+    end
+    if label and label ~= '' and not put_label(change, group, address, deadline, label) then
+        return label
+    end
+end
+
 -- Does one operation, and notes what it did. Returns an error.
 local function do_operation(change, kind, group, address, time, place)
     local member = group .. ' ' .. address
@@ -75,21 +107,25 @@ local function do_operation(change, kind, group, address, time, place)
         end
         return why
     elseif kind == '+' then
-        local deadline = change.now + tonumber(time)
-        local why = join(change, group, address, deadline, true, place)
+        local left, label = tonumber(time), nil
+        if not left then
+            left, label = string.match(time, '^(%d+) =(%S+)$')
+            left = tonumber(left)
+        end
+        local why = join_as(change, group, address, left, label, place)
         if not why then
-            parts[#parts + 1] = '+' .. member .. ' ' .. string.format('%.0f', deadline)
+            parts[#parts + 1] = '+' .. member .. ' ' .. string.format('%.0f', change.now + left) .. told_label(change, label)
         end
         return why
     end
-    local wanted, seen = string.match(time, '^(%d+) ?(%d*)$')
+    local wanted, seen, label = string.match(time, '^(%d+) ?(%d*) ?(=?%S*)$')
     wanted, seen = tonumber(wanted), tonumber(seen)
     local deadline = redis.pcall('ZSCORE', members_key(change.prefix, group, change.queue), address)
     if type(deadline) == 'table' then
         return said_of(deadline.err, members_key(change.prefix, group, change.queue))
     end
     deadline = tonumber(deadline or nil)
-    local why
+    local before, why = deadline, nil
     if kind == 'x' then
         if deadline ~= wanted then
             return nil
@@ -108,7 +144,13 @@ local function do_operation(change, kind, group, address, time, place)
         why = join(change, group, address, deadline, false, place)
     end
     if not why then
-        parts[#parts + 1] = '~' .. member .. ' ' .. string.format('%.0f', deadline)
+        if kind ~= 'x' then
+            -- What is said of a label is said of the membership that was to be.
+            label = repair_label(change, group, address, before, deadline, deadline == wanted and string.match(label, '^=(.*)') or nil)
+        else
+            label = nil
+        end
+        parts[#parts + 1] = '~' .. member .. ' ' .. string.format('%.0f', deadline) .. told_label(change, label)
     end
     return why
 end

@@ -5,11 +5,12 @@
 -- @include "lib/no_right"
 
 -- What is known of an inbox, as HMGET returns it: see `inbox_state`.
-local OWNER, LEASE, N, BY, WAITING, BYTES, IS_QUIET = 1, 2, 3, 4, 5, 6, 7
+local OWNER, LEASE, N, BY, WAITING, BYTES, IS_QUIET, READS_LABELS, HAS_LABELS = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 -- Returns the fields of an inbox, or nil and an error if its key is another program's.
 local function inbox_state(inbox_key)
-    local state = redis.pcall('HMGET', inbox_key, 'owner', 'lease', 'n', 'by', 'controls', 'control_bytes', 'quiet')
+    local state = redis.pcall('HMGET', inbox_key, 'owner', 'lease', 'n', 'by', 'controls', 'control_bytes', 'quiet',
+        'reads_labels', 'has_labels')
     if state.err then
         return nil, said_of(state.err, inbox_key)
     end

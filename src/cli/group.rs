@@ -1,6 +1,6 @@
 //! `group`: who is in a group, and messages to all of them.
 
-use asgi_redis::{ChannelLayer, ChannelName, Error, GroupName, GroupReceipt};
+use asgi_redis::{ChannelLayer, ChannelName, Error, GroupMember, GroupName, GroupReceipt, Label};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ enum Command {
     /// They stay for `group_expiry` of --config, by default a day. An address inside an inbox counts while the process
     /// of that inbox lives. Channels of any kind may be added, in use or not.
     #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
-    Add(Members),
+    Add(Add),
     /// Remove channels from a group, and print those that were in it, one on each line.
     ///
     /// A channel that is not in it is no error.
@@ -30,7 +30,7 @@ enum Command {
     Discard(Members),
     /// Print the channels in a group, one on each line, in order of their names.
     #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
-    List(Named),
+    List(List),
     /// Print how many channels are in a group.
     #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Len(Named),
@@ -60,6 +60,27 @@ struct Members {
 }
 
 #[derive(Args, Debug)]
+struct Add {
+    #[command(flatten)]
+    members: Members,
+
+    /// Label the channels, for example with the id of a user: up to 128 bytes without white space. Without it they have none, also
+    /// those that had one.
+    #[arg(long)]
+    label: Option<String>,
+}
+
+#[derive(Args, Debug)]
+struct List {
+    #[command(flatten)]
+    named: Named,
+
+    /// Print each channel's label behind it, if it has one.
+    #[arg(long)]
+    labels: bool,
+}
+
+#[derive(Args, Debug)]
 struct Send {
     /// The group.
     group: String,
@@ -76,6 +97,8 @@ struct Send {
 struct Added<'a> {
     group: &'a str,
     added: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -90,6 +113,18 @@ struct Discarded<'a> {
 struct Listed<'a> {
     group: &'a str,
     channels: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ListedMembers<'a> {
+    group: &'a str,
+    members: Vec<ListedMember<'a>>,
+}
+
+#[derive(Serialize)]
+struct ListedMember<'a> {
+    channel: &'a str,
+    label: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -112,28 +147,67 @@ struct Receipt<'a> {
 impl Group {
     pub(crate) async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
         match self.command {
-            Command::Add(members) => add(&members, options).await,
+            Command::Add(add) => add.run(options).await,
             Command::Discard(members) => discard(&members, options).await,
-            Command::List(named) => list(&named, options).await,
+            Command::List(list) => list.run(options).await,
             Command::Len(named) => len(&named, options).await,
             Command::Send(send) => send.run(options).await,
         }
     }
 }
 
-async fn add(members: &Members, options: &LayerOptions) -> Result<Status, Failure> {
-    let (group, channels) = members.names()?;
-    let add = async |layer: &dyn ChannelLayer| {
-        for channel in &channels {
-            layer.group_add_packed(&group, channel).await?;
+impl Add {
+    async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
+        let (group, channels) = self.members.names()?;
+        let label = self.label.as_deref().map(Label::new).transpose()?;
+        let add = async |layer: &dyn ChannelLayer| {
+            for channel in &channels {
+                match &label {
+                    Some(label) => layer.group_add_labelled_packed(&group, channel, label).await?,
+                    None => layer.group_add_packed(&group, channel).await?,
+                }
+            }
+            Ok(())
+        };
+        options.with_layer(add).await?;
+        if options.json {
+            let label = label.as_ref().map(Label::as_str);
+            output::json(&Added { group: group.as_str(), added: texts(&channels), label })?;
         }
-        Ok(())
-    };
-    options.with_layer(add).await?;
-    if options.json {
-        output::json(&Added { group: group.as_str(), added: texts(&channels) })?;
+        Ok(Status::Done)
     }
-    Ok(Status::Done)
+}
+
+impl List {
+    async fn run(self, options: &LayerOptions) -> Result<Status, Failure> {
+        if !self.labels {
+            return list(&self.named, options).await;
+        }
+        let group = GroupName::new(&self.named.group)?;
+        let list = async |layer: &dyn ChannelLayer| Ok(layer.group_members_packed(&group).await?);
+        let mut members = options.with_layer(list).await?;
+        members.sort_unstable();
+        let members: Vec<ListedMember<'_>> = members.iter().map(ListedMember::of).collect();
+        if options.json {
+            output::json(&ListedMembers { group: group.as_str(), members })?;
+        } else {
+            output::text(&members.iter().map(ListedMember::line).collect::<String>())?;
+        }
+        Ok(Status::Done)
+    }
+}
+
+impl<'a> ListedMember<'a> {
+    fn of(member: &'a GroupMember) -> Self {
+        Self { channel: member.channel().as_str(), label: member.label().map(Label::as_str) }
+    }
+
+    fn line(&self) -> String {
+        match self.label {
+            Some(label) => format!("{} {label}\n", self.channel),
+            None => format!("{}\n", self.channel),
+        }
+    }
 }
 
 async fn discard(members: &Members, options: &LayerOptions) -> Result<Status, Failure> {

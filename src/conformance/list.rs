@@ -180,6 +180,9 @@ macro_rules! __conformance_list {
                     what_was_sent_to_a_member_comes_though_it_has_left_meanwhile;
                 "Spec 1.0, Specification Details", "`group_channels` has the members" =>
                     the_channels_of_a_group_are_listed_and_counted;
+                "This crate", "A member has the label of the last call that added it" =>
+                    a_member_is_listed_with_the_label_that_it_was_added_with_last,
+                    labels_may_be_any_short_text_without_white_space;
                 "This crate", "A channel knows its groups, and leaves all of them" =>
                     a_channel_knows_its_groups, a_channel_leaves_all_its_groups_at_once;
                 "Spec 1.0, Specification Details", "A membership ends `group_expiry` after the last add" =>

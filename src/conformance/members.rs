@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::subject::{Settings, Subject};
-use super::support::{all_waiting, capacity, clients, in_time, mailed, nothing, plain, soon, sorted, until};
-use crate::{ChannelLayerExt, Mailbox};
+use super::support::{
+    Client, all_waiting, capacity, clients, in_time, mailed, nothing, plain, soon, sorted, until,
+};
+use crate::{ChannelLayerExt, ErrorKind, GroupMember, Label, Mailbox};
 
 /// A group expiry to wait for, within which something can be done even on a busy machine.
 const BRIEF: Duration = Duration::from_secs(2);
@@ -89,6 +91,60 @@ pub(super) async fn what_was_sent_to_a_member_comes_though_it_has_left_meanwhile
     assert_eq!(mailed(&mut mailbox).await, 1);
     assert!(nothing(mailbox.receive::<u64>()).await);
     assert_eq!(all_waiting(&owner, "a?1").await, [1]);
+}
+
+/// The members of a group as a client lists them, each with its label behind a space.
+async fn labelled(client: &Client, group: &str) -> Vec<String> {
+    let members = client.group_members(group).await.unwrap();
+    let text = |member: &GroupMember| {
+        format!("{} {}", member.channel(), member.label().map(Label::as_str).unwrap_or_default())
+    };
+    sorted(members.iter().map(text))
+}
+
+pub(super) async fn a_member_is_listed_with_the_label_that_it_was_added_with_last(subject: &dyn Subject) {
+    let [owner, other] = plain(subject).await;
+    let inbox = owner.open_inbox("a").await.unwrap();
+    let mailboxes: Vec<Mailbox> = (0..2).map(|_| inbox.open_mailbox().unwrap()).collect();
+    let name = |number: usize| mailboxes[number].name().as_str();
+    assert_eq!(labelled(&other, "room").await, [""; 0]);
+    owner.group_add_labelled("room", name(0), "ann").await.unwrap();
+    other.group_add_labelled("room", "a?1", "ann").await.unwrap();
+    other.group_add("room", name(1)).await.unwrap();
+    other.group_add_labelled("other.room", name(0), "elsewhere").await.unwrap();
+    let due = |labels: [&str; 3]| {
+        let names = [name(0), name(1), "a?1"];
+        sorted(names.iter().zip(labels).map(|(name, label)| format!("{name} {label}")))
+    };
+    for client in [&owner, &other] {
+        assert_eq!(labelled(client, "room").await, due(["ann", "", "ann"]));
+    }
+    other.group_add_labelled("room", name(0), "bob").await.unwrap();
+    owner.group_add_labelled("room", name(1), "cyd").await.unwrap();
+    owner.group_add("room", "a?1").await.unwrap();
+    assert_eq!(labelled(&other, "room").await, due(["bob", "cyd", ""]));
+    assert_eq!(sorted(other.group_channels("room").await.unwrap()).len(), 3);
+    let receipt = other.group_send("room", &1).await.unwrap();
+    assert_eq!(receipt.delivered(), 2);
+    owner.group_discard("room", name(0)).await.unwrap();
+    owner.group_add_many(["room"], [name(0), name(1)]).await.unwrap();
+    assert_eq!(labelled(&owner, "room").await, due(["", "", ""]));
+    assert_eq!(labelled(&owner, "other.room").await, [format!("{} elsewhere", name(0))]);
+}
+
+pub(super) async fn labels_may_be_any_short_text_without_white_space(subject: &dyn Subject) {
+    let [client] = plain(subject).await;
+    for label in
+        ["7", "ann@example.org", "=", "=u1", "+a", "a=b:c,d", "\u{e9}\u{4e2d}\u{1f600}", &"x".repeat(128)]
+    {
+        client.group_add_labelled("room", "a?1", label).await.unwrap();
+        assert_eq!(labelled(&client, "room").await, [format!("a?1 {label}")]);
+    }
+    for label in ["", "a b", "a\n", "\u{0}", &"x".repeat(129)] {
+        let refused = client.group_add_labelled("room", "a?2", label).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidName, "{label:?}");
+    }
+    assert_eq!(client.group_len("room").await.unwrap(), 1);
 }
 
 pub(super) async fn the_channels_of_a_group_are_listed_and_counted(subject: &dyn Subject) {

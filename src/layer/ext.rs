@@ -16,6 +16,7 @@ use super::{ChannelLayer, ChannelNames};
 use crate::error::{Error, Result};
 use crate::layer::receipt::GroupReceipt;
 use crate::layer::refusals::current_runtime;
+use crate::member::{GroupMember, Label};
 use crate::message::PackedMessage;
 use crate::message::request::Request;
 use crate::name::{ChannelName, GroupName};
@@ -464,6 +465,56 @@ pub trait ChannelLayerExt: ChannelLayer {
         }
     }
 
+    /// Adds a channel to a group with a label, such as the id of a user. See
+    /// [`ChannelLayer::group_add_labelled_packed`]; one round trip, and for the server 3 commands more than
+    /// [`group_add`](Self::group_add).
+    ///
+    /// The last call counts: [`group_add`](Self::group_add) of the same channel takes the label away.
+    ///
+    /// ```
+    /// use asgi_redis::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> asgi_redis::Result<()> {
+    /// let layer = MemoryLayer::builder().in_memory()?;
+    /// let inbox = layer.open_inbox("chat").await?;
+    /// let mailbox = inbox.open_mailbox()?;
+    /// layer.group_add_labelled("room-7", mailbox.name(), "user-42").await?;
+    /// for member in layer.group_members("room-7").await? {
+    ///     assert_eq!(member.channel(), mailbox.name());
+    ///     assert_eq!(member.label().map(Label::as_str), Some("user-42"));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ChannelLayer::group_add_labelled_packed`]; also [`InvalidName`](crate::ErrorKind::InvalidName) for a malformed name or
+    /// label.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::group_add_labelled_packed`].
+    fn group_add_labelled<G, N, L>(
+        &self,
+        group: G,
+        channel: N,
+        label: L,
+    ) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+        N: TryInto<ChannelName, Error: Into<Error>>,
+        L: TryInto<Label, Error: Into<Error>>,
+    {
+        let names = group_and_channel(group, channel);
+        let label = label.try_into().map_err(Into::into);
+        async move {
+            let (group, channel) = names?;
+            self.group_add_labelled_packed(&group, &channel, &label?).await
+        }
+    }
+
     /// Adds each of some channels to each of some groups. See [`ChannelLayer::group_add_many_packed`]; one round trip for
     /// each 128 memberships of an inbox.
     ///
@@ -656,6 +707,24 @@ pub trait ChannelLayerExt: ChannelLayer {
     {
         let group = group.try_into().map_err(Into::into);
         async move { self.group_channels_packed(&group?).await }
+    }
+
+    /// Lists the channels in a group with their labels. See [`ChannelLayer::group_members_packed`]; one round trip for each
+    /// 1,000.
+    ///
+    /// # Errors
+    ///
+    /// As [`group_channels`](Self::group_channels).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ChannelLayer::group_members_packed`].
+    fn group_members<G>(&self, group: G) -> impl Future<Output = Result<Vec<GroupMember>>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<Error>>,
+    {
+        let group = group.try_into().map_err(Into::into);
+        async move { self.group_members_packed(&group?).await }
     }
 
     /// Counts the channels in a group. See [`ChannelLayer::group_len_packed`]; one round trip for each 1,000 queues.

@@ -30,6 +30,7 @@ use crate::inbox::{Inbox, Mailbox};
 use crate::layer::receipt::GroupReceipt;
 use crate::layer::replies::REPLY_INBOX;
 use crate::layer::request::RequestStatistics;
+use crate::member::{GroupMember, Label};
 use crate::message::PackedMessage;
 use crate::message::delivery::Delivery;
 use crate::name::{ChannelName, GroupName};
@@ -262,6 +263,27 @@ pub trait ChannelLayer: Send + Sync {
         channel: &'a ChannelName,
     ) -> BoxFuture<'a, Result<()>>;
 
+    /// Adds a channel to a group with a label, such as the id of a user, which
+    /// [`group_members_packed`](Self::group_members_packed) lists: a promise of this crate alone. Otherwise as
+    /// [`group_add_packed`](Self::group_add_packed).
+    ///
+    /// The last call counts, for the time and for the label: to add a member again with another label changes it, and without one
+    /// takes it away.
+    ///
+    /// # Errors
+    ///
+    /// As [`group_add_packed`](Self::group_add_packed).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has added the channel with its label or not; adding it again does no harm.
+    fn group_add_labelled_packed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+        label: &'a Label,
+    ) -> BoxFuture<'a, Result<()>>;
+
     /// Adds each of some channels to each of some groups, in order, as [`group_add_packed`](Self::group_add_packed) adds
     /// one. What belongs to one inbox shares calls, some 128 memberships each, which come one after another.
     ///
@@ -373,6 +395,18 @@ pub trait ChannelLayer: Send + Sync {
     ///
     /// It changes nothing, so dropping it does not either.
     fn group_channels_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>>;
+
+    /// Lists the channels in a group with their labels, each once, in no order: a promise of this crate alone. One round trip for
+    /// each 1,000; who joins or leaves meanwhile may be listed or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`group_channels_packed`](Self::group_channels_packed).
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing, so dropping it does not either.
+    fn group_members_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<GroupMember>>>;
 
     /// Counts the channels in a group, but not beyond `enough`: a promise of this crate alone. Its cost grows with the processes in the group, not with
     /// the channels: one round trip for each 1,000 queues.

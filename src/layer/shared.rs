@@ -9,6 +9,7 @@ use crate::events::Events;
 use crate::inbox::{Inbox, Mailbox};
 use crate::layer::receipt::GroupReceipt;
 use crate::layer::request::RequestStatistics;
+use crate::member::{GroupMember, Label};
 use crate::message::PackedMessage;
 use crate::message::delivery::Delivery;
 use crate::name::{ChannelName, GroupName};
@@ -77,6 +78,14 @@ macro_rules! forward {
             ) -> BoxFuture<'a, Result<()>> {
                 (**self).group_add_packed(group, channel)
             }
+            fn group_add_labelled_packed<'a>(
+                &'a self,
+                group: &'a GroupName,
+                channel: &'a ChannelName,
+                label: &'a Label,
+            ) -> BoxFuture<'a, Result<()>> {
+                (**self).group_add_labelled_packed(group, channel, label)
+            }
             fn group_add_many_packed<'a>(
                 &'a self,
                 groups: &'a [GroupName],
@@ -114,6 +123,12 @@ macro_rules! forward {
                 group: &'a GroupName,
             ) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
                 (**self).group_channels_packed(group)
+            }
+            fn group_members_packed<'a>(
+                &'a self,
+                group: &'a GroupName,
+            ) -> BoxFuture<'a, Result<Vec<GroupMember>>> {
+                (**self).group_members_packed(group)
             }
             fn group_len_packed<'a>(
                 &'a self,

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::inboxes::{Owner, PrefixQueue};
 use crate::error::Result;
 use crate::inbox::{Recipient, Slot};
+use crate::member::{GroupMember, Label};
 use crate::name::{ChannelKind, ChannelName, GroupName};
 
 /// Inboxes by their names, which end in `!`.
@@ -36,6 +37,7 @@ struct Row {
 #[derive(Debug)]
 pub(super) struct Membership {
     pub(super) deadline: Instant,
+    pub(super) label: Option<Label>,
     pub(super) mailbox: Option<Arc<Slot>>,
 }
 
@@ -233,20 +235,21 @@ impl Groups {
         }
     }
 
-    /// Returns the channels that are in a group now.
-    pub(super) fn channels(
+    /// Returns the members that are in a group now.
+    pub(super) fn members(
         &self,
         group: &GroupName,
         inboxes: &Inboxes,
         now: Instant,
-    ) -> Result<Vec<ChannelName>> {
-        let mut channels = Vec::new();
+    ) -> Result<Vec<GroupMember>> {
+        let mut members = Vec::new();
         for row in self.rows.get(group).into_iter().flat_map(BTreeMap::values) {
-            for (address, _) in row.live(inboxes, now) {
-                channels.push(ChannelName::new(&format!("{}{address}", row.queue))?);
+            for (address, member) in row.live(inboxes, now) {
+                let channel = ChannelName::new(&format!("{}{address}", row.queue))?;
+                members.push(GroupMember::new(channel, member.label.clone()));
             }
         }
-        Ok(channels)
+        Ok(members)
     }
 
     /// Counts the channels that are in a group now, up to `enough`.

@@ -9,6 +9,7 @@ use super::inboxes::{FanOut, PrefixQueue};
 use super::store::State;
 use crate::error::Result;
 use crate::layer::receipt::GroupReceipt;
+use crate::member::{GroupMember, Label};
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName, GroupName};
 
@@ -18,6 +19,7 @@ impl State {
         &mut self,
         group: &GroupName,
         channel: &ChannelName,
+        label: Option<&Label>,
         capacity: usize,
         deadline: Instant,
     ) -> Result<()> {
@@ -34,7 +36,8 @@ impl State {
         }
         let queue = ChannelName::new(channel.queue())?;
         self.note_work(1);
-        self.groups.add(group, channel, queue, capacity, Membership { deadline, mailbox });
+        let label = label.cloned();
+        self.groups.add(group, channel, queue, capacity, Membership { deadline, label, mailbox });
         Ok(())
     }
 
@@ -68,10 +71,10 @@ impl State {
         (receipt, fan_outs)
     }
 
-    /// Returns the channels that are in a group now.
-    pub(super) fn group_channels_packed(&mut self, group: &GroupName) -> Result<Vec<ChannelName>> {
+    /// Returns the members that are in a group now.
+    pub(super) fn group_members_packed(&mut self, group: &GroupName) -> Result<Vec<GroupMember>> {
         self.settle_group(group);
-        self.groups.channels(group, &self.inboxes, Instant::now())
+        self.groups.members(group, &self.inboxes, Instant::now())
     }
 
     /// Counts the channels that are in a group now, up to `enough`.

@@ -42,6 +42,7 @@ use crate::layer::replies::{REPLY_INBOX, Replies};
 use crate::layer::request::RequestStatistics;
 use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
+use crate::member::{GroupMember, Label};
 use crate::message::PackedMessage;
 use crate::message::delivery::Delivery;
 use crate::name::{ChannelName, GroupName};
@@ -333,7 +334,21 @@ impl ChannelLayer for MemoryLayer {
         self.client.ask(move |state, config| {
             check_member(channel)?;
             let deadline = Instant::now() + config.group_expiry();
-            state.group_add_packed(group, channel, capacity, deadline)
+            state.group_add_packed(group, channel, None, capacity, deadline)
+        })
+    }
+
+    fn group_add_labelled_packed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+        label: &'a Label,
+    ) -> BoxFuture<'a, Result<()>> {
+        let capacity = self.client.config.queue_capacity_of(channel);
+        self.client.ask(move |state, config| {
+            check_member(channel)?;
+            let deadline = Instant::now() + config.group_expiry();
+            state.group_add_packed(group, channel, Some(label), capacity, deadline)
         })
     }
 
@@ -378,7 +393,14 @@ impl ChannelLayer for MemoryLayer {
     }
 
     fn group_channels_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<ChannelName>>> {
-        self.client.ask(move |state, _| state.group_channels_packed(group))
+        self.client.ask(move |state, _| {
+            let members = state.group_members_packed(group)?;
+            Ok(members.into_iter().map(|member| member.into_parts().0).collect())
+        })
+    }
+
+    fn group_members_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<GroupMember>>> {
+        self.client.ask(move |state, _| state.group_members_packed(group))
     }
 
     fn group_len_packed<'a>(&'a self, group: &'a GroupName, enough: usize) -> BoxFuture<'a, Result<usize>> {

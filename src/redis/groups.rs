@@ -1,10 +1,10 @@
 //! The operations on groups, shard by shard: steps of bounded scripts, put together.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::calls::{
-    ChannelGroups, GroupLen, GroupList, GroupSend, GroupSendReply, ListPlace, Operation, What,
+    ChannelGroups, GroupLen, GroupList, GroupMembers, GroupSend, GroupSendReply, ListPlace, Operation, What,
 };
 use super::milliseconds::milliseconds;
 use super::shard::Shard;
@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::layer::receipt::GroupReceipt;
 use crate::layer::refusals::check_member;
+use crate::member::{GroupMember, Label};
 use crate::message::PackedMessage;
 use crate::name::{ChannelName, GroupName};
 
@@ -26,6 +27,25 @@ impl Shard {
     ) -> Result<()> {
         let what = What::Join { left_ms: milliseconds(expiry) };
         self.changes().make(queue, capacity, self.operations(members, what)).await
+    }
+
+    /// Adds a channel of this shard to a group, with a label.
+    pub(super) async fn group_add_labelled(
+        &self,
+        (queue, address): (&str, &str),
+        capacity: usize,
+        group: &GroupName,
+        label: &Label,
+        expiry: Duration,
+    ) -> Result<()> {
+        let what = What::Join { left_ms: milliseconds(expiry) };
+        let mut operations = self.operations([(group, address)], what);
+        let names = self.names();
+        for operation in &mut operations {
+            let channel = names.queue(queue).into_owned() + &operation.address;
+            operation.label = Some(names.label(&operation.group, &channel, label.as_str()).into());
+        }
+        self.changes().make(queue, capacity, operations).await
     }
 
     /// Takes channels of one queue of this shard out of groups.
@@ -48,6 +68,7 @@ impl Shard {
             group: names.group(group.as_str()).into(),
             address: names.address(address).into(),
             what,
+            label: None,
         };
         members.into_iter().map(operation).collect()
     }
@@ -120,6 +141,28 @@ impl Shard {
                 return channels.iter().map(|name| ChannelName::new(name)).collect();
             }
             place = next;
+        }
+    }
+
+    /// Lists the members of a group on this shard.
+    pub(super) async fn group_members(&self, group: &GroupName) -> Result<Vec<GroupMember>> {
+        let mut members = HashMap::new();
+        let mut place = ListPlace::start();
+        loop {
+            let list = GroupMembers { group, place: &place };
+            let step = self.ask(|_| GroupMembers { group, place: &place }).await?;
+            // One that is listed twice has the label of the later time.
+            members.extend(list.reveal(step.members, self.names()));
+            if step.next.is_start() {
+                return members
+                    .into_iter()
+                    .map(|(channel, label)| {
+                        let label = label.as_deref().map(Label::new).transpose()?;
+                        Ok(GroupMember::new(ChannelName::new(&channel)?, label))
+                    })
+                    .collect();
+            }
+            place = step.next;
         }
     }
 

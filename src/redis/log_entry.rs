@@ -3,6 +3,9 @@
 //! Names in them stay as the server sees them: what the owner knows is compared with what the server has, in the server's
 //! order of names.
 
+use std::iter::Peekable;
+use std::str::Split;
+
 /// What a control entry tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LogEntry {
@@ -29,6 +32,7 @@ pub(super) enum Part {
         group: Box<str>,
         address: Box<str>,
         end_ms: u64,
+        label: Option<Box<str>>,
     },
     Left {
         group: Box<str>,
@@ -39,6 +43,7 @@ pub(super) enum Part {
         group: Box<str>,
         address: Box<str>,
         end_ms: u64,
+        label: Option<Box<str>>,
     },
     /// It left all groups.
     LeftAll {
@@ -66,8 +71,15 @@ pub(super) struct Listed {
     pub(super) group: Box<str>,
     /// Whether the other keys of the group know this inbox.
     pub(super) is_whole: bool,
-    /// Addresses and the ends of their memberships.
-    pub(super) members: Vec<(Box<str>, u64)>,
+    pub(super) members: Vec<ListedMember>,
+}
+
+/// A member in a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ListedMember {
+    pub(super) address: Box<str>,
+    pub(super) end_ms: u64,
+    pub(super) label: Option<Box<str>>,
 }
 
 /// A place between the memberships of an inbox, in order of group, end and address.
@@ -140,7 +152,7 @@ impl LogEntry {
     /// Reads the body of an entry; `None` if it is no control entry.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(body).ok()?;
-        let mut words = text.get(1..)?.split(' ');
+        let mut words = text.get(1..)?.split(' ').peekable();
         match text.as_bytes().first()? {
             b'r' if text.len() == 1 => Some(Self::Quiet),
             b'f' if text.len() == 1 => Some(Self::Flushed),
@@ -163,11 +175,22 @@ impl LogEntry {
     }
 }
 
+/// The parts of an entry that stand side by side.
+type Words<'a> = Peekable<Split<'a, char>>;
+
 fn name(word: &str) -> Option<Box<str>> {
     (!word.is_empty()).then(|| word.into())
 }
 
-fn read_part<'a>(word: &str, rest: &mut impl Iterator<Item = &'a str>) -> Option<Part> {
+/// Reads the label that may stand behind a member.
+fn read_label<'a>(words: &mut Words<'a>) -> Option<Option<Box<str>>> {
+    match words.next_if(|word| word.starts_with('=')) {
+        Some(word) => Some(Some(name(word.get(1..)?)?)),
+        None => Some(None),
+    }
+}
+
+fn read_part<'a>(word: &str, rest: &mut Words<'a>) -> Option<Part> {
     let kind = word.chars().next()?;
     let subject = word.get(1..)?;
     Some(match kind {
@@ -175,11 +198,13 @@ fn read_part<'a>(word: &str, rest: &mut impl Iterator<Item = &'a str>) -> Option
             group: name(subject)?,
             address: name(rest.next()?)?,
             end_ms: rest.next()?.parse().ok()?,
+            label: read_label(rest)?,
         },
         '~' => Part::Repaired {
             group: name(subject)?,
             address: name(rest.next()?)?,
             end_ms: rest.next()?.parse().ok()?,
+            label: read_label(rest)?,
         },
         '-' => Part::Left { group: name(subject)?, address: name(rest.next()?)? },
         '*' => Part::LeftAll { address: name(subject)? },
@@ -196,7 +221,7 @@ fn read_place<'a>(sign: char, words: &mut impl Iterator<Item = &'a str>) -> Opti
     Some(Place { group: group.into(), end_ms, address: words.next()?.into() })
 }
 
-fn read_page<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Page> {
+fn read_page(mut words: Words<'_>) -> Option<Page> {
     let (n, tag) = (words.next()?.parse().ok()?, Tag::read(words.next()?)?);
     let call = words.next()?.parse().ok()?;
     let from = read_place('>', &mut words)?;
@@ -212,7 +237,8 @@ fn read_page<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Page> {
             groups.push(Listed { group: name(group)?, is_whole, members: Vec::new() });
         } else {
             // Scores of whole numbers are written as such.
-            groups.last_mut()?.members.push((name(word)?, words.next()?.parse().ok()?));
+            let (address, end_ms) = (name(word)?, words.next()?.parse().ok()?);
+            groups.last_mut()?.members.push(ListedMember { address, end_ms, label: read_label(&mut words)? });
         }
     }
     Some(Page { n, tag, call, from, to, groups })
@@ -229,16 +255,17 @@ mod tests {
     #[test]
     fn a_change_tells_what_it_did_in_order() {
         let parts = vec![
-            Part::Joined { group: "room".into(), address: "ab".into(), end_ms: 9 },
+            Part::Joined { group: "room".into(), address: "ab".into(), end_ms: 9, label: None },
+            Part::Joined { group: "room".into(), address: "zz".into(), end_ms: 9, label: Some("u=7".into()) },
             Part::Left { group: "hall".into(), address: "cd".into() },
-            Part::Repaired { group: "room".into(), address: "ef".into(), end_ms: 0 },
+            Part::Repaired { group: "room".into(), address: "ef".into(), end_ms: 0, label: None },
             Part::LeftAll { address: "gh".into() },
             Part::Begun,
         ];
         let tag = Tag::of("client", 7);
         assert_eq!((tag.client(), tag.call()), ("client", Some(7)));
         assert_eq!(
-            read("c3 client:7 +room ab 9 -hall cd ~room ef 0 *gh e"),
+            read("c3 client:7 +room ab 9 +room zz 9 =u=7 -hall cd ~room ef 0 *gh e"),
             Some(LogEntry::Change { n: 3, tag, parts })
         );
         assert_eq!(read("c3 :"), Some(LogEntry::Change { n: 3, tag: Tag::default(), parts: Vec::new() }));
@@ -282,8 +309,8 @@ mod tests {
             }
             LogEntry::Change { n, tag, parts } => {
                 let parts = parts.iter().map(|part| match part {
-                    Part::Joined { group, address, end_ms } => json!(["+", group, address, end_ms]),
-                    Part::Repaired { group, address, end_ms } => json!(["~", group, address, end_ms]),
+                    Part::Joined { group, address, end_ms, .. } => json!(["+", group, address, end_ms]),
+                    Part::Repaired { group, address, end_ms, .. } => json!(["~", group, address, end_ms]),
                     Part::Left { group, address } => json!(["-", group, address]),
                     Part::LeftAll { address } => json!(["*", address]),
                     Part::Begun => json!(["e"]),
@@ -292,10 +319,11 @@ mod tests {
                 json!({ "body": body, "kind": "c", "n": n, "tag": tag.as_str(), "parts": parts })
             }
             LogEntry::Page(Page { n, tag, call, from, to, groups }) => {
-                let groups = groups.iter();
-                let groups: Vec<_> = groups
-                    .map(|listed| json!([listed.group, i32::from(listed.is_whole), listed.members]))
-                    .collect();
+                let groups = groups.iter().map(|listed| {
+                    let members = listed.members.iter().map(|member| json!([member.address, member.end_ms]));
+                    json!([listed.group, i32::from(listed.is_whole), members.collect::<Vec<_>>()])
+                });
+                let groups: Vec<_> = groups.collect();
                 json!({
                     "body": body, "kind": "w", "n": n, "tag": tag.as_str(), "call": call,
                     "from": place(&from), "to": place(&to.unwrap_or_default()), "groups": groups,
@@ -326,6 +354,11 @@ mod tests {
     /// Shows R38.
     #[test]
     fn a_page_tells_its_range_and_its_groups() {
+        let member = |address: &str, label: Option<&str>| ListedMember {
+            address: address.into(),
+            end_ms: 6,
+            label: label.map(Into::into),
+        };
         let page = |to| Page {
             n: 3,
             tag: Tag::of("c", 7),
@@ -333,16 +366,23 @@ mod tests {
             from: Place { group: "hall".into(), end_ms: Some(5), address: "zz".into() },
             to,
             groups: vec![
-                Listed { group: "hall".into(), is_whole: true, members: vec![("ab".into(), 6)] },
+                Listed {
+                    group: "hall".into(),
+                    is_whole: true,
+                    members: vec![member("ab", None), member("cd", Some("u7"))],
+                },
                 Listed { group: "room".into(), is_whole: false, members: Vec::new() },
             ],
         };
         let to = Place { group: "room".into(), end_ms: None, address: "".into() };
         assert_eq!(
-            read("w3 c:7 8 >hall 5 zz <room   :hall 1 ab 6 :room 0"),
+            read("w3 c:7 8 >hall 5 zz <room   :hall 1 ab 6 cd 6 =u7 :room 0"),
             Some(LogEntry::Page(page(Some(to))))
         );
-        assert_eq!(read("w3 c:7 8 >hall 5 zz <   :hall 1 ab 6 :room 0"), Some(LogEntry::Page(page(None))));
+        assert_eq!(
+            read("w3 c:7 8 >hall 5 zz <   :hall 1 ab 6 cd 6 =u7 :room 0"),
+            Some(LogEntry::Page(page(None)))
+        );
     }
 
     #[test]
@@ -362,6 +402,10 @@ mod tests {
             "c3 : +room ab",
             "c3 : +room ab x",
             "c3 : ?room ab",
+            "c3 : +room ab 9 =",
+            "c3 : -room ab =u7",
+            "w3 : 1 >   <   :room 1 =u7",
+            "w3 : 1 >   <   :room 1 ab 1 =",
             "c3 : -room ",
             "k3 :",
             "k3 : x",

@@ -68,6 +68,7 @@ use crate::layer::replies::{REPLY_INBOX, Replies};
 use crate::layer::request::RequestStatistics;
 use crate::layer::sources::Taken;
 use crate::layer::{BoxFuture, ChannelLayer};
+use crate::member::{GroupMember, Label};
 use crate::message::PackedMessage;
 use crate::message::delivery::Delivery;
 use crate::name::{ChannelName, GroupName};
@@ -376,6 +377,24 @@ impl ChannelLayer for RedisChannelLayer {
         })
     }
 
+    fn group_add_labelled_packed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        channel: &'a ChannelName,
+        label: &'a Label,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            check_runtime()?;
+            let Inner { config, shards, .. } = &*self.inner;
+            let capacity = shards.capacity_on_own_shard(channel, config);
+            let member = groups::member(channel)?;
+            let shard = shards.of(channel)?;
+            let expiry = config.group_expiry();
+            let adding = pin!(shard.group_add_labelled(member, capacity, group, label, expiry));
+            self.watched(adding, false).await
+        })
+    }
+
     fn group_discard_packed<'a>(
         &'a self,
         group: &'a GroupName,
@@ -444,6 +463,13 @@ impl ChannelLayer for RedisChannelLayer {
         Box::pin(async move {
             check_runtime()?;
             self.inner.shards.group_channels(group).await
+        })
+    }
+
+    fn group_members_packed<'a>(&'a self, group: &'a GroupName) -> BoxFuture<'a, Result<Vec<GroupMember>>> {
+        Box::pin(async move {
+            check_runtime()?;
+            self.inner.shards.group_members(group).await
         })
     }
 

@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::EventSource;
 use crate::layer::receipt::{GroupReceipt, UnreachedShard};
 use crate::layer::sources::{Turns, turn};
+use crate::member::GroupMember;
 use crate::message::PackedMessage;
 use crate::name::{ChannelKind, ChannelName, GroupName};
 use crate::redis::health::ShardHealth;
@@ -268,6 +269,12 @@ impl Shards {
     /// Lists the channels in a group.
     pub(super) async fn group_channels(&self, group: &GroupName) -> Result<Vec<ChannelName>> {
         let listed = join_all(self.all.iter().map(|shard| shard.group_channels(group))).await;
+        Ok(listed.into_iter().collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// Lists the members of a group.
+    pub(super) async fn group_members(&self, group: &GroupName) -> Result<Vec<GroupMember>> {
+        let listed = join_all(self.all.iter().map(|shard| shard.group_members(group))).await;
         Ok(listed.into_iter().collect::<Result<Vec<_>>>()?.concat())
     }
 

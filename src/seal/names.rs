@@ -36,6 +36,7 @@ pub(crate) struct NameKey(Zeroizing<[u8; 32]>);
 const QUEUE: &str = "queue";
 const ADDRESS: &str = "address";
 const GROUP: &str = "group";
+const LABEL: &str = "label";
 
 impl Names {
     pub(crate) fn hidden(key: &Secret) -> Self {
@@ -67,6 +68,23 @@ impl Names {
         match self {
             Self::Plain => group.into(),
             Self::Hidden(key) => key.hide(GROUP, group).into(),
+        }
+    }
+
+    /// Hides the label of a member, whose group and channel are as the server sees them. They are sealed with it, so the labels of
+    /// one user differ, and none can be given to another member.
+    pub(crate) fn label<'a>(&self, group: &str, channel: &str, label: &'a str) -> Cow<'a, str> {
+        match self {
+            Self::Plain => label.into(),
+            Self::Hidden(key) => key.hide_of(&[LABEL, group, channel], label).into(),
+        }
+    }
+
+    /// Reads back the label of a member. Returns `None` if it was not hidden by this key for this member.
+    pub(crate) fn reveal_label(&self, group: &str, channel: &str, written: &str) -> Option<String> {
+        match self {
+            Self::Plain => Some(written.to_owned()),
+            Self::Hidden(key) => key.reveal_of(&[LABEL, group, channel], written),
         }
     }
 
@@ -115,15 +133,26 @@ fn mark_of(queue: &str) -> &'static str {
 
 impl NameKey {
     fn hide(&self, kind: &str, name: &str) -> String {
-        let mut padded = name.as_bytes().to_vec();
-        padded.resize(name.len().next_multiple_of(BLOCK), 0);
-        #[expect(clippy::expect_used, reason = "AES-SIV refuses only more than 126 headers, and this is one")]
-        let sealed = self.cipher().encrypt([kind], &padded).expect("one header is allowed");
-        LETTERS.encode(sealed)
+        self.hide_of(&[kind], name)
     }
 
     fn reveal(&self, kind: &str, written: &str) -> Option<String> {
-        let mut padded = self.cipher().decrypt([kind], &LETTERS.decode(written).ok()?).ok()?;
+        self.reveal_of(&[kind], written)
+    }
+
+    fn hide_of(&self, headers: &[&str], name: &str) -> String {
+        let mut padded = name.as_bytes().to_vec();
+        padded.resize(name.len().next_multiple_of(BLOCK), 0);
+        #[expect(
+            clippy::expect_used,
+            reason = "AES-SIV refuses only more than 126 headers, and these are at most three"
+        )]
+        let sealed = self.cipher().encrypt(headers, &padded).expect("three headers are allowed");
+        LETTERS.encode(sealed)
+    }
+
+    fn reveal_of(&self, headers: &[&str], written: &str) -> Option<String> {
+        let mut padded = self.cipher().decrypt(headers, &LETTERS.decode(written).ok()?).ok()?;
         let length = padded.iter().rposition(|byte| *byte != 0)? + 1;
         padded.truncate(length);
         String::from_utf8(padded).ok()
@@ -171,6 +200,20 @@ mod tests {
         assert_eq!(names.reveal_channel(&names.queue("jobs")).unwrap(), "jobs");
         assert_eq!(names.address(""), "");
         assert_eq!(Names::Plain.reveal_channel("chat.7f!ab12").unwrap(), "chat.7f!ab12");
+    }
+
+    #[test]
+    fn a_hidden_label_is_read_back_for_its_member_alone() {
+        let (ours, others) = (names("ours"), names("others"));
+        let hidden = ours.label("room", "chat!a", "user-42");
+        assert!(!hidden.contains("user") && !hidden.contains(['=', ' ']), "{hidden}");
+        assert_eq!(hidden, ours.label("room", "chat!a", "user-42"));
+        assert_eq!(ours.reveal_label("room", "chat!a", &hidden).unwrap(), "user-42");
+        assert_eq!(ours.reveal_label("room", "chat!b", &hidden), None);
+        assert_eq!(ours.reveal_label("hall", "chat!a", &hidden), None);
+        assert_eq!(others.reveal_label("room", "chat!a", &hidden), None);
+        assert_ne!(hidden, ours.label("hall", "chat!a", "user-42"));
+        assert_eq!(Names::Plain.reveal_label("room", "chat!a", "user-42").unwrap(), "user-42");
     }
 
     #[test]

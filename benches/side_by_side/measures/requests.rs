@@ -22,6 +22,9 @@ const WORKERS: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(60);
 const TEXT_BYTES: usize = 200;
 
+/// A figure of a slice.
+type Figure = fn(&Slice) -> f64;
+
 #[derive(Serialize, Deserialize)]
 struct ByHand {
     message: String,
@@ -78,7 +81,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
         // The first round warms up.
         let [ours, by_hand] = [ours, by_hand].map(|slices| slices.into_iter().skip(1).collect::<Vec<_>>());
         let line = |figure: &str| bench.line(&format!("{what}: {figure}"), "send, receive on a ?");
-        let figures: [(&str, fn(&Slice) -> f64); 4] = [
+        let figures: [(&str, Figure); 4] = [
             ("commands", Slice::commands_per_message),
             ("script µs", Slice::script_us_per_message),
             ("server µs", Slice::server_us_per_message),

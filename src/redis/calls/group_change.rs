@@ -14,6 +14,9 @@ pub(in crate::redis) struct Operation {
     /// Empty if the queue is no inbox.
     pub(in crate::redis) address: Box<str>,
     pub(in crate::redis) what: What,
+    /// The label of who joins or is put right, as the server sees it. A repair with an empty one takes it away, and without one
+    /// leaves it.
+    pub(in crate::redis) label: Option<Box<str>>,
 }
 
 /// The kind of an operation.
@@ -102,8 +105,12 @@ impl Change<'_> {
         cmd.arg(keys.inbox(self.queue)).arg(keys.queue(self.queue)).arg(keys.groups_of(self.queue));
         cmd.arg(keys.prefix()).arg(&*names.queue(self.queue));
         cmd.arg(self.fence.0.as_str()).arg(self.fence.1).arg(self.call).arg(self.capacity);
-        for Operation { group, address, what } in self.operations {
-            let (kind, time) = what.arguments();
+        for Operation { group, address, what, label } in self.operations {
+            let (kind, mut time) = what.arguments();
+            if let Some(label) = label.as_ref().filter(|_| what.takes_memory()) {
+                time.push_str(" =");
+                time.push_str(label);
+            }
             cmd.arg(kind).arg(&**group).arg(&**address).arg(time);
         }
         cmd

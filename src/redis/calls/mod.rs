@@ -13,6 +13,7 @@ mod group_change;
 mod group_leave;
 mod group_len;
 mod group_list;
+mod group_members;
 mod group_send;
 mod handed;
 mod health;
@@ -40,6 +41,7 @@ pub(super) use self::group_change::{Change, GroupChange, GroupDiscard, Operation
 pub(super) use self::group_leave::GroupLeave;
 pub(super) use self::group_len::GroupLen;
 pub(super) use self::group_list::GroupList;
+pub(super) use self::group_members::GroupMembers;
 pub(super) use self::group_send::{GroupSend, GroupSendReply};
 pub(super) use self::handed::{Handed, Wake, decode_wake};
 pub(super) use self::health::{Health, HealthReply};

@@ -130,7 +130,7 @@ impl OwnLine {
     pub(in crate::redis) async fn begin(&self) -> Result<u64> {
         let _turn = self.turn().await?;
         let call = self.changes.next_call();
-        let begin = [Operation { group: "".into(), address: "".into(), what: What::Begin }];
+        let begin = [Operation { group: "".into(), address: "".into(), what: What::Begin, label: None }];
         let caller = &self.changes.caller;
         let change = |generation| Change {
             queue: self.inbox.as_str(),

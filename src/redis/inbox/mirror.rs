@@ -32,6 +32,8 @@ pub(super) struct Member {
     pub(super) ends: Instant,
     /// Its mailbox; none if the inbox is read as a whole, or if it is gone.
     pub(super) mailbox: Option<Arc<Slot>>,
+    /// Its label, as the server sees it.
+    pub(super) label: Option<Box<str>>,
     /// Its mailbox is gone: it gets nothing more, and leaves.
     pub(super) is_leaving: bool,
     /// The server is being put right about it, and nothing was read of it since that was decided.
@@ -42,6 +44,18 @@ impl Member {
     /// Whether it gets what was sent at this time of the server.
     pub(super) fn gets(&self, sent_ms: u64) -> bool {
         self.end_ms > sent_ms && !self.is_leaving
+    }
+
+    /// Its label as a repair says it, which is empty if it has none.
+    pub(super) fn said_label(&self) -> Box<str> {
+        self.label.clone().unwrap_or_default()
+    }
+
+    /// The server has this label for the membership with this end. It has been given none if the owner was not told.
+    pub(super) fn learn_label(&mut self, label: Option<&str>) {
+        if let Some(label) = label {
+            self.label = Some(label.into());
+        }
     }
 }
 
@@ -144,7 +158,14 @@ mod tests {
     use super::*;
 
     fn member(end_ms: u64) -> Member {
-        Member { end_ms, ends: Instant::now(), mailbox: None, is_leaving: false, is_pending: false }
+        Member {
+            end_ms,
+            ends: Instant::now(),
+            mailbox: None,
+            label: None,
+            is_leaving: false,
+            is_pending: false,
+        }
     }
 
     fn mirror(members: &[(&str, &str, u64)]) -> Mirror {

@@ -36,6 +36,25 @@ impl Layer {
 }
 
 #[test]
+fn a_label_is_listed_behind_its_channel() {
+    let layer = Layer::new("a_label_is_listed");
+    layer.group(&["add", "room", "b?1", "a?1", "--label", "user-42"]).done();
+    layer.group(&["add", "room", "c?1"]).done();
+    assert_eq!(layer.group(&["list", "room", "--labels"]).done(), "a?1 user-42\nb?1 user-42\nc?1\n");
+    assert_eq!(layer.group(&["list", "room"]).done(), "a?1\nb?1\nc?1\n");
+    let listed = layer.group(&["list", "room", "--labels", "--json"]).json();
+    let members = json!([
+        {"channel": "a?1", "label": "user-42"},
+        {"channel": "b?1", "label": "user-42"},
+        {"channel": "c?1", "label": null},
+    ]);
+    assert_eq!(listed, [json!({"group": "room", "members": members})]);
+    let refused = layer.group(&["add", "room", "d?1", "--label", "Ann Lee"]);
+    refused.failed(2, "invalid label \"Ann Lee\": ' ' is not allowed");
+    assert_eq!(layer.group(&["len", "room"]).done(), "3\n");
+}
+
+#[test]
 fn what_is_added_is_listed_and_counted_until_it_is_discarded() {
     let layer = Layer::new("what_is_added_is_listed");
     assert_eq!(layer.group(&["list", "room"]).done(), "");

@@ -7,7 +7,7 @@ use asgi_redis::{ChannelLayer, ChannelLayerExt, RedisChannelLayer, Value};
 use regex::Regex;
 
 use super::{CONTRACT, ask, cells, give_back, keys, section, table, until};
-use crate::support::{Add, Push, Scripts, Server, unique_prefix};
+use crate::support::{Add, Change, Push, Scripts, Server, unique_prefix};
 
 /// Names of keys in the text of a slot would be taken for HTML.
 fn marked(text: &str) -> String {
@@ -99,6 +99,7 @@ async fn every_key_on_a_server_has_the_type_and_the_time_of_the_key_table() {
     by_hand.load().await;
     by_hand.inbox_keep("in!", "owner", 60_000, &["slow"], &[]).await;
     by_hand.group_add(&Add::to("room", &["in!a", "queued"])).await;
+    by_hand.change(&Change::of("in!").join_labelled("room", "b", 60_000, "user")).await;
     by_hand.push(&Push::to("aside", &["m 1"])).await;
     let taken = by_hand.drain_take("aside", "batch", "there").await.unwrap();
     by_hand.drain_put("aside", &taken).await;

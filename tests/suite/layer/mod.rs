@@ -51,6 +51,7 @@ mod inboxes;
 mod interleaving;
 mod killed_process;
 mod killed_receiver;
+mod labels;
 mod membership;
 mod no_runtime;
 mod outage_kinds;

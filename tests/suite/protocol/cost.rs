@@ -208,6 +208,24 @@ async fn who_joins_where_another_of_its_inbox_is_costs_four_commands_and_the_cal
     begin(&shard).await;
     shard.change(&owner.change().leave("room7", "a1")).await;
     at_most(&shard, 3 + 7, "leaving").await;
+
+    // With labels three more each, and one more where the group has labels already.
+    begin(&shard).await;
+    let one = owner.change().join_labelled("room8", "b0", HOUR, "user");
+    shard.change(&one).await;
+    at_most(&shard, 4 + 3 + 7, "the first label of a group").await;
+    begin(&shard).await;
+    let labelled = (0..100).fold(owner.change(), |change, number| {
+        change.join_labelled("room8", &format!("a{number}"), HOUR, "user")
+    });
+    shard.change(&labelled).await;
+    at_most(&shard, 100 * (3 + 4) + 8, "labelled members of one group").await;
+    begin(&shard).await;
+    shard.change(&owner.change().join("room8", "c", HOUR)).await;
+    at_most(&shard, 4 + 7, "a join beside labels").await;
+    begin(&shard).await;
+    shard.change(&owner.change().leave("room8", "c")).await;
+    at_most(&shard, 3 + 7 + 1, "leaving a group that has labels").await;
 }
 
 /// Shows R37.

@@ -26,6 +26,7 @@ mod inbox_batch;
 mod inbox_bytes;
 mod inbox_expiry;
 mod inbox_owner;
+mod labels;
 mod lease;
 pub(crate) mod ledger;
 mod leftovers;

@@ -136,6 +136,7 @@ fn the_scripts_are_those_whose_replies_are_shown_here() {
             "group_leave",
             "group_len",
             "group_list",
+            "group_members",
             "group_send",
             "health",
             "hello",
@@ -172,6 +173,11 @@ async fn the_scripts_of_groups_give_each_reply_that_they_list() {
     assert_eq!(listed("group_list"), ["{queue, cursor, channel, ...}"]);
     let all = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
     assert_eq!(shard.group_list_step("room", "", "0").await, (String::new(), "0".to_owned(), all));
+    assert_eq!(listed("group_members"), ["{queue, cursor, channel, label, ...}"]);
+    shard.change(&Change::of("a").join_labelled("room", "", 60_000, "u7")).await;
+    let [a, rest @ ..] = &shard.group_members("room").await[..] else { panic!("four are listed") };
+    assert_eq!((a, rest.len()), (&("a".to_owned(), "u7".to_owned()), 3));
+    assert!(rest.iter().all(|(_, label)| label.is_empty()));
     assert_eq!(listed("channel_groups"), ["{cursor, group, ...}"]);
     assert_eq!(shard.channel_groups_step("a", "").await, (String::new(), vec!["room".to_owned()]));
 

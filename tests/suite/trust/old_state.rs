@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use asgi_redis::ChannelLayerExt;
+use asgi_redis::{ChannelLayerExt, Label};
 
 use super::{
     MOMENT, PROMPTLY, keys, options, owner_and_other, prefix_of, promptly, send_at_last, until, until_in,
@@ -31,6 +31,35 @@ async fn a_mailbox_that_joined_after_the_snapshot_is_a_member_again() {
     until("it is a member again", async || matches!(other.group_len("room").await, Ok(1))).await;
     let _ = other.group_send("room", &1).await.unwrap();
     assert_eq!(promptly("the message", mailbox.receive::<u64>()).await.unwrap(), 1);
+}
+
+/// Shows R46, R47 and R59.
+#[tokio::test]
+async fn labels_are_those_that_were_given_last_though_an_older_state_comes_back() {
+    let server = Server::process(&[]);
+    let (owner, inbox, other) = owner_and_other(&options([server.url()], "labels-after")).await;
+    let mailboxes: Vec<_> = (0..5).map(|_| inbox.open_mailbox().unwrap()).collect();
+    let names: Vec<_> = mailboxes.iter().map(|mailbox| mailbox.name()).collect();
+    for (name, layer) in names.iter().zip([&owner, &other, &owner, &other]) {
+        layer.group_add_labelled("room", *name, "before").await.unwrap();
+    }
+    server.tell(&["SAVE"]).await;
+    owner.group_add_labelled("room", names[0], "after").await.unwrap();
+    owner.group_add("room", names[2]).await.unwrap();
+    other.group_add("room", names[3]).await.unwrap();
+    owner.group_add_labelled("room", names[4], "new").await.unwrap();
+    // Until the owner has read what another did.
+    tokio::time::sleep(MOMENT).await;
+    server.restore();
+    let due = [Some("after"), Some("before"), None, None, Some("new")];
+    until("each has its last label", async || {
+        let Ok(members) = other.group_members("room").await else { return false };
+        names.iter().zip(due).all(|(name, due)| {
+            let member = members.iter().find(|member| member.channel() == *name);
+            member.is_some_and(|member| member.label().map(Label::as_str) == due)
+        })
+    })
+    .await;
 }
 
 /// Shows R44.

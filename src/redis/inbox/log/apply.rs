@@ -8,6 +8,14 @@ use crate::redis::calls::{Operation, What};
 use crate::redis::changes::Sent;
 use crate::redis::log_entry::Part;
 
+/// A repair that set an end, as its entry tells it.
+struct Repaired<'a> {
+    group: &'a str,
+    address: &'a str,
+    end_ms: u64,
+    label: Option<&'a str>,
+}
+
 impl Log {
     pub(super) fn apply_change(
         &mut self,
@@ -22,8 +30,8 @@ impl Log {
         let mut changed: HashSet<(&str, &str)> = HashSet::new();
         for part in parts {
             match part {
-                Part::Joined { group, address, end_ms } => {
-                    self.put(group, address, *end_ms, time, mailboxes);
+                Part::Joined { group, address, end_ms, label } => {
+                    self.put(group, address, *end_ms, label.clone(), time, mailboxes);
                     changed.insert((group, address));
                 }
                 Part::Left { group, address } => {
@@ -35,7 +43,7 @@ impl Log {
                         self.mirror.remove(&group, address);
                     }
                 }
-                Part::Repaired { group, address, end_ms } => {
+                Part::Repaired { group, address, end_ms, label } => {
                     // Those that were refused stand in the call and not in the entry.
                     let what = repairs
                         .find(|it| it.group == *group && it.address == *address)
@@ -49,7 +57,8 @@ impl Log {
                         }
                     } else {
                         let is_changed = changed.contains(&(&**group, &**address));
-                        self.apply_repair(group, address, *end_ms, what, is_changed, time);
+                        let repaired = Repaired { group, address, end_ms: *end_ms, label: label.as_deref() };
+                        self.apply_repair(&repaired, what, is_changed, time);
                     }
                 }
                 Part::Begun => {}
@@ -80,36 +89,30 @@ impl Log {
 
     /// Takes a repair that set an end. The mirror stays if something was read of the member since it was decided; then the
     /// server is put right after it.
-    fn apply_repair(
-        &mut self,
-        group: &str,
-        address: &str,
-        end_ms: u64,
-        asked: Option<What>,
-        is_changed: bool,
-        time: Time,
-    ) {
+    fn apply_repair(&mut self, repaired: &Repaired<'_>, asked: Option<What>, is_changed: bool, time: Time) {
         let wanted = asked.and_then(|what| match what {
             What::JoinUnlessIn { end_ms, .. } | What::SetEnd { end_ms, .. } => Some(end_ms),
             _ => None,
         });
+        let &Repaired { group, address, end_ms, label } = repaired;
         let ends = self.clock.lives_until(time.pushed_ms, end_ms, time.came);
-        let what = match self.mirror.get_mut(group, address) {
+        let (what, label) = match self.mirror.get_mut(group, address) {
             Some(member) => {
                 let was_pending = std::mem::take(&mut member.is_pending);
                 if was_pending && wanted == Some(end_ms) {
                     (member.end_ms, member.ends) = (end_ms, ends);
+                    member.learn_label(label);
                     return;
                 } else if member.end_ms == end_ms {
-                    return;
+                    return member.learn_label(label);
                 } else if was_pending {
                     return self.walks.walk_again();
                 }
-                What::SetEnd { end_ms: member.end_ms, seen_ms: end_ms }
+                (What::SetEnd { end_ms: member.end_ms, seen_ms: end_ms }, Some(member.said_label()))
             }
-            None if !is_changed => What::LeaveIf { end_ms },
+            None if !is_changed => (What::LeaveIf { end_ms }, None),
             None => return,
         };
-        self.repair(vec![Operation { group: group.into(), address: address.into(), what }]);
+        self.repair(vec![Operation { group: group.into(), address: address.into(), what, label }]);
     }
 }

@@ -259,7 +259,8 @@ impl Log {
                     }
                     match operation.what {
                         What::Join { left_ms } => {
-                            self.put(group, address, told.now_us / 1000 + left_ms, time, mailboxes);
+                            let end_ms = told.now_us / 1000 + left_ms;
+                            self.put(group, address, end_ms, operation.label.clone(), time, mailboxes);
                         }
                         What::Leave => {
                             self.mirror.remove(group, address);

@@ -156,12 +156,21 @@ impl Log {
     }
 
     /// Takes a member into the mirror as the server has it. One whose mailbox is gone leaves.
-    fn put(&mut self, group: &str, address: &str, end_ms: u64, time: Time, mailboxes: &Mailboxes) {
+    fn put(
+        &mut self,
+        group: &str,
+        address: &str,
+        end_ms: u64,
+        label: Option<Box<str>>,
+        time: Time,
+        mailboxes: &Mailboxes,
+    ) {
         let mailbox = self.names.reveal_address(address).map(|address| mailboxes.mailbox(&address));
         // Nobody here has the key of a name that is not revealed.
         let is_leaving = mailbox.as_ref().is_some_and(Option::is_none) && !mailboxes.is_read_whole();
         let ends = self.clock.lives_until(time.pushed_ms, end_ms, time.came);
-        let member = Member { end_ms, ends, mailbox: mailbox.flatten(), is_leaving, is_pending: false };
+        let mailbox = mailbox.flatten();
+        let member = Member { end_ms, ends, mailbox, label, is_leaving, is_pending: false };
         self.mirror.put(group, address, member);
         if is_leaving {
             self.line.leave(&[leave(group, address)]);
@@ -198,6 +207,8 @@ impl Log {
                 group: (&**group).into(),
                 address: (&**address).into(),
                 what: What::SetEnd { end_ms: now_ms + expiry_ms, seen_ms: member.end_ms },
+                // Without one, it keeps what the server has.
+                label: member.label.clone(),
             })
             .collect();
         self.repair(renewals);
@@ -231,5 +242,5 @@ impl Log {
 
 /// The operation that takes a member out.
 fn leave(group: &str, address: &str) -> Operation {
-    Operation { group: group.into(), address: address.into(), what: What::Leave }
+    Operation { group: group.into(), address: address.into(), what: What::Leave, label: None }
 }

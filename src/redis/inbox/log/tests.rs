@@ -8,7 +8,7 @@ use crate::config::ConfigBuilder;
 use crate::events::EventSource;
 use crate::name::ChannelName;
 use crate::redis::envelope::Envelopes;
-use crate::redis::log_entry::{Listed, Page, Part, Tag};
+use crate::redis::log_entry::{Listed, ListedMember, Page, Part, Tag};
 use crate::redis::receive::Tickets;
 use crate::redis::shard::Shard;
 
@@ -78,7 +78,14 @@ impl Subject {
     }
 
     fn page(&mut self, n: u64, tag: &Tag, call: u64, members: &[(&str, u64)]) {
-        let members = members.iter().map(|(address, end_ms)| ((*address).into(), *end_ms)).collect();
+        let members = members
+            .iter()
+            .map(|(address, end_ms)| ListedMember {
+                address: (*address).into(),
+                end_ms: *end_ms,
+                label: None,
+            })
+            .collect();
         let groups = vec![Listed { group: "room".into(), is_whole: true, members }];
         let page = Page { n, tag: tag.clone(), call, from: Place::default(), to: None, groups };
         self.read(LogEntry::Page(page));
@@ -86,7 +93,7 @@ impl Subject {
 }
 
 fn joined(address: &str) -> Part {
-    Part::Joined { group: "room".into(), address: address.into(), end_ms: FAR }
+    Part::Joined { group: "room".into(), address: address.into(), end_ms: FAR, label: None }
 }
 
 fn left(address: &str) -> Part {
@@ -194,7 +201,8 @@ async fn a_flush_ends_all_memberships() {
 async fn an_own_change_that_was_lost_before_a_flush_is_not_made_again_after_it() {
     for (answered_us, stays) in [(1_000_000_000, false), (1_000_002_000, true)] {
         let mut subject = Subject::new();
-        let join = Operation { group: "room".into(), address: "a".into(), what: What::Join { left_ms: FAR } };
+        let what = What::Join { left_ms: FAR };
+        let join = Operation { group: "room".into(), address: "a".into(), what, label: None };
         subject.log.line().sent_for_tests(7, &[join]);
         subject.log.line().answered_for_tests(7, 5, answered_us);
         // An old state came back: the mirror is right.
@@ -208,6 +216,23 @@ async fn an_own_change_that_was_lost_before_a_flush_is_not_made_again_after_it()
             "answered at {answered_us}: {:?}",
             subject.members()
         );
+    }
+}
+
+/// Shows R59.
+#[tokio::test]
+async fn a_label_that_was_not_told_is_taken_over_from_a_page_that_has_the_same_end() {
+    for (end_ms, learned) in [(FAR, Some("user")), (FAR + 1, None)] {
+        let mut subject = Subject::new();
+        subject.change(1, &Tag::of("one", 1), &[joined("a")]);
+        subject.log.walks.walk_again();
+        subject.asks_for_page(1);
+        let members = vec![ListedMember { address: "a".into(), end_ms, label: Some("user".into()) }];
+        let groups = vec![Listed { group: "room".into(), is_whole: true, members }];
+        let tag = Tag::of("one", 1);
+        subject.read(LogEntry::Page(Page { n: 1, tag, call: 1, from: Place::default(), to: None, groups }));
+        let member = subject.log.mirror().get("room", "a").unwrap();
+        assert_eq!((member.label.as_deref(), member.is_pending), (learned, learned.is_none()), "{end_ms}");
     }
 }
 
@@ -303,7 +328,7 @@ fn operation([kind, group, address, time]: &[String; 4]) -> Operation {
         ("a", [end_ms, read]) => What::JoinUnlessIn { end_ms: *end_ms, read: *read },
         other => panic!("{other:?}"),
     };
-    Operation { group: (&**group).into(), address: (&**address).into(), what }
+    Operation { group: (&**group).into(), address: (&**address).into(), what, label: None }
 }
 
 fn written(operation: &Operation) -> [String; 4] {

@@ -6,7 +6,8 @@ use super::{Log, Time, Trust};
 use crate::events::Event;
 use crate::inbox::Mailboxes;
 use crate::redis::calls::{Operation, What};
-use crate::redis::log_entry::{Page, Place};
+use crate::redis::inbox::mirror::Member;
+use crate::redis::log_entry::{ListedMember, Page, Place};
 
 /// After so many beats a page is asked for again.
 const PATIENCE: u32 = 2;
@@ -143,6 +144,7 @@ impl Log {
         if trust == Trust::Server {
             self.take_over(page, time, mailboxes);
         } else {
+            self.learn_labels(page);
             let repairs = self.repairs(page, time);
             self.repair(repairs);
         }
@@ -160,8 +162,23 @@ impl Log {
             self.mirror.remove(&group, &address);
         }
         for listed in &page.groups {
-            for (address, end_ms) in &listed.members {
-                self.put(&listed.group, address, *end_ms, time, mailboxes);
+            for ListedMember { address, end_ms, label } in &listed.members {
+                self.put(&listed.group, address, *end_ms, label.clone(), time, mailboxes);
+            }
+        }
+    }
+
+    /// Takes over labels that the mirror does not know. A label counts for one end of a membership, so it is not out of date
+    /// where the ends are the same: whoever gave it did so where the owner was not told.
+    fn learn_labels(&mut self, page: &Page) {
+        for listed in &page.groups {
+            for ListedMember { address, end_ms, label } in &listed.members {
+                if let (Some(label), Some(member)) = (label, self.mirror.get_mut(&listed.group, address))
+                    && member.label.is_none()
+                    && member.end_ms == *end_ms
+                {
+                    member.label = Some(label.clone());
+                }
             }
         }
     }
@@ -175,16 +192,18 @@ impl Log {
             if let Some(what) = what
                 && !busy.has(group, address)
             {
-                repairs.push(Operation { group: group.into(), address: address.into(), what });
+                let label = self.mirror.get(group, address).map(Member::said_label);
+                repairs.push(Operation { group: group.into(), address: address.into(), what, label });
             }
         };
         let mut listed: HashMap<&str, HashSet<&str>> = HashMap::new();
         for group in &page.groups {
             let of_group = listed.entry(&group.group).or_default();
-            for (address, end_ms) in &group.members {
-                of_group.insert(address);
-                let on_server = Some((*end_ms, group.is_whole));
-                repair(&group.group, address, self.repair_of(&group.group, address, on_server, time));
+            for member in &group.members {
+                of_group.insert(&member.address);
+                let what =
+                    self.repair_of(&group.group, &member.address, Some((member, group.is_whole)), time);
+                repair(&group.group, &member.address, what);
             }
         }
         for (group, address, _) in self.mirror.between(&page.from, page.to.as_ref()) {
@@ -195,15 +214,17 @@ impl Log {
         repairs
     }
 
-    /// The repair of a member, by its end on the server, if it is there, and whether its group has all its keys.
+    /// The repair of a member, by what the server has of it, if it is there, and whether its group has all its keys.
     fn repair_of(
         &self,
         group: &str,
         address: &str,
-        on_server: Option<(u64, bool)>,
+        on_server: Option<(&ListedMember, bool)>,
         time: Time,
     ) -> Option<What> {
         let now_ms = time.pushed_ms;
+        let listed = on_server;
+        let on_server = listed.map(|(member, is_whole)| (member.end_ms, is_whole));
         let Some(member) = self.mirror.get(group, address) else {
             return on_server.filter(|(end, _)| *end > now_ms).map(|(end_ms, _)| What::LeaveIf { end_ms });
         };
@@ -220,7 +241,9 @@ impl Log {
             Some((seen_ms, true)) => {
                 let is_same =
                     if fixes_clock { seen_ms.abs_diff(end_ms) < SAME_MS } else { seen_ms == member.end_ms };
-                (seen_ms <= now_ms || !is_same).then_some(What::SetEnd { end_ms, seen_ms })
+                let has_label =
+                    member.label.is_none() || listed.is_some_and(|(listed, _)| listed.label == member.label);
+                (seen_ms <= now_ms || !is_same || !has_label).then_some(What::SetEnd { end_ms, seen_ms })
             }
             _ => Some(What::JoinUnlessIn { end_ms, read: self.chain.last().0 }),
         }

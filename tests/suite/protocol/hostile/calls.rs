@@ -6,7 +6,7 @@ use super::Call;
 
 /// A good call of any script.
 pub(super) fn good(rng: &mut Rng) -> Call {
-    const SCRIPTS: usize = 23;
+    const SCRIPTS: usize = 24;
     match rng.usize(..SCRIPTS) {
         0 => hello(rng),
         1 => push(rng),
@@ -114,10 +114,10 @@ fn change(script: &'static str, kinds: &[&str], rng: &mut Rng) -> Call {
     for _ in 0..rng.usize(1..4) {
         let kind = if queue.ends_with('!') { one_of(rng, kinds) } else { one_of(rng, &kinds[..1]) };
         let time = match kind {
-            "s" => "4000000000000 1",
-            "a" => "4000000000000 7",
+            "s" => one_of(rng, &["4000000000000 1", "4000000000000 1 =u"]),
+            "a" => one_of(rng, &["4000000000000 7", "4000000000000 7 =u"]),
             "x" => "4000000000000",
-            _ => "600000",
+            _ => one_of(rng, &["600000", "600000 =u"]),
         };
         arguments.extend(texts([kind, group(rng), address(rng, queue), time]));
     }
@@ -197,6 +197,7 @@ fn small(number: usize, rng: &mut Rng) -> Call {
             call("inbox_page", &keys, texts(["asgi:", inbox, client, "9", one_of(rng, &["", group]), "", ""]))
         }
         21 => call("fetch", &[key('c', client), key('q', queue)], texts(["asgi:", "1", "1"])),
+        22 => call("group_members", &[key('g', group)], texts(["asgi:", group, "", "0"])),
         _ => hello(rng),
     }
 }

@@ -116,6 +116,7 @@ fn calls() -> Vec<Call> {
         Call::new("inbox_close", &["asgi:i:in!"], &["asgi:", "in!", "me"]),
         Call::new("group_len", &["asgi:g:room"], &["asgi:", "room", "", "9"]),
         Call::new("group_list", &["asgi:g:room"], &["asgi:", "room", "", "0"]),
+        Call::new("group_members", &["asgi:g:room"], &["asgi:", "room", "", "0"]),
         Call::new("channel_groups", &["asgi:s:in!"], &["asgi:", "in!", "x", ""]),
         Call::new("drain_take", &["asgi:q:a", "asgi:o:a"], &["asgi:", "next", "there"]),
         Call::new("drain_put", &["asgi:q:waits", "asgi:p:next"], &["asgi:", "5000", "eighteen bytes ...m x"]),

@@ -195,6 +195,10 @@ impl Change {
         self.arguments(&["+", group, address, &ms.to_string()])
     }
 
+    pub(crate) fn join_labelled(self, group: &str, address: &str, ms: u64, label: &str) -> Self {
+        self.arguments(&["+", group, address, &format!("{ms} ={label}")])
+    }
+
     pub(crate) fn leave(self, group: &str, address: &str) -> Self {
         self.arguments(&["-", group, address, ""])
     }

@@ -34,6 +34,32 @@ impl Scripts {
         (texts.next().unwrap(), texts.next().unwrap(), texts.collect())
     }
 
+    /// All members of a group with their labels, in order of their names.
+    pub(crate) async fn group_members(&self, group: &str) -> Vec<(String, String)> {
+        self.group_members_in_steps(group).await.0
+    }
+
+    /// The same, and how many each step listed.
+    pub(crate) async fn group_members_in_steps(&self, group: &str) -> (Vec<(String, String)>, Vec<usize>) {
+        let (mut queue, mut cursor) = (String::new(), "0".to_owned());
+        let (mut members, mut steps) = (Vec::new(), Vec::new());
+        loop {
+            let mut command = evalsha("group_members", &[self.key('g', group)]);
+            command.arg(&self.prefix).arg(group).arg(&queue).arg(&cursor);
+            let reply = parts(self.call("group_members", &command).await);
+            let texts: Vec<String> = reply.iter().map(|part| text(bytes(part))).collect();
+            let [next_queue, next_cursor, listed @ ..] = &texts[..] else { panic!("{reply:?}") };
+            members.extend(listed.chunks(2).map(|member| (member[0].clone(), member[1].clone())));
+            steps.push(listed.len() / 2);
+            (queue, cursor) = (next_queue.clone(), next_cursor.clone());
+            if queue.is_empty() && cursor == "0" {
+                members.sort();
+                members.dedup();
+                return (members, steps);
+            }
+        }
+    }
+
     /// One step.
     pub(crate) async fn group_send(&self, send: &GroupSend<'_>) -> Fenced<Receipt> {
         self.try_group_send(send).await.unwrap_or_else(|error| panic!("{error}"))

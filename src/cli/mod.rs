@@ -97,7 +97,7 @@ enum Command {
     /// Show the engine's scripts, or load them.
     #[command(after_help = MORE, after_long_help = EXIT_STATUS)]
     Scripts(scripts::Scripts),
-    /// Try a client of any language: does it keep the rules of the contract, also when things fail?
+    /// Try whether a client of any language keeps the rules of the contract.
     ///
     /// It runs your client as a program that reads and writes lines of JSON, on servers of its own: a redis-server or
     /// valkey-server from PATH, one for each check. Between them it loses replies, cuts and delays connections, lets servers

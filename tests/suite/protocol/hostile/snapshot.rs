@@ -25,8 +25,10 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) async fn take(connection: &mut MultiplexedConnection) -> Self {
-        let (now, found): (String, Vec<String>) =
+        let (now, found): (String, Vec<Vec<u8>>) =
             redis::cmd("EVAL").arg(WALK).arg(0).query_async(connection).await.unwrap();
+        // A name may have any bytes.
+        let found: Vec<String> = found.iter().map(|part| part.escape_ascii().to_string()).collect();
         let keys = found.chunks(3).map(|key| (key[0].clone(), (key[1].clone(), key[2].parse().unwrap())));
         // What a server has not removed yet, though it has expired, is no more.
         let keys = keys.filter(|(_, (_, expires))| *expires != -2).collect();
